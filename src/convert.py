@@ -1,0 +1,30 @@
+"""Stage convert@<split>: write the images of a manifest to a beton."""
+
+import argparse
+from pathlib import Path
+
+from formwork.beton.write import write_beton
+from formwork.datasets.manifest import read_manifest
+from formwork.errors import run
+from formwork.params import load_params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("raw", type=Path, help="data/raw/<name>")
+    parser.add_argument("manifest", type=Path, help="data/interim/<name>/<split>.csv")
+    parser.add_argument("beton", type=Path, help="data/processed/<name>/<split>.beton")
+    arguments = parser.parse_args()
+    params = load_params()
+    summary = write_beton(
+        read_manifest(arguments.manifest),
+        arguments.raw,
+        arguments.beton,
+        params.ffcv.beton,
+        params.data.num_workers,
+    )
+    print(f"{arguments.beton}: {summary}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,19 @@
+"""Stage fetch@<dataset>: make or download a named dataset."""
+
+import argparse
+from pathlib import Path
+
+from formwork.datasets.fetch import fetch
+from formwork.errors import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("target", type=Path, help="data/raw/<name>")
+    arguments = parser.parse_args()
+    fetch(arguments.name, arguments.target)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,133 @@
+"""Opening a beton: its tables in memory, after checking that they can be trusted."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from formwork.beton import format as layout
+from formwork.datasets.manifest import Manifest
+from formwork.errors import BetonError
+
+
+@dataclass(frozen=True)
+class Beton:
+    """The tables of an open beton of N samples.
+
+    Attributes:
+        page_size: bytes.
+        field_names: of all its fields.
+        modes: (N,) uint8, JPG or RAW. widths, heights: (N,) int64 pixels. labels: (N,) int64.
+        offsets, sizes: (N,) int64, where each sample's data lies in the file, in bytes.
+    """
+
+    path: Path
+    page_size: int
+    field_names: tuple[str, ...]
+    modes: np.ndarray
+    widths: np.ndarray
+    heights: np.ndarray
+    labels: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def storage_order(self) -> np.ndarray:
+        """(N,) int64 sample ids in the order in which they lie in the file."""
+        return np.argsort(self.offsets, kind="stable")
+
+
+def open_beton(path: Path) -> Beton:
+    """Read and check the tables of a beton, one of ours or one of FFCV's own writer.
+
+    Image data is not read here: it is checked sample by sample when it is decoded.
+
+    Raises:
+        BetonError: the file is missing, must not be read, is cut short or damaged, or is no beton that can be used.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError as error:
+        raise BetonError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro convert` to write it.") from error
+    except PermissionError as error:
+        raise BetonError(f"{path} must not be read by this user. Run `chmod 644 {path}`.") from error
+    except OSError as error:
+        raise BetonError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def check_beton(beton: Beton, manifest: Manifest) -> None:
+    """Raises BetonError: the beton does not hold the images of this manifest."""
+    if not np.array_equal(beton.labels, manifest.labels):
+        raise BetonError(
+            f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
+            f"{len(manifest)}, or their labels differ. Run `dvc repro convert` or `dvc pull`."
+        )
+
+
+def _read(path: Path) -> Beton:
+    length = path.stat().st_size
+    header = _table(path, layout.HEADER, 1, 0, length)[0]
+    if header["version"] != layout.VERSION:
+        raise _damaged(path, f"its format version is {header['version']}, not {layout.VERSION}")
+    fields = _table(path, layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize, length)
+    type_ids = fields["type_id"].tolist()
+    if type_ids.count(layout.IMAGE_FIELD) != 1 or type_ids.count(layout.INT_FIELD) != 1:
+        raise _damaged(path, "it has not one RGBImageField and one IntField")
+    if any(type_id not in layout.FIELD_TYPES for type_id in type_ids):
+        raise _damaged(path, f"it has a field of an unknown type, {type_ids}")
+    rows = layout.metadata_type([layout.FIELD_TYPES[type_id] for type_id in type_ids])
+    metadata = _table(path, rows, int(header["num_samples"]), layout.HEADER.itemsize + fields.nbytes, length)
+    images = metadata[f"f{type_ids.index(layout.IMAGE_FIELD)}"]
+    start = int(header["alloc_table_ptr"])
+    if not 0 < start <= length or (length - start) % layout.ALLOCATION.itemsize:
+        raise _damaged(path, f"it has {length} bytes, which cannot be all of them")
+    allocations = _table(path, layout.ALLOCATION, (length - start) // layout.ALLOCATION.itemsize, start, length)
+    beton = Beton(
+        path=path,
+        page_size=int(header["page_size"]),
+        field_names=tuple(bytes(name).rstrip(b"\0").decode("ascii", "replace") for name in fields["name"]),
+        modes=images["mode"].copy(),
+        widths=images["width"].astype(np.int64),
+        heights=images["height"].astype(np.int64),
+        labels=metadata[f"f{type_ids.index(layout.INT_FIELD)}"].astype(np.int64),
+        offsets=images["data_ptr"].astype(np.int64),
+        sizes=_sizes(path, images["data_ptr"], allocations),
+    )
+    if len(beton) == 0:
+        raise _damaged(path, "it holds no samples")
+    ends = beton.offsets + beton.sizes
+    if beton.offsets.min() < 0 or ends.min() < 0 or ends.max() > start:
+        raise _damaged(path, "samples lie outside of it")
+    if beton.modes.max() > layout.RAW:
+        raise _damaged(path, f"samples have an unknown mode {beton.modes.max()}")
+    if min(beton.widths.min(), beton.heights.min()) < 1:
+        raise _damaged(path, "samples have no pixels")
+    raw = beton.modes == layout.RAW
+    if np.any((beton.widths * beton.heights * 3 != beton.sizes)[raw]):
+        raise _damaged(path, "the sizes of raw samples do not fit their pixels")
+    return beton
+
+
+def _table(path: Path, dtype: np.dtype, count: int, offset: int, length: int) -> np.ndarray:
+    if offset + count * dtype.itemsize > length:
+        raise _damaged(path, f"it has only {length} bytes")
+    return np.fromfile(path, dtype=dtype, count=count, offset=offset)
+
+
+def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarray:
+    """(N,) int64 bytes of each sample: FFCV keeps them by address, in no order, in the allocation table."""
+    by_address = allocations[np.argsort(allocations["ptr"], kind="stable")]
+    index = np.searchsorted(by_address["ptr"], offsets)
+    if len(by_address) == 0 or index.max() >= len(by_address) or np.any(by_address["ptr"][index] != offsets):
+        raise _damaged(path, "its allocation table misses samples")
+    return by_address["size"][index].astype(np.int64)
+
+
+def _damaged(path: Path, reason: str) -> BetonError:
+    return BetonError(
+        f"{path} is damaged or no beton: {reason}. Run `dvc checkout {path}`, `dvc pull {path}` or `dvc repro -f convert`."
+    )

@@ -1,0 +1,1 @@
+"""From folders of images to manifests: sources that make or download them, verification, splits."""

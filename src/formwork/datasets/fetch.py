@@ -1,0 +1,74 @@
+"""The fetch stage: a named dataset to data/raw/<name>, without ever touching a file that it did not write."""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from formwork.datasets.sources import SOURCES
+from formwork.errors import DatasetError, did_you_mean
+
+RECORD = ".fetched.json"
+"""In the fetched folder: the source's version, and the digest of each file that was written."""
+
+
+def fetch(name: str, target: Path) -> None:
+    """Write the dataset `name` to `target`, whole or not at all.
+
+    What is there already is left alone when it is what would be written, and replaced when it is an untouched
+    older version.
+
+    Raises:
+        DatasetError: unknown name; or `target` holds files that somebody added or changed, which are kept.
+    """
+    if name not in SOURCES:
+        raise DatasetError(f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. {did_you_mean(name, SOURCES)}")
+    source = importlib.import_module(f"formwork.datasets.sources.{name}")
+    if target.exists():
+        version = _untouched_version(target, name)
+        if version == source.VERSION:
+            print(f"{target} is complete and unchanged.")
+            return
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    source.write(partial)
+    record = {"version": source.VERSION, "sha256": _digests(partial)}
+    (partial / RECORD).write_text(json.dumps(record, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(partial, target)
+
+
+def _untouched_version(target: Path, name: str) -> int:
+    """The version of the source that wrote `target`."""
+    advice = (
+        f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
+        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine. To get the original back: move or remove "
+        f"{target}, then `dvc repro`."
+    )
+    try:
+        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
+        version, before = record["version"], record["sha256"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
+    now = _digests(target)
+    changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+    if changed:
+        kinds = [
+            f"  {path} ({'removed' if path not in now else 'changed' if path in before else 'added'})" for path in changed
+        ]
+        listing = "\n".join(kinds[:10] + ([f"  ... and {len(kinds) - 10} more"] if len(kinds) > 10 else []))
+        raise DatasetError(f"{target} was edited after it was fetched:\n{listing}\n{advice}")
+    return version
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 by path, for every file below `folder` but the record."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.name != RECORD and path.is_file()
+    }

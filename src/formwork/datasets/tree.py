@@ -1,0 +1,55 @@
+"""The interim tree: a view of a manifest as symlinks in ImageFolder's layout, for the PyTorch loader and for people.
+
+It is never an out of DVC, which would hash every image a second time, or turn the links into copies. It is made
+beside the manifest and rebuilt whenever it is missing or belongs to another version of the manifest.
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from formwork.datasets.manifest import Manifest
+from formwork.errors import DatasetError
+from formwork.files import write_text
+
+
+def ensure_tree(manifest: Manifest, raw: Path) -> Path:
+    """Make <folder of the manifest>/<split>/<class>/<file>, relative links to files below `raw`, if it is not there.
+
+    Returns:
+        The tree's folder, <folder of the manifest>/<split>.
+
+    Raises:
+        DatasetError: raw images are missing.
+    """
+    tree = manifest.path.with_suffix("")
+    stamp = manifest.path.with_name(f".{tree.name}.tree")  # which manifest the tree shows; written last
+    identity = f"{hashlib.sha256(manifest.path.read_bytes()).hexdigest()} {os.path.relpath(raw, tree)}\n"
+    if not (tree.is_dir() and stamp.is_file() and stamp.read_text() == identity):
+        stamp.unlink(missing_ok=True)
+        _remove(tree)
+        for row in manifest.rows:
+            link = tree / row.tree_path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(raw / row.path, link.parent))
+        write_text(stamp, identity)
+    if manifest.rows and not (tree / manifest.rows[0].tree_path).exists():
+        raise DatasetError(
+            f"The original images {raw} are missing, and {tree} links to them. Run `dvc pull {raw}` or `dvc repro`."
+        )
+    return tree
+
+
+def _remove(tree: Path) -> None:
+    """Remove a tree of links. A file in it that is no link was put there by its user and is not ours to delete."""
+    if not tree.is_dir():
+        return
+    for folder, _, files in os.walk(tree):
+        for name in files:
+            if not os.path.islink(os.path.join(folder, name)):
+                raise DatasetError(
+                    f"{os.path.join(folder, name)} is a file of your own in a folder that is made anew from the "
+                    f"manifest. Move it to data/raw, then try again."
+                )
+    shutil.rmtree(tree)

@@ -1,0 +1,96 @@
+"""Which samples make up which batch: a pure function of the dataset, the seed and the epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from formwork.errors import ParamsError
+from formwork.loading.rng import generator
+
+BLOCK = 64  # samples that quasi_random keeps together
+WINDOW = 16  # blocks that quasi_random mixes with each other
+
+
+def sample_order(storage_order: np.ndarray, order: str, seed: int, epoch: int) -> np.ndarray:
+    """The sample ids of one epoch.
+
+    Args:
+        storage_order: (N,) int64 sample ids as they lie in the beton; a property of the manifest, so the order is the
+            same for every loader and every way of storing.
+        order: `sequential`: by sample id. `random`: a permutation. `quasi_random`: blocks of neighbours in storage
+            order, in random order, mixed within a window of blocks: nearly as good, and each part of the file is read
+            once, in large pieces.
+
+    Returns:
+        (N,) int64, each sample id once.
+    """
+    count = len(storage_order)
+    if order == "sequential":
+        return np.arange(count)
+    rng = generator(seed, epoch, "order")
+    if order == "random":
+        return rng.permutation(count)
+    blocks = [storage_order[i : i + BLOCK] for i in range(0, count, BLOCK)]
+    shuffled = [blocks[i] for i in rng.permutation(len(blocks))]
+    windows = [np.concatenate(shuffled[i : i + WINDOW]) for i in range(0, len(shuffled), WINDOW)]
+    return np.concatenate([rng.permutation(window) for window in windows])
+
+
+class BatchSampler:
+    """The batches of one rank, epoch after epoch.
+
+    A global batch is batch_size samples in sample order; rank r of W takes the r-th of W equal parts of it, so that
+    the global batches are the same for every W.
+
+    Args:
+        drop_last: leave out the last global batch of an epoch when it is not full; otherwise every sample comes once.
+
+    Raises:
+        ParamsError: batch_size is no multiple of world_size, or larger than the split where drop_last leaves nothing.
+    """
+
+    def __init__(
+        self,
+        storage_order: np.ndarray,
+        order: str,
+        seed: int,
+        batch_size: int,
+        drop_last: bool,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        count = len(storage_order)
+        if batch_size % world_size:
+            raise ParamsError(
+                f"data.batch_size {batch_size} cannot be shared equally by {world_size} devices: use a multiple."
+            )
+        if drop_last and batch_size > count:
+            raise ParamsError(
+                f"data.batch_size is {batch_size} and the train split has {count} images: use {count} or less."
+            )
+        self.storage_order = storage_order
+        self.order = order
+        self.seed = seed
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.stop = count // batch_size * batch_size if drop_last else count
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration gives; without it, each iteration gives the one after the last."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        share = self.batch_size // self.world_size
+        full, rest = divmod(self.stop, self.batch_size)
+        return full + (rest > share * self.rank)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(epoch, (B,) int64 sample ids) for each batch."""
+        epoch = self.epoch
+        self.epoch += 1
+        ids = sample_order(self.storage_order, self.order, self.seed, epoch)[: self.stop]
+        share = self.batch_size // self.world_size
+        for start in range(share * self.rank, self.stop, self.batch_size):
+            yield epoch, ids[start : start + share]

@@ -1,0 +1,98 @@
+"""PyTorchDataLoader: the same batches from the original images."""
+
+import zlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from formwork.datasets.images import read_rgb
+from formwork.datasets.tree import ensure_tree
+from formwork.errors import DatasetError
+from formwork.loading.augment import Plan
+from formwork.loading.common import Batch, Options, Split, WaitClock
+
+
+class TreeDataset(Dataset):
+    """Whole batches from the interim tree of a split, by (epoch, sample ids)."""
+
+    def __init__(self, split: Split, options: Options):
+        self.rows = split.manifest.rows
+        self.labels = split.manifest.labels
+        self.augmentation = options.augmentation
+        self.tree = ensure_tree(split.manifest, split.raw)
+        self.shift_and_scale = [torch.from_numpy(v).view(1, 3, 1, 1) for v in options.shift_and_scale]
+        self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
+
+    def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch:
+        epoch, ids = index
+        heights, widths = self.sizes[ids].T
+        plan = self.augmentation.plan(epoch, ids, heights, widths)
+        images = torch.stack([self._image(epoch, int(sample), plan, i) for i, sample in enumerate(ids)])
+        shift, scale = self.shift_and_scale
+        images = images.to(torch.float32, memory_format=torch.channels_last).sub_(shift).mul_(scale)
+        return images, torch.from_numpy(self.labels[ids])
+
+    def _image(self, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:
+        """(3, S, S) uint8."""
+        path = self.tree / self.rows[sample].tree_path
+        try:
+            image = read_rgb(path)
+        except OSError as error:
+            raise DatasetError(
+                f"Sample {sample}, {path}: {error.strerror or error}. Run `dvc repro -f link` to list all bad images, "
+                "or `dvc pull` where the originals are missing."
+            ) from error
+        if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
+            raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
+        tensor = torch.from_numpy(apply_plan(image, plan, i, self.augmentation.resolution)).permute(2, 0, 1)
+        if not self.augmentation.torchvision:
+            return tensor
+        with torch.random.fork_rng(devices=[]):
+            for name, operation in self.augmentation.torchvision:
+                # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
+                torch.manual_seed(zlib.crc32(f"{self.augmentation.seed} {epoch} {sample} {name}".encode()))
+                tensor = operation(tensor)
+        return tensor
+
+
+def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
+    """Row i of a plan carried out on an RGB image: (size, size, 3) uint8."""
+    left, top, right, bottom = plan.window[i].tolist()
+    box = (plan.box[i] - plan.window[i, [0, 1, 0, 1]].astype(np.float32)).tolist()
+    if (left, top, right, bottom) != (0, 0, *image.size):
+        image = image.crop((left, top, right, bottom))
+    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    dy, dx = plan.shift[i].tolist()
+    if dy or dx:
+        padded = np.zeros((size + 2 * abs(dy), size + 2 * abs(dx), 3), dtype=np.uint8)
+        padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
+        y, x = abs(dy) + dy, abs(dx) + dx
+        pixels = padded[y : y + size, x : x + size]
+    return np.ascontiguousarray(pixels[:, ::-1] if plan.flip[i] else pixels)
+
+
+class PyTorchDataLoader(DataLoader):
+    """Batches of a split from its original images; see formwork.loading.common.Batch.
+
+    Raises:
+        DatasetError: the original images are missing; while iterating, one cannot be read.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, split: Split, options: Options):
+        workers = options.num_workers
+        super().__init__(
+            TreeDataset(split, options),
+            batch_size=None,  # the dataset makes whole batches
+            sampler=options.sampler(split.manifest.storage_order),
+            num_workers=workers,
+            prefetch_factor=max(-(-options.batches_ahead // workers), 1) if workers else None,
+            persistent_workers=workers > 0,
+        )
+        self.clock = WaitClock(options.timesteps)
+
+    def __iter__(self):
+        return self.clock.watch(super().__iter__())

@@ -1,0 +1,1 @@
+"""Models, and the stage that trains them."""

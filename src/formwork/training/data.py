@@ -1,0 +1,110 @@
+"""The loaders of a training run, made from params.yaml and the outs of link and convert."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from formwork.datasets.manifest import SPLITS, read_manifest
+from formwork.datasets.settings import Settings, read_settings
+from formwork.errors import DatasetError, ParamsError
+from formwork.loading.augment import Augmentation
+from formwork.loading.common import Options, Split
+from formwork.loading.make import make_loader
+from formwork.params import Params
+
+
+@dataclass(frozen=True)
+class Folders:
+    """data/raw/<name>, data/interim/<name> and data/processed/<name>."""
+
+    raw: Path
+    interim: Path
+    processed: Path
+
+
+class ImageData(pl.LightningDataModule):
+    """Makes the loader of each split when Lightning asks for it, once the ranks are known.
+
+    Everything that params.yaml and the manifests can be wrong about is found when this is made.
+
+    Attributes:
+        settings: of the dataset.
+        used: name of the loader really used, by split, once it is made.
+
+    Raises:
+        FormworkError: see formwork.errors; before anything is loaded.
+    """
+
+    def __init__(self, params: Params, folders: Folders):
+        super().__init__()
+        self.params = params
+        self.settings: Settings = read_settings(folders.interim / "dataset.json")
+        self.splits = {
+            name: Split(
+                name, read_manifest(folders.interim / f"{name}.csv"), folders.processed / f"{name}.beton", folders.raw
+            )
+            for name in SPLITS
+        }
+        self.augmentations = {
+            name: Augmentation(operations, self.settings.resolution, params.seed, f"augment.{name}")
+            for name, operations in (
+                ("train", self._list(params.augment.train, self.settings.augment_train)),
+                ("val", self._list(params.augment.val, self.settings.augment_val)),
+            )
+        }
+        for split in self.splits.values():
+            if not len(split.manifest):
+                raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
+        self.options("train", 0, 1).sampler(self.splits["train"].manifest.storage_order)
+        self.used: dict[str, str] = {}
+
+    @staticmethod
+    def _list(own: list | None, of_dataset: list) -> list:
+        return of_dataset if own is None else own
+
+    def options(self, split: str, rank: int, world_size: int) -> Options:
+        params, train = self.params, split == "train"
+        return Options(
+            augmentation=self.augmentations[split],
+            mean=tuple(self.settings.mean),
+            std=tuple(self.settings.std),
+            batch_size=params.data.batch_size,
+            order=params.ffcv.order if train else "sequential",
+            seed=params.seed,
+            drop_last=train,
+            num_workers=params.data.num_workers,
+            batches_ahead=params.ffcv.batches_ahead,
+            os_cache=params.ffcv.os_cache,
+            timesteps=params.model.timesteps,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def loader(self, split: str, rank: int = 0, world_size: int = 1):
+        """The loader of a split, as make_loader chooses it."""
+        options = self.options(split, rank, world_size)
+        loader = make_loader(self.splits[split], options, self.params.data.use_ffcv, self.params.ffcv.fallback)
+        self.used[split] = loader.name
+        return loader
+
+    @property
+    def loader_used(self) -> str:
+        """ "ffcv" or "pytorch", or both with their splits where one of them fell back."""
+        names = set(self.used.values())
+        return names.pop() if len(names) == 1 else ", ".join(f"{split}: {name}" for split, name in self.used.items())
+
+    def _for_this_rank(self, split: str):
+        world_size = self.trainer.world_size
+        if world_size > 1 and not self.params.ffcv.distributed:
+            raise ParamsError(
+                f"{world_size} devices and ffcv.distributed: false: every device would train on the same images. "
+                "Set ffcv.distributed: true, or trainer.devices: 1."
+            )
+        return self.loader(split, self.trainer.global_rank, world_size)
+
+    def train_dataloader(self):
+        return self._for_this_rank("train")
+
+    def val_dataloader(self):
+        return self._for_this_rank("val")

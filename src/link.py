@@ -1,0 +1,21 @@
+"""Stage link: verify the raw images, write the manifests, dataset.json and the tree of links."""
+
+import argparse
+from pathlib import Path
+
+from formwork.datasets.link import link
+from formwork.errors import run
+from formwork.params import load_params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("raw", type=Path, help="data/raw/<name>")
+    parser.add_argument("interim", type=Path, help="data/interim/<name>")
+    parser.add_argument("report", type=Path, help="CSV of the files left out")
+    arguments = parser.parse_args()
+    link(load_params(), arguments.raw, arguments.interim, arguments.report)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""Stage train: train a model on the betons, or on the original images."""
+
+import argparse
+from pathlib import Path
+
+from formwork.errors import run
+from formwork.params import load_params
+from formwork.training.data import Folders
+from formwork.training.fit import train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("raw", type=Path, help="data/raw/<name>")
+    parser.add_argument("interim", type=Path, help="data/interim/<name>")
+    parser.add_argument("processed", type=Path, help="data/processed/<name>")
+    parser.add_argument("model", type=Path, help="file for the best model")
+    parser.add_argument("results", type=Path, help="folder for metrics and curves")
+    parser.add_argument("speed", type=Path, help="folder for wall-clock figures")
+    a = parser.parse_args()
+    train(load_params(), Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed)
+
+
+if __name__ == "__main__":
+    run(main)
