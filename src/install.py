@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 
 class Need(NamedTuple):
-    """Something that must be there, and what to install where it is not ("" = comes with Python)."""
+    """Something that must be there, and the packages that bring it."""
 
     is_met: Callable[[], bool]
     apt: str
@@ -93,8 +93,8 @@ def has_turbojpeg() -> bool:
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"  # Debian has packages for each version
 NEEDS = (
     Need(has_compiler, "g++", "gcc-c++", "gcc", "cxx-compiler"),
-    Need(has_python_headers, f"{PYTHON}-dev", "python3-devel", "", ""),
-    Need(has_ensurepip, f"{PYTHON}-venv", "", "", ""),
+    Need(has_python_headers, f"{PYTHON}-dev", "python3-devel", "python", "python"),
+    Need(has_ensurepip, f"{PYTHON}-venv", "python3", "python", "python"),
     Need(has_pkg_config, "pkg-config", "pkgconf-pkg-config", "pkgconf", "pkg-config"),
     # libopencv-dev would be 690 MB, and ffcv uses just these two modules.
     Need(has_opencv, "libopencv-core-dev libopencv-imgproc-dev", "opencv-devel", "opencv", "opencv"),
@@ -103,7 +103,7 @@ NEEDS = (
 
 
 def packages(needs: list[Need], manager: str) -> str:
-    return " ".join(filter(None, (getattr(need, manager) for need in needs)))
+    return " ".join(getattr(need, manager) for need in needs)
 
 
 def ensure_system_packages() -> None:

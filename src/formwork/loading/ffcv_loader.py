@@ -42,6 +42,7 @@ class FFCVDataLoader(Loader):
     """
 
     name = "ffcv"
+    batch_sampler = None  # Lightning looks for what a DataLoader has
 
     def __init__(self, split: Split, options: Options):
         if options.augmentation.torchvision:

@@ -1,11 +1,13 @@
 """The train stage."""
 
+import logging
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 
 from formwork.params import Params
 from formwork.training.callbacks import EpochLog
@@ -23,6 +25,8 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     Raises:
         FormworkError: see formwork.errors.
     """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice and hardware it did not find
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
     pl.seed_everything(params.seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     data = ImageData(params, folders)
@@ -36,7 +40,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
             strategy=params.trainer.strategy,
             precision=params.trainer.precision,
             accelerator=params.trainer.accelerator,
-            callbacks=[best, EpochLog(results, speed)],
+            callbacks=[best, EpochLog(results, speed), TQDMProgressBar()],
             logger=False,
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
