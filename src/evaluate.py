@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
+from formwork.evaluation.evaluate import evaluate
 from formwork.params import load_params
 from formwork.training.data import Folders
-from formwork.evaluation.evaluate import evaluate
 
 
 def main() -> None:

@@ -34,7 +34,9 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BetonError(f"{path}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew.") from error
+        raise BetonError(
+            f"{path}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
+        ) from error
     if hashlib.sha256(content).hexdigest() != row.sha256:
         raise BetonError(f"{path} changed after its manifest was made. Run `dvc repro` to list the images anew.")
     try:
@@ -72,5 +74,7 @@ def _store(image: Image.Image, row: Row, params: BetonParams) -> tuple[int, byte
 
 def _draws_jpg(row: Row, params: BetonParams) -> bool:
     """A draw that belongs to the image: the same whatever else the dataset holds."""
-    digest = hashlib.sha256(f"{params.seed} {row.sha256} ".encode() + row.path.encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(
+        f"{params.seed} {row.sha256} ".encode() + row.path.encode("utf-8", "surrogateescape")
+    ).digest()
     return int.from_bytes(digest[:8], "big") < params.compress_probability * 2**64

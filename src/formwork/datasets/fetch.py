@@ -24,7 +24,9 @@ def fetch(name: str, target: Path) -> None:
         DatasetError: unknown name; or `target` holds files that somebody added or changed, which are kept.
     """
     if name not in SOURCES:
-        raise DatasetError(f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. {did_you_mean(name, SOURCES)}")
+        raise DatasetError(
+            f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. {did_you_mean(name, SOURCES)}"
+        )
     source = importlib.import_module(f"formwork.datasets.sources.{name}")
     if target.exists():
         version = _untouched_version(target, name)
@@ -58,7 +60,8 @@ def _untouched_version(target: Path, name: str) -> int:
     changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
     if changed:
         kinds = [
-            f"  {path} ({'removed' if path not in now else 'changed' if path in before else 'added'})" for path in changed
+            f"  {path} ({'removed' if path not in now else 'changed' if path in before else 'added'})"
+            for path in changed
         ]
         listing = "\n".join(kinds[:10] + ([f"  ... and {len(kinds) - 10} more"] if len(kinds) > 10 else []))
         raise DatasetError(f"{target} was edited after it was fetched:\n{listing}\n{advice}")

@@ -39,8 +39,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     _report(bad, report)
     if bad and params.data.on_bad_image == "error":
         raise DatasetError(
-            f"{_listing(bad)}\n{len(bad)} of {len(candidates)} files in {raw} are no readable images; all are listed in "
-            f"{report}. Repair or remove them, or leave them out with `-S data.on_bad_image=skip`."
+            f"{_listing(bad)}\n{len(bad)} of {len(candidates)} files in {raw} are no readable images; all are listed "
+            f"in {report}. Repair or remove them, or leave them out with `-S data.on_bad_image=skip`."
         )
     if bad:
         print(f"{_listing(bad)}\n{len(bad)} unreadable files are left out; all are listed in {report}.")

@@ -18,7 +18,7 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "test": "val"}
 """Folders of a raw dataset that has splits of its own, and the split that each becomes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image.
 
@@ -95,7 +95,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         rows = [Row(*(int(v) if i in INTEGERS else v for i, v in enumerate(line))) for line in lines]
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`.") from error
+        raise DatasetError(
+            f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
+        ) from error
     return Manifest(path, rows)
 
 

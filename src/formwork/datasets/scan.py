@@ -81,10 +81,14 @@ def find_candidates(raw: Path, val_fraction: float) -> list[Candidate]:
         raise DatasetError(f"{raw} has both val/ and test/. Keep the one to validate on, and move the other elsewhere.")
     for split in SPLITS:
         if split not in found:
-            raise DatasetError(f"{raw} has {own_splits[0].name}/ and no folder for the {split} split. Add {raw / split}.")
+            raise DatasetError(
+                f"{raw} has {own_splits[0].name}/ and no folder for the {split} split. Add {raw / split}."
+            )
     if found["train"].keys() != found["val"].keys():
         only = sorted(found["train"].keys() ^ found["val"].keys())
-        raise DatasetError(f"{raw}: the splits have different classes; only one of them has {', '.join(only[:LISTED])}.")
+        raise DatasetError(
+            f"{raw}: the splits have different classes; only one of them has {', '.join(only[:LISTED])}."
+        )
     return [Candidate(s, name, p) for s, classes in found.items() for name, paths in classes.items() for p in paths]
 
 

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from formwork.datasets.settings import Settings
 from formwork.errors import FormworkError
+from formwork.evaluation.pictures import image_grid, to_pixels
 from formwork.files import write_text
 from formwork.params import Params
 from formwork.training.checkpoint import load_model
 from formwork.training.data import Folders, ImageData
-from formwork.evaluation.pictures import image_grid, to_pixels
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     settings = data.settings
     if trained_on.class_names != settings.class_names:
         raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")
-    predictions = predict(model, data.loader("val"))
+    predictions = predict(model, data.loader("val"), device(params.trainer.accelerator))
     correct = predictions.labels == predictions.predicted
     by_class = class_accuracy(predictions, len(settings.class_names))
     metrics = {
@@ -69,17 +69,24 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     print(f"Accuracy {metrics['accuracy']:.4f} on {len(correct)} validation images; see {results}")
 
 
-def predict(model: torch.nn.Module, loader: Iterable) -> Predictions:
+def device(accelerator: str) -> torch.device:
+    """Where to run: a GPU where trainer.accelerator in params.yaml allows one and there is one."""
+    gpu = torch.accelerator.current_accelerator(check_available=True)
+    return gpu if gpu is not None and accelerator != "cpu" else torch.device("cpu")
+
+
+def predict(model: torch.nn.Module, loader: Iterable, on: torch.device) -> Predictions:
     """Run the model over a loader. With timesteps the last step's answer counts."""
     parts = []
+    model.to(on)
     with torch.inference_mode():
         for images, labels in tqdm(loader, desc="evaluate", unit=" batches", mininterval=0.5):
-            logits = model(images)
+            logits, labels = model(images.to(on)), labels.to(on)
             if labels.dim() == 2:
                 logits, labels = logits[:, -1], labels[:, -1]
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
             confidence, predicted = logits.softmax(dim=1).max(dim=1)
-            parts.append([t.numpy().copy() for t in (labels, predicted, losses, confidence)])
+            parts.append([t.cpu().numpy().copy() for t in (labels, predicted, losses, confidence)])
     return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -111,7 +118,7 @@ def _draw_mistakes(path: Path, predictions: Predictions, data: ImageData, most: 
         for s in worst
     ]
     title = f"{len(wrong)} of {len(predictions.labels)} validation images are wrong"
-    if len(worst):
+    if len(worst) < len(wrong):
         title += f": the {len(worst)} with the highest loss"
     image_grid(path, title, list(wanted.values()), captions)
 

@@ -25,9 +25,9 @@ def image_grid(path: Path, title: str, images: Sequence[np.ndarray], captions: S
     columns = min(COLUMNS, max(len(images), 1))
     rows = max(-(-len(images) // columns), 1)
     # A figure of its own, and not pyplot's: no display, no global state.
-    figure = Figure(figsize=(max(columns * CELL, 4), rows * CELL * 1.25 + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(columns * CELL, 4), rows * (CELL + 0.3) + 0.35), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
     for axis, image, caption in zip(axes, images, captions, strict=False):

@@ -34,7 +34,15 @@ _destroy = types.ExternalFunction("tjDestroy", types.int32(types.intp))
 _decompress = types.ExternalFunction(
     "tjDecompress2",
     types.int32(
-        types.intp, types.intp, types.uint64, types.intp, types.int32, types.int32, types.int32, types.int32, types.int32
+        types.intp,
+        types.intp,
+        types.uint64,
+        types.intp,
+        types.int32,
+        types.int32,
+        types.int32,
+        types.int32,
+        types.int32,
     ),
 )
 
@@ -113,7 +121,7 @@ def resize(source, box, window, out):
 
 @njit(nogil=True, cache=True)
 def _scale_columns(source, top, left, first, count, weights, out):
-    """Scale (H, W, 3) uint8 to the width of out, (rows, S, 3) uint8, whose row r is row top + r of source."""
+    """Scale (H, W, 3) uint8 to the width of out, (rows, S, 3) uint8; row r of out is top + r of source."""
     for r in range(out.shape[0]):
         line = source[top + r]
         for o in range(out.shape[1]):
@@ -131,7 +139,7 @@ def _scale_columns(source, top, left, first, count, weights, out):
 
 @njit(nogil=True, cache=True)
 def _scale_rows(source, top, left, first, count, weights, out):
-    """Scale (H, W, 3) uint8 to the height of out, (S, columns, 3) uint8, whose column x is column left + x of source."""
+    """Scale (H, W, 3) uint8 to the height of out, (S, columns, 3) uint8; column x of out is left + x of source."""
     columns = out.shape[1]
     sums = np.empty((columns, 3), np.int32)
     for o in range(out.shape[0]):

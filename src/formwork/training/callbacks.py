@@ -26,7 +26,8 @@ class EpochLog(pl.Callback):
         if trainer.is_global_zero:
             # dvcyaml and save_dvc_exp would rewrite dvc.yaml and commit, which is for DVC and the user to do.
             self.lives = tuple(
-                Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None) for folder in (self.results, self.speed)
+                Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+                for folder in (self.results, self.speed)
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -13,7 +13,9 @@ from formwork.files import atomic_write
 from formwork.training.models import build_model
 
 
-def save_model(path: Path, model: str, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]) -> None:
+def save_model(
+    path: Path, model: str, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
+) -> None:
     """Write weights, the model's name, the dataset's settings, and `found`: when and how good it was."""
     content = {"model": model, "settings": settings.model_dump(), "weights": weights, **found}
     buffer = io.BytesIO()  # torch.save puts a file's name into the file, and ours is a temporary one

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from formwork.params import Params
+from formwork.errors import ParamsError
+from formwork.params import Params, Trainer
 from formwork.training.callbacks import EpochLog
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
@@ -34,17 +36,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
     with tempfile.TemporaryDirectory() as scratch:
         best = ModelCheckpoint(dirpath=scratch, monitor="val/accuracy", mode="max", save_weights_only=True)
-        trainer = pl.Trainer(
-            max_epochs=params.trainer.max_epochs,
-            devices=params.trainer.devices,
-            strategy=params.trainer.strategy,
-            precision=params.trainer.precision,
-            accelerator=params.trainer.accelerator,
-            callbacks=[best, EpochLog(results, speed), TQDMProgressBar()],
-            logger=False,
-            use_distributed_sampler=False,  # our loaders share the batches out themselves
-            enable_model_summary=False,
-        )
+        trainer = _trainer(params.trainer, [best, EpochLog(results, speed), TQDMProgressBar()])
         trainer.fit(classifier, datamodule=data)
         if not trainer.is_global_zero:
             return
@@ -56,3 +48,20 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         f"Trained with the {data.loader_used} loader; best epoch {found['epoch']}, "
         f"validation accuracy {found['val_accuracy']:.4f}: {model_file}"
     )
+
+
+def _trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+    try:
+        return pl.Trainer(
+            max_epochs=params.max_epochs,
+            devices=params.devices,
+            strategy=params.strategy,
+            precision=params.precision,
+            accelerator=params.accelerator,
+            callbacks=callbacks,
+            logger=False,
+            use_distributed_sampler=False,  # our loaders share the batches out themselves
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error

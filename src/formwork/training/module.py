@@ -49,7 +49,9 @@ class Classifier(pl.LightningModule):
         return loss
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.train_params.lr, weight_decay=self.train_params.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.train_params.lr, weight_decay=self.train_params.weight_decay
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=self.train_params.lr, total_steps=self.trainer.estimated_stepping_batches
         )

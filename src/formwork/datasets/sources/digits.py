@@ -20,7 +20,9 @@ def write(folder: Path) -> None:
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / WHITE)).astype(np.uint8)
-    for number, (image, label) in enumerate(zip(tqdm(images, desc="fetch", unit=" images"), digits.target, strict=True)):
+    for number, (image, label) in enumerate(
+        zip(tqdm(images, desc="fetch", unit=" images"), digits.target, strict=True)
+    ):
         path = folder / str(label) / f"{number:04d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(path, optimize=False)
