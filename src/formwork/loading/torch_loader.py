@@ -91,6 +91,7 @@ class PyTorchDataLoader(DataLoader):
             num_workers=workers,
             prefetch_factor=max(-(-options.batches_ahead // workers), 1) if workers else None,
             persistent_workers=workers > 0,
+            generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
         )
         self.clock = WaitClock(options.timesteps)
 

@@ -1,0 +1,35 @@
+override PYTHON := $(shell command -v $(or $(PYTHON),python3))
+
+# Recipes use .venv and nothing else, whatever environment make was called from: commands in dvc.yaml
+# say plain `python`. PYTHON, found before this, is the one that .venv is made from.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+setup:  ## Install the system libraries and .venv, where anything is missing
+	@"$(PYTHON)" src/install.py
+
+run: setup  ## Make what is out of date (data, betons, model, metrics) and show the metrics
+	@.venv/bin/dvc repro
+	@.venv/bin/dvc metrics show
+	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
+
+test: setup lint  ## Check the style, run all tests
+	@.venv/bin/pytest --cov=src --cov-report=term
+
+lint: setup  ## Check the style
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+lock: setup  ## Compile requirements.in into requirements.txt (newer versions: delete it first)
+	@.venv/bin/uv pip compile --quiet requirements.in --output-file requirements.txt
+
+clean:  ## Remove caches, never data
+	@rm -rf .pytest_cache .ruff_cache .coverage .coverage.* dvc_plots
+	@find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,115 @@
+"""When FFCV cannot load, the reason is named after one fixed sentence; or it is an error, where asked for."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import formwork
+from formwork.errors import FormworkError
+from formwork.loading.ffcv_loader import FFCVDataLoader
+from formwork.loading.make import FALLBACK, make_loader
+from tests.loading.conftest import make_options
+
+
+def missing(split):
+    split.beton.unlink()
+    return split, "is missing. Run `dvc pull "
+
+
+def unreadable(split):
+    split.beton.chmod(0)
+    return split, f"Run `chmod 644 {split.beton}`"
+
+
+def cut_short(split):
+    os.truncate(split.beton, split.beton.stat().st_size - 5)
+    return split, "is damaged or no beton: "
+
+
+def not_a_beton(split):
+    split.beton.write_bytes(b"something else" * 1000)
+    return split, "is damaged or no beton: its format version is "
+
+
+def of_another_manifest(split):
+    rows = split.manifest.rows[1:]
+    return replace(split, manifest=replace(split.manifest, rows=rows)), "does not belong to "
+
+
+@contextmanager
+def as_ordinary_user(*paths: Path):
+    """Root may read everything: become nobody for a while, who may look into pytest's folders for that time."""
+    assert FFCVDataLoader  # imported before, by root: the interpreter's own files may be root's
+    user = os.geteuid()
+    if user == 0:
+        for folder in {parent for path in paths for parent in path.parents}:
+            if "pytest" in str(folder):
+                folder.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("damage", [missing, unreadable, cut_short, not_a_beton, of_another_manifest])
+def test_a_beton_that_cannot_be_used(make_split, damage):
+    split, reason = damage(make_split())
+    options = make_options(num_workers=0)
+    with as_ordinary_user(split.beton, split.manifest.path, split.raw):
+        with pytest.raises(FormworkError) as refused:
+            make_loader(split, options, use_ffcv=True, fallback="error")
+        with pytest.warns(UserWarning, match=FALLBACK) as warned:
+            loader = make_loader(split, options, use_ffcv=True)
+    assert loader.name == "pytorch"
+    assert sum(len(labels) for _, labels in loader) == len(split.manifest)
+    (warning,) = warned
+    assert str(warning.message).startswith(f"{FALLBACK}: {split.beton}")
+    assert reason in str(warning.message)
+    assert str(refused.value).startswith(f"FFCV loading failed: {split.beton}")
+    assert reason in str(refused.value)
+    assert "ffcv.fallback: warn" in str(refused.value)
+
+
+def test_an_augmentation_without_an_ffcv_form(split):
+    options = make_options([{"RandomHorizontalFlip": {}}, {"ColorJitter": {"hue": 0.1}}])
+    message = f"{FALLBACK}: augment.train: ColorJitter has no FFCV form"
+    with pytest.warns(UserWarning, match=message):
+        assert make_loader(split, options, use_ffcv=True).name == "pytorch"
+    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: ColorJitter has no FFCV form"):
+        make_loader(split, options, use_ffcv=True, fallback="error")
+
+
+def test_ffcv_not_installed(tmp_path):
+    # A fresh interpreter that finds another `ffcv` first: an installation that is broken, which looks the same.
+    (tmp_path / "ffcv.py").write_text("raise ImportError('libopencv_core.so: cannot open shared object file')")
+    script = """
+import warnings
+from formwork.loading import make
+try:
+    make._ffcv(None, None)
+except make.BetonError as error:
+    print(error)
+"""
+    path = os.pathsep.join([str(tmp_path), str(Path(formwork.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "ffcv is not installed, or not for this Python (libopencv_core.so: cannot open" in done.stdout, done.stderr
+    assert "Run `make setup`" in done.stdout
+
+
+def test_nothing_is_said_when_ffcv_loads_or_is_not_wanted(split, recwarn):
+    assert make_loader(split, make_options(), use_ffcv=True).name == "ffcv"
+    assert make_loader(split, make_options(), use_ffcv=False).name == "pytorch"
+    assert not recwarn.list

@@ -1,0 +1,154 @@
+"""Nothing hangs: errors reach the training process with their own message, and leaving early cleans up."""
+
+import gc
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import numba
+import psutil
+import pytest
+import torch
+
+from formwork.beton.read import open_beton
+from formwork.errors import BetonError, DatasetError
+from formwork.loading import ffcv_loader
+from formwork.loading.common import Split
+from formwork.loading.ffcv_loader import FFCVDataLoader
+from formwork.loading.torch_loader import PyTorchDataLoader
+from tests.loading.conftest import make_options
+
+pytestmark = pytest.mark.usefixtures("soon")
+
+
+@pytest.fixture
+def soon():
+    """Fail a test that takes longer than half a minute, rather than let it hang."""
+
+    def late(signum, frame):
+        raise TimeoutError("hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def loader_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("FFCVDataLoader")]
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split):
+    split = make_split(write_mode="jpg")
+    beton = open_beton(split.beton)
+    overwrite(split.beton, int(beton.offsets[40] + beton.sizes[40] // 2), b"\0" * int(beton.sizes[40] // 2))
+    name = split.manifest.rows[40].path
+    batches = iter(FFCVDataLoader(split, make_options(batch_size=16)))
+    assert [len(next(batches)[1]) for _ in range(2)] == [16, 16]
+    with pytest.raises(BetonError) as raised:
+        next(batches)
+    assert f"sample 40 ({name}) cannot be used: its JPEG data is damaged" in str(raised.value)
+    assert not loader_threads()
+
+
+def test_a_beton_cut_short_while_it_is_read_is_an_error(make_split):
+    split = make_split()
+    loader = FFCVDataLoader(split, make_options(os_cache=False))
+    os.truncate(split.beton, split.beton.stat().st_size // 2)
+    with pytest.raises(BetonError, match="was cut short while it was being read"):
+        list(loader)
+
+
+@pytest.mark.parametrize("os_cache", [True, False])
+def test_a_beton_replaced_while_it_is_read_changes_nothing(make_split, split, os_cache):
+    mine = make_split()
+    loader = FFCVDataLoader(mine, make_options([{"Resize": {}}], os_cache=os_cache))
+    before = [images.clone() for images, _ in loader]
+    replacement = mine.beton.with_name("other")
+    replacement.write_bytes(b"\0" * mine.beton.stat().st_size)
+    replacement.replace(mine.beton)
+    assert all(torch.equal(a, b) for a, (b, _) in zip(before, loader, strict=True))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of luck"), MemoryError("no room"), KeyboardInterrupt()])
+def test_any_exception_of_a_thread_reaches_the_consumer(split, monkeypatch, error):
+    loader = FFCVDataLoader(split, make_options())
+    monkeypatch.setattr(ffcv_loader.kernels, "load", lambda *arguments: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)) as raised:
+        list(loader)
+    assert raised.value is error
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_an_error_that_names_it(dataset, split, tmp_path, workers):
+    raw = tmp_path / "data/raw/odd"
+    shutil.copytree(dataset / "raw/odd", raw)
+    shutil.copytree(dataset / "interim/odd", tmp_path / "data/interim/odd", symlinks=True)
+    manifest = type(split.manifest)(tmp_path / "data/interim/odd/train.csv", split.manifest.rows)
+    (raw / manifest.rows[20].path).write_bytes(b"no image")
+    with pytest.raises(DatasetError) as raised:
+        list(PyTorchDataLoader(Split("train", manifest, split.beton, raw), make_options(num_workers=workers)))
+    assert "Sample 20, " in str(raised.value)
+    assert Path(manifest.rows[20].path).name in str(raised.value)
+
+
+def test_a_killed_worker_process_is_an_error(split):
+    loader = PyTorchDataLoader(split, make_options(batch_size=1, num_workers=1, batches_ahead=2))
+    before = set(psutil.Process().children())
+    batches = iter(loader)
+    next(batches)
+    (worker,) = set(psutil.Process().children()) - before
+    worker.kill()
+    with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
+        list(batches)
+
+
+@pytest.mark.parametrize(
+    ("loader", "epochs", "workers"), [(FFCVDataLoader, 200, 2), (PyTorchDataLoader, 200, 0), (PyTorchDataLoader, 60, 2)]
+)
+def test_leaving_an_epoch_early_leaves_nothing_behind(split, loader, epochs, workers):
+    def leave(times: int) -> tuple[int, int, int, int]:
+        for _ in range(times):
+            for _ in batches:
+                break
+        gc.collect()
+        process = psutil.Process()
+        return process.num_threads(), process.num_fds(), len(process.children()), process.memory_info().rss
+
+    batches = loader(split, make_options(batch_size=4, num_workers=workers))
+    threads, files, children, memory = leave(20)
+    later = leave(epochs)
+    assert later[0] <= threads
+    assert later[1] <= files + 20  # tensors on their way between processes hold some, for a while
+    assert later[2] <= children
+    assert later[3] - memory < 8e6  # bytes: an epoch's buffers alone are 20 times 4 x 20 x 20 x 3 float32
+    assert not loader_threads()
+
+
+def test_two_iterations_of_one_loader_do_not_disturb_each_other(split):
+    loader = FFCVDataLoader(split, make_options())
+    alone = [labels for _, labels in loader]
+    together = [(a, b) for (_, a), (_, b) in zip(loader, loader, strict=True)]
+    assert all(torch.equal(a, x) and torch.equal(b, x) for (a, b), x in zip(together, alone, strict=True))
+
+
+def test_the_users_thread_counts_stay_as_they_were(split):
+    before = torch.get_num_threads(), numba.get_num_threads()
+    for _ in FFCVDataLoader(split, make_options(num_workers=7)):
+        pass
+    assert (torch.get_num_threads(), numba.get_num_threads()) == before
+
+
+def test_does_not_filter(split):
+    with pytest.raises(TypeError, match="has the samples of its manifest"):
+        FFCVDataLoader(split, make_options()).filter("label", bool)
