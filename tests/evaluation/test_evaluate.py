@@ -1,0 +1,116 @@
+"""Metrics, tables and the picture of mistakes say what the model really answered."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from formwork.datasets.settings import Settings
+from formwork.errors import FormworkError
+from formwork.evaluation.evaluate import Predictions, class_accuracy, device, evaluate, predict
+from formwork.evaluation.pictures import image_grid, to_pixels
+from formwork.training.checkpoint import save_model
+from formwork.training.data import ImageData
+from formwork.training.models import build_model
+from tests.training.conftest import folders, folders_of, make_params, project, run
+
+__all__ = ["folders", "project", "run"]  # fixtures
+
+
+def table(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_agree_with_each_other(run, folders, tmp_path):
+    params = make_params(trainer={"max_epochs": 1}, train={"lr": 1e-4})  # hardly trained: it makes mistakes
+    model = run("out", trainer={"max_epochs": 1}, train={"lr": 1e-4}) / "best.pt"
+    evaluate(params, folders, model, tmp_path / "results")
+    metrics = json.loads((tmp_path / "results/metrics.json").read_text())
+    confusion = table(tmp_path / "results/confusion.csv")
+    manifest = ImageData(params, folders).splits["val"].manifest
+    assert [row["actual"] for row in confusion] == [row.class_name for row in manifest.rows]
+    right = [row["actual"] == row["predicted"] for row in confusion]
+    assert 0 < sum(right) < len(right)
+    assert metrics["accuracy"] == pytest.approx(np.mean(right))
+    assert metrics["images"] == len(right)
+    assert metrics["loader"] == "ffcv"
+    by_class = {row["class"]: row for row in table(tmp_path / "results/class_accuracy.csv")}
+    for name, row in by_class.items():
+        mine = [r for r, c in zip(right, confusion, strict=True) if c["actual"] == name]
+        assert int(row["images"]) == len(mine)
+        assert float(row["accuracy"]) == pytest.approx(np.mean(mine), abs=1e-6)
+    assert metrics["worst_class"] == min(by_class, key=lambda name: float(by_class[name]["accuracy"]))
+    picture = Image.open(tmp_path / "results/worst_mistakes.png")
+    assert picture.width > 300
+
+    evaluate(params, folders, model, tmp_path / "again")
+    for path in (tmp_path / "results").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_a_perfect_model_has_a_picture_too(run, folders, tmp_path):
+    model = run("out", trainer={"max_epochs": 6}) / "best.pt"
+    evaluate(make_params(), folders, model, tmp_path / "results")
+    assert json.loads((tmp_path / "results/metrics.json").read_text())["accuracy"] == 1.0
+    Image.open(tmp_path / "results/worst_mistakes.png").verify()
+
+
+def test_a_model_of_other_classes_is_refused(folders, tmp_path):
+    settings = Settings(
+        name="other",
+        class_names=["a", "b"],
+        resolution=12,
+        mean=[0.5] * 3,
+        std=[0.5] * 3,
+        augment_train=[],
+        augment_val=[],
+    )
+    weights = build_model("small_cnn", 2, 12).state_dict()
+    save_model(tmp_path / "best.pt", "small_cnn", settings, weights, {"epoch": 1, "val_accuracy": 0.5})
+    with pytest.raises(FormworkError, match="was trained on other classes than 'colours' has. Run `dvc repro`"):
+        evaluate(make_params(), folders, tmp_path / "best.pt", tmp_path / "results")
+
+
+def test_with_timesteps_the_last_answer_counts():
+    class Model(torch.nn.Module):
+        def forward(self, images):
+            return images[:, :, :2, 0, 0]  # the first two channels are the logits
+
+    images = torch.zeros(3, 2, 3, 1, 1)
+    images[:, 0, 0] = images[:, 1, 1] = 5.0  # class 0 in the first step, class 1 in the last
+    found = predict(Model(), [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))], torch.device("cpu"))
+    assert found.predicted.tolist() == [1, 1, 1]
+    assert found.labels.tolist() == [1, 1, 0]
+    assert found.losses[2] > found.losses[0]
+
+
+def test_a_class_without_images_has_no_accuracy():
+    labels, predicted = np.array([0, 0, 2]), np.array([0, 1, 2])
+    found = class_accuracy(Predictions(labels, predicted, np.zeros(3), np.zeros(3)), 3)
+    assert found[[0, 2]].tolist() == [0.5, 1.0]
+    assert np.isnan(found[1])
+
+
+def test_pixels_survive_normalisation(project):
+    data = ImageData(make_params(augment={"val": [{"Resize": {}}]}), folders_of(project))
+    images, _ = next(iter(data.loader("val")))
+    path = data.splits["val"].raw / data.splits["val"].manifest.rows[0].path
+    expected = np.asarray(Image.open(path).resize((12, 12), Image.Resampling.BILINEAR))
+    assert np.array_equal(to_pixels(images[:1], data.settings)[0], expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 20])
+def test_a_grid_of_any_number_of_images(tmp_path, count):
+    images = [np.full((6, 6, 3), 10 * n, np.uint8) for n in range(count)]
+    image_grid(tmp_path / "grid.png", "title", images, [f"image {n}" for n in range(count)])
+    grid = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    for n in range(count):  # every image is to be seen
+        assert np.any(np.all(grid == 10 * n, axis=-1))
+
+
+def test_the_accelerator_of_the_params_is_kept_to():
+    assert device("cpu").type == "cpu"

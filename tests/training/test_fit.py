@@ -1,0 +1,120 @@
+"""Training is reproducible to the last digit, the same with either loader, and records what it did."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
+from formwork.loading.make import FALLBACK
+from formwork.training.checkpoint import load_model
+from formwork.training.data import ImageData
+from tests.training.conftest import make_params
+
+CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
+SPEED = {"images_per_second", "seconds", "waiting_seconds", "waiting_share"}
+
+
+def metrics(out: Path) -> dict:
+    return json.loads((out / "train/metrics.json").read_text())
+
+
+def curve(folder: Path, name: str) -> list[tuple[str, ...]]:
+    with (folder / f"plots/metrics/{name}.tsv").open() as file:
+        return [tuple(row) for row in csv.reader(file, delimiter="\t")]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_same_params_give_the_same_files_and_another_seed_does_not(run):
+    first, again, other = run("first"), run("again"), run("other", seed=1)
+    assert files(first / "train") == files(again / "train")
+    assert (first / "best.pt").read_bytes() == (again / "best.pt").read_bytes()
+    assert metrics(first)["train"]["loss"] != metrics(other)["train"]["loss"]
+
+
+def test_either_loader_trains_the_same_model(run):
+    ffcv = run("ffcv")
+    pytorch = run("pytorch", data={"use_ffcv": False, "num_workers": 0})
+    assert metrics(ffcv)["loader"] == "ffcv"
+    assert metrics(pytorch)["loader"] == "pytorch"
+    assert metrics(ffcv) | {"loader": ""} == metrics(pytorch) | {"loader": ""}
+    assert (ffcv / "best.pt").read_bytes() == (pytorch / "best.pt").read_bytes()
+
+
+def test_workers_change_nothing(run):
+    assert files(run("one") / "train") == files(run("three", data={"num_workers": 3}) / "train")
+
+
+def test_every_epoch_is_recorded(run):
+    out = run("out", trainer={"max_epochs": 3})
+    for folder, names in ((out / "train", CURVES), (out / "speed", SPEED)):
+        for name in names:
+            header, *rows = curve(folder, name)
+            assert header == ("step", name.split("/")[-1])
+            assert [row[0] for row in rows] == ["1", "2", "3"]
+    speed = json.loads((out / "speed/metrics.json").read_text())
+    assert speed["loader"] == "ffcv"
+    assert speed["images_per_second"] > 0
+    assert 0 < speed["waiting_seconds"] < speed["seconds"]
+    assert speed["waiting_share"] == pytest.approx(speed["waiting_seconds"] / speed["seconds"], abs=1e-2)
+    assert metrics(out)["step"] == 3
+
+
+def test_it_learns_and_keeps_the_best_epoch(run):
+    out = run("out", trainer={"max_epochs": 6})
+    accuracies = [float(value) for _, value in curve(out / "train", "val/accuracy")[1:]]
+    assert max(accuracies) == 1.0
+    saved = torch.load(out / "best.pt", weights_only=True)
+    assert saved["val_accuracy"] == max(accuracies)
+    assert saved["epoch"] == 1 + accuracies.index(max(accuracies))
+    model, settings = load_model(out / "best.pt")
+    assert settings.class_names == ["blue", "green", "red"]
+    assert not model.training
+
+
+@pytest.mark.parametrize(("name", "timesteps"), [("rcnn", 3), ("rcnn", 1), ("resnet18", 1)])
+def test_the_other_models_train(run, name, timesteps):
+    out = run("out", model={"name": name, "timesteps": timesteps}, trainer={"max_epochs": 1})
+    assert 0 < metrics(out)["train"]["loss"] < 3
+    load_model(out / "best.pt")
+
+
+def test_a_fallback_is_told_and_recorded(run):
+    jitter = [{"RandomHorizontalFlip": {}}, {"ColorJitter": {"brightness": 0.1}}]
+    with pytest.warns(UserWarning, match=FALLBACK):
+        out = run("out", augment={"train": jitter}, trainer={"max_epochs": 1})
+    assert metrics(out)["loader"] == "train: pytorch, val: ffcv"
+    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: ColorJitter has no FFCV form"):
+        run("refused", augment={"train": jitter}, ffcv={"fallback": "error"})
+
+
+def test_mistakes_are_found_before_any_work(folders):
+    with pytest.raises(ParamsError, match=r"data\.batch_size is 512 and the train split has \d+ images"):
+        ImageData(make_params(data={"batch_size": 512}), folders)
+    with pytest.raises(
+        AugmentationError, match=r"augment\.val: there is no operation 'Rezise'\. Did you mean 'Resize'"
+    ):
+        ImageData(make_params(augment={"val": [{"Rezise": {}}]}), folders)
+    with pytest.raises(DatasetError, match=r"other/dataset\.json is missing. Run `dvc pull "):
+        ImageData(make_params(), type(folders)(folders.raw, folders.interim.with_name("other"), folders.processed))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that the test wants to miss")
+@pytest.mark.parametrize("trainer", [{"accelerator": "cuda"}, {"accelerator": "cpu", "strategy": "dpp"}])
+def test_a_trainer_that_this_machine_cannot_have(run, trainer):
+    with pytest.raises(ParamsError, match=r"trainer in params\.yaml does not suit this machine: "):
+        run("out", trainer=trainer)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_model_that_cannot_be_loaded(tmp_path, content):
+    path = tmp_path / "best.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FormworkError, match="is missing. Run `dvc pull" if content is None else "is no model of this"):
+        load_model(path)
