@@ -92,7 +92,7 @@ class ImageData(pl.LightningDataModule):
     def loader_used(self) -> str:
         """ "ffcv" or "pytorch", or both with their splits where one of them fell back."""
         names = set(self.used.values())
-        return names.pop() if len(names) == 1 else ", ".join(f"{split}: {name}" for split, name in self.used.items())
+        return names.pop() if len(names) == 1 else ", ".join(f"{split}: {self.used[split]}" for split in SPLITS)
 
     def _for_this_rank(self, split: str):
         world_size = self.trainer.world_size
