@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 
 import formwork
 from formwork.errors import FormworkError
-from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.make import FALLBACK, make_loader
+from tests import permissions
 from tests.loading.conftest import make_options
 
 
@@ -41,27 +40,11 @@ def of_another_manifest(split):
     return replace(split, manifest=replace(split.manifest, rows=rows)), "does not belong to "
 
 
-@contextmanager
-def as_ordinary_user(*paths: Path):
-    """Root may read everything: become nobody for a while, who may look into pytest's folders for that time."""
-    assert FFCVDataLoader  # imported before, by root: the interpreter's own files may be root's
-    user = os.geteuid()
-    if user == 0:
-        for folder in {parent for path in paths for parent in path.parents}:
-            if "pytest" in str(folder):
-                folder.chmod(0o755)
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
 @pytest.mark.parametrize("damage", [missing, unreadable, cut_short, not_a_beton, of_another_manifest])
 def test_a_beton_that_cannot_be_used(make_split, damage):
     split, reason = damage(make_split())
     options = make_options(num_workers=0)
-    with as_ordinary_user(split.beton, split.manifest.path, split.raw):
+    with permissions.enforced():
         with pytest.raises(FormworkError) as refused:
             make_loader(split, options, use_ffcv=True, fallback="error")
         with pytest.warns(UserWarning, match=FALLBACK) as warned:

@@ -1,4 +1,4 @@
-"""Pictures of batches and of mistakes."""
+"""Pictures of images in rows, each under its caption."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,12 @@ from formwork.datasets.settings import Settings
 from formwork.files import atomic_write
 
 COLUMNS = 8
-CELL = 1.35  # inches
+CELL = 1.35  # inches a side
+CAPTION = 0.32  # inches above each row
+TITLE = 0.4
+
+Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
+"""A name, images (H, W, 3) uint8, and a caption for each."""
 
 
 def to_pixels(images: torch.Tensor, settings: Settings) -> np.ndarray:
@@ -21,17 +26,24 @@ def to_pixels(images: torch.Tensor, settings: Settings) -> np.ndarray:
 
 
 def image_grid(path: Path, title: str, images: Sequence[np.ndarray], captions: Sequence[str]) -> None:
-    """Write a PNG of images (H, W, 3) uint8 in rows, each under its caption; the same content gives the same bytes."""
-    columns = min(COLUMNS, max(len(images), 1))
-    rows = max(-(-len(images) // columns), 1)
-    # A figure of its own, and not pyplot's: no display, no global state.
-    figure = Figure(figsize=(max(columns * CELL, 4), rows * (CELL + 0.3) + 0.35), layout="constrained")
+    """Write a PNG of images (H, W, 3) uint8 in as many rows as they need."""
+    starts = range(0, len(images), COLUMNS)
+    image_rows(path, title, [("", images[i : i + COLUMNS], captions[i : i + COLUMNS]) for i in starts])
+
+
+def image_rows(path: Path, title: str, rows: Sequence[Row]) -> None:
+    """Write a PNG with a row for each of `rows`; the same content gives the same bytes."""
+    columns = max([len(images) for _, images, _ in rows], default=0)
+    size = max(columns * CELL, 4), max(len(rows) * (CELL + CAPTION), 0.2) + TITLE
+    figure = Figure(figsize=size, layout="constrained")  # not pyplot's: it needs no display and no global state
     figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis in axes:
+    axes = figure.subplots(max(len(rows), 1), max(columns, 1), squeeze=False)
+    for axis in axes.flat:
         axis.axis("off")
-    for axis, image, caption in zip(axes, images, captions, strict=False):
-        axis.imshow(image, interpolation="nearest")
-        axis.set_title(caption, fontsize=8)
+    for line, (name, images, captions) in zip(axes, rows, strict=False):
+        line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
+        for axis, image, caption in zip(line, images, captions, strict=False):
+            axis.imshow(image, interpolation="nearest")
+            axis.set_title(caption, fontsize=8)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
