@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -108,9 +110,13 @@ def test_a_killed_worker_process_is_an_error(split):
     batches = iter(loader)
     next(batches)
     (worker,) = set(psutil.Process().children()) - before
-    worker.kill()
-    with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
+
+    def kill_and_go_on() -> None:
+        worker.kill()  # PyTorch raises its error as soon as it hears of it, wherever the program is then
         list(batches)
+
+    with pytest.raises(RuntimeError, match=r"killed by signal|exited unexpectedly"):
+        kill_and_go_on()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +153,21 @@ def test_the_users_thread_counts_stay_as_they_were(split):
     for _ in FFCVDataLoader(split, make_options(num_workers=7)):
         pass
     assert (torch.get_num_threads(), numba.get_num_threads()) == before
+
+
+def test_importing_ffcv_leaves_the_thread_counts_alone():
+    # In an interpreter of its own, because it is the first import that counts.
+    script = """
+import torch
+torch.set_num_threads(3)
+import formwork.loading.ffcv_loader
+print(torch.get_num_threads())
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(ffcv_loader.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "3\n"
 
 
 def test_does_not_filter(split):

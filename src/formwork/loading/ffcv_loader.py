@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Full, Queue
 
-import numba
 import numpy as np
 import torch
-from ffcv.loader import Loader
 
 from formwork.beton.read import Beton, check_beton, open_beton
 from formwork.errors import AugmentationError, BetonError
 from formwork.loading import kernels
 from formwork.loading.common import Batch, Options, Split, WaitClock
+from formwork.loading.threads import thread_counts_kept
+
+with thread_counts_kept():
+    from ffcv.loader import Loader
 
 PARTS = 4  # of a batch for each worker: small enough that none waits long for the slowest
+# As torch aligns its own memory: how a convolution rounds depends on it, and a run is to be the same each time.
+ALIGNMENT = 64  # bytes
 POLL = 0.05  # seconds between looks at whether the consumer has left
 
 FAULTS = {
@@ -60,19 +64,16 @@ class FFCVDataLoader(Loader):
         self.buffers = BufferPool()
         shift, scale = options.shift_and_scale
         self.table = (np.arange(256, dtype=np.float32)[:, None] - shift) * scale
-        threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
-        super().__init__(
-            str(split.beton),
-            batch_size=options.batch_size // options.world_size,
-            num_workers=1,
-            seed=options.seed,
-            pipelines=dict.fromkeys(self.beton.field_names),  # none of FFCV's: theirs is replaced by our kernel
-            drop_last=options.drop_last,
-            batches_ahead=options.batches_ahead,
-        )
-        # FFCV sets both for the whole process, and they are the user's.
-        torch.set_num_threads(threads)
-        numba.set_num_threads(numba_threads)
+        with thread_counts_kept():
+            super().__init__(
+                str(split.beton),
+                batch_size=options.batch_size // options.world_size,
+                num_workers=1,
+                seed=options.seed,
+                pipelines=dict.fromkeys(self.beton.field_names),  # none of FFCV's: theirs is replaced by our kernel
+                drop_last=options.drop_last,
+                batches_ahead=options.batches_ahead,
+            )
         self.num_workers = max(options.num_workers, 1)
 
     def __len__(self) -> int:
@@ -198,15 +199,20 @@ class BufferPool:
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array of float32 with undefined content."""
-        size = int(np.prod(shape))
+        size = int(np.prod(shape)) + ALIGNMENT // 4
         for i in range(len(self.buffers)):
             if self.buffers[i].size >= size and self._references(i) == self.unused:
-                return self.buffers[i][:size].reshape(shape)
+                return _aligned(self.buffers[i], shape)
         self.buffers.append(np.empty(size, dtype=np.float32))
-        return self.buffers[-1].reshape(shape)
+        return _aligned(self.buffers[-1], shape)
 
     def _references(self, i: int) -> int:
         return sys.getrefcount(self.buffers[i])
+
+
+def _aligned(buffer: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    start = -buffer.ctypes.data % ALIGNMENT // 4
+    return buffer[start : start + int(np.prod(shape))].reshape(shape)
 
 
 def _put(ready: Queue, item: object, left: threading.Event) -> bool:

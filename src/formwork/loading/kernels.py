@@ -9,10 +9,14 @@ fixed-point arithmetic, so that both loaders give the same pixels to the last bi
 
 import ctypes
 
-import ffcv._libffcv
 import llvmlite.binding
 import numpy as np
 from numba import njit, types
+
+from formwork.loading.threads import thread_counts_kept
+
+with thread_counts_kept():
+    import ffcv._libffcv
 
 # Sample status, in the order in which a sample is checked.
 OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG = range(5)
