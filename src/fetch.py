@@ -5,6 +5,7 @@ from pathlib import Path
 
 from formwork.datasets.fetch import fetch
 from formwork.errors import run
+from formwork.params import load_params
 
 
 def main() -> None:
@@ -12,6 +13,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("target", type=Path, help="data/raw/<name>")
     arguments = parser.parse_args()
+    load_params()  # a mistake in it shows now, and not after a download
     fetch(arguments.name, arguments.target)
 
 

@@ -14,7 +14,11 @@ def main() -> None:
     parser.add_argument("interim", type=Path, help="data/interim/<name>")
     parser.add_argument("report", type=Path, help="CSV of the files left out")
     arguments = parser.parse_args()
-    link(load_params(), arguments.raw, arguments.interim, arguments.report)
+    params, raw = load_params(), arguments.raw
+    link(params, raw, arguments.interim, arguments.report)
+    if params.data.name not in params.data.fetch and not raw.with_name(f"{raw.name}.dvc").exists():
+        print(f"WARNING: DVC does not know {raw}: nobody else can get these images, and no older version is kept. Run\n")
+        print(f"\tdvc add {raw}\n\tgit add {raw}.dvc\n")
 
 
 if __name__ == "__main__":

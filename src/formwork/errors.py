@@ -34,6 +34,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def run(command: Callable[[], None]) -> None:
     """Run a stage or a tool; report what the user can mend in plain words, without a traceback, and exit with 1."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: file names need not be text
     try:
         command()
     except FormworkError as error:

@@ -1,10 +1,12 @@
 """Writing files so that a reader sees the old one or the whole new one, never a part."""
 
+import csv
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 from formwork.errors import FormworkError
@@ -38,8 +40,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.replace(temporary, path)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.close()  # a full disk refuses what is still buffered once more
             if isinstance(error, OSError):
-                raise FormworkError(f"Cannot write {path}: {error.strerror}. Nothing was changed.") from error
+                raise FormworkError(f"Cannot write {path}: {error.strerror or error}. Nothing was changed.") from error
             raise
 
 
@@ -57,3 +61,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, in UTF-8; file names that are no UTF-8 keep their bytes."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as CSV, atomically, in UTF-8; lines end in a line feed, and any text may stand in a field."""
+    lines: list[str] = []
+    # Python before 3.13 quotes a carriage return in a field only where the lines end in one.
+    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
+    write_text(path, "".join(line.removesuffix("\r\n") + "\n" for line in lines))

@@ -22,7 +22,7 @@ def _float(value: object) -> object:
     return value
 
 
-Float = Annotated[float, BeforeValidator(_float)]
+Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -49,7 +49,7 @@ class BetonParams(Section):
     smart_threshold: PositiveFloat = 2.0
     compress_probability: Fraction = 0.5
     seed: Seed = 0
-    max_resolution: Annotated[int, Field(ge=1, le=65535)] | None = None
+    max_resolution: Annotated[int, Field(ge=1, le=65500)] | None = None
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
 
 
@@ -141,12 +141,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        ParamsError: naming every unknown key (with the nearest known one), wrong type and value out of range.
+        ParamsError: naming every unknown key (with the nearest known one), wrong type and value out of range; or the
+            file cannot be read.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing. Run from the root of the repository.") from error
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -159,44 +162,42 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(error: ValidationError) -> list[str]:
     """One line a mistake. A union reports each of its alternatives: their lines are merged by key."""
-    by_key: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
+    values: dict[str, object] = {}
     for item in error.errors():
         path, model = _place(item["loc"])
         key = ".".join(path) or "(top level)"
         if item["type"] == "extra_forbidden":
-            message = f"unknown. {did_you_mean(path[-1], model.model_fields)}"
+            reason = f"unknown. {did_you_mean(path[-1], model.model_fields)}"
         elif item["type"] == "missing":
-            message = "is missing"
+            reason = "is missing"
         elif item["type"] == "value_error":
-            message = str(item["ctx"]["error"])
+            reason = str(item["ctx"]["error"])
         else:
-            message = item["msg"][0].lower() + item["msg"][1:] + f", and it is {item['input']!r}"
-        by_key.setdefault(key, []).append(message)
-    return [f"  {key}: {', or '.join(dict.fromkeys(messages))}" for key, messages in by_key.items()]
+            reason = item["msg"][0].lower() + item["msg"][1:]
+            values[key] = item["input"]
+        reasons.setdefault(key, []).append(reason)
+    return [
+        f"  {key}: {' or '.join(dict.fromkeys(alternatives))}"
+        + (f", and it is {values[key]!r}" if key in values else "")
+        for key, alternatives in reasons.items()
+    ]
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
-    """The keys of a pydantic location without the names of union alternatives, and the model they lead into."""
+    """The keys of a pydantic location, and the model that the last of them should be in.
+
+    What follows the key of a plain value is left out: positions in a list, and names of a union's alternatives.
+    """
     model: type[BaseModel] = Params
     path: list[str] = []
-    for part in location:
-        if path[:1] == ["datasets"] and len(path) == 1:
+    for part in map(str, location):
+        path.append(part)
+        if path[0] == "datasets" and len(path) <= 2:
             model = Dataset
-            path.append(str(part))
             continue
-        field = model.model_fields.get(str(part))
-        if field is None and path and path[-1] in LEAVES:
-            continue
-        path.append(str(part))
-        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
     return path, model
-
-
-LEAVES = frozenset(
-    name
-    for section in Section.__subclasses__()
-    for name, field in section.model_fields.items()
-    if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)) and name != "datasets"
-)
-"""Keys that hold a plain value: below them a location names alternatives of a union, not keys."""

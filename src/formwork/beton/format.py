@@ -11,7 +11,7 @@ import numpy as np
 VERSION = 2
 MIN_PAGE_SIZE = 1 << 21
 MAX_PAGE_SIZE = 1 << 32  # exclusive
-MAX_SIDE = 65535  # width and height are stored in 16 bits
+MAX_SIDE = 65500  # of a JPEG; the format itself stores width and height in 16 bits
 
 IMAGE_FIELD, INT_FIELD = 2, 1  # type ids of RGBImageField and IntField
 JPG, RAW = 0, 1  # values of `mode`

@@ -73,6 +73,9 @@ def _read(path: Path) -> Beton:
     header = _table(path, layout.HEADER, 1, 0, length)[0]
     if header["version"] != layout.VERSION:
         raise _damaged(path, f"its format version is {header['version']}, not {layout.VERSION}")
+    page_size = int(header["page_size"])
+    if not layout.MIN_PAGE_SIZE <= page_size < layout.MAX_PAGE_SIZE or page_size & (page_size - 1):
+        raise _damaged(path, f"its page size is {page_size}")
     fields = _table(path, layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize, length)
     type_ids = fields["type_id"].tolist()
     if type_ids.count(layout.IMAGE_FIELD) != 1 or type_ids.count(layout.INT_FIELD) != 1:
@@ -80,7 +83,8 @@ def _read(path: Path) -> Beton:
     if any(type_id not in layout.FIELD_TYPES for type_id in type_ids):
         raise _damaged(path, f"it has a field of an unknown type, {type_ids}")
     rows = layout.metadata_type([layout.FIELD_TYPES[type_id] for type_id in type_ids])
-    metadata = _table(path, rows, int(header["num_samples"]), layout.HEADER.itemsize + fields.nbytes, length)
+    metadata_start = layout.HEADER.itemsize + fields.nbytes
+    metadata = _table(path, rows, int(header["num_samples"]), metadata_start, length)
     images = metadata[f"f{type_ids.index(layout.IMAGE_FIELD)}"]
     start = int(header["alloc_table_ptr"])
     if not 0 < start <= length or (length - start) % layout.ALLOCATION.itemsize:
@@ -88,7 +92,7 @@ def _read(path: Path) -> Beton:
     allocations = _table(path, layout.ALLOCATION, (length - start) // layout.ALLOCATION.itemsize, start, length)
     beton = Beton(
         path=path,
-        page_size=int(header["page_size"]),
+        page_size=page_size,
         field_names=tuple(bytes(name).rstrip(b"\0").decode("ascii", "replace") for name in fields["name"]),
         modes=images["mode"].copy(),
         widths=images["width"].astype(np.int64),
@@ -99,9 +103,14 @@ def _read(path: Path) -> Beton:
     )
     if len(beton) == 0:
         raise _damaged(path, "it holds no samples")
-    ends = beton.offsets + beton.sizes
-    if beton.offsets.min() < 0 or ends.min() < 0 or ends.max() > start:
+    if (
+        beton.offsets.min() < metadata_start + metadata.nbytes
+        or beton.sizes.min() < 1
+        or np.any(beton.sizes > start - beton.offsets)
+    ):
         raise _damaged(path, "samples lie outside of it")
+    if np.any(beton.offsets // page_size != (beton.offsets + beton.sizes - 1) // page_size):
+        raise _damaged(path, "samples lie across pages")
     if beton.modes.max() > layout.RAW:
         raise _damaged(path, f"samples have an unknown mode {beton.modes.max()}")
     if min(beton.widths.min(), beton.heights.min()) < 1:
@@ -119,15 +128,14 @@ def _table(path: Path, dtype: np.dtype, count: int, offset: int, length: int) ->
 
 
 def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarray:
-    """(N,) int64 bytes of each sample: FFCV keeps them by address, in no order, in the allocation table."""
-    by_address = allocations[np.argsort(allocations["ptr"], kind="stable")]
-    index = np.searchsorted(by_address["ptr"], offsets)
-    if len(by_address) == 0 or index.max() >= len(by_address) or np.any(by_address["ptr"][index] != offsets):
-        raise _damaged(path, "its allocation table misses samples")
-    return by_address["size"][index].astype(np.int64)
+    """(N,) int64 bytes of each sample: the allocation table has them, one entry a sample, in no order."""
+    by_sample = allocations[np.argsort(allocations["sample_id"], kind="stable")]
+    if not np.array_equal(by_sample["sample_id"], np.arange(len(offsets))) or np.any(by_sample["ptr"] != offsets):
+        raise _damaged(path, "its allocation table does not fit its samples")
+    return by_sample["size"].astype(np.int64)
 
 
 def _damaged(path: Path, reason: str) -> BetonError:
     return BetonError(
-        f"{path} is damaged or no beton: {reason}. Run `dvc checkout {path}`, `dvc pull {path}` or `dvc repro -f convert`."
+        f"{path} is damaged or no beton: {reason}. Run `dvc checkout --force {path}` or `dvc repro -f convert`."
     )

@@ -33,28 +33,31 @@ def fetch(name: str, target: Path) -> None:
         if version == source.VERSION:
             print(f"{target} is complete and unchanged.")
             return
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = (target.with_name(f".{target.name}.{part}") for part in ("partial", "old"))
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     source.write(partial)
     record = {"version": source.VERSION, "sha256": _digests(partial)}
     (partial / RECORD).write_text(json.dumps(record, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     if target.exists():
-        shutil.rmtree(target)
+        os.replace(target, old)
     os.replace(partial, target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _untouched_version(target: Path, name: str) -> int:
     """The version of the source that wrote `target`."""
     advice = (
         f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
-        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine. To get the original back: move or remove "
-        f"{target}, then `dvc repro`."
+        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` and "
+        f"`dvc exp apply`, which put the original back unasked. To get it back yourself: move or remove {target}, then "
+        "`dvc repro`."
     )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        version, before = record["version"], record["sha256"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        version, before = record["version"], dict(record["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
     now = _digests(target)
     changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
@@ -69,9 +72,10 @@ def _untouched_version(target: Path, name: str) -> int:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 by path, for every file below `folder` but the record."""
+    """By path, for everything below `folder` but the record and plain folders: SHA-256 of its content, or "link" for a
+    symlink to a folder or to nothing. DVC may have put a symlink into its cache in place of a file: that is a file."""
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "link"
         for path in sorted(folder.rglob("*"))
-        if path.name != RECORD and path.is_file()
+        if path != folder / RECORD and (path.is_file() or path.is_symlink())
     }

@@ -8,6 +8,10 @@ from PIL import Image, ImageOps
 
 Image.MAX_IMAGE_PIXELS = None  # a dataset is its user's own choice: no guard against decompression bombs
 
+# Pillow warns about odd metadata that changes no pixel, once a file: no user can act on that. Said once and for all,
+# because warnings.catch_warnings is not safe on threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """The pixels that models see: upright (EXIF orientation applied), mode RGB, 8 bits a channel."""
@@ -20,13 +24,10 @@ def read_rgb(path: Path | BinaryIO) -> Image.Image:
     Raises:
         OSError: it is missing, unreadable or no whole image; the message says which.
     """
-    with warnings.catch_warnings():
-        # Pillow warns about odd metadata that changes no pixel, once a file: no user can act on that.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return to_rgb(image)
-        except OSError:
-            raise
-        except Exception as error:  # Pillow's parsers raise many kinds on damaged data (SyntaxError, struct.error...)
-            raise OSError(f"damaged image data: {type(error).__name__}: {error}") from error
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except OSError:
+        raise
+    except Exception as error:  # Pillow's parsers raise many kinds on damaged data (SyntaxError, struct.error...)
+        raise OSError(f"damaged image data: {type(error).__name__}: {error}") from error

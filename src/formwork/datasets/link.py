@@ -1,7 +1,5 @@
 """The link stage: raw images to a manifest, a tree of links and the dataset's settings."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +12,7 @@ from formwork.datasets.scan import LISTED, BadFile, Image8, find_candidates, ins
 from formwork.datasets.settings import Settings
 from formwork.datasets.tree import ensure_tree
 from formwork.errors import DatasetError
-from formwork.files import write_text
+from formwork.files import write_csv
 from formwork.params import Dataset, Operations, Params
 
 LARGEST_AUTO_RESOLUTION = 224
@@ -36,7 +34,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     bad: list[BadFile] = []
     for result in inspect_all(raw, candidates, max(params.data.num_workers, 1)):
         (bad if isinstance(result, BadFile) else good).append(result)
-    _report(bad, report)
+    write_csv(report, [("path", "reason"), *((b.path, b.reason) for b in bad)])
     if bad and params.data.on_bad_image == "error":
         raise DatasetError(
             f"{_listing(bad)}\n{len(bad)} of {len(candidates)} files in {raw} are no readable images; all are listed "
@@ -103,12 +101,6 @@ def _check_classes(class_names: Sequence[str], good: Sequence[Image8], raw: Path
     unseen = [name for name in class_names if not counts["val"][name]]
     if unseen:
         print(f"WARNING: no validation images of class {', '.join(unseen[:LISTED])}.")
-
-
-def _report(bad: Sequence[BadFile], path: Path) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *((b.path, b.reason) for b in bad)])
-    write_text(path, text.getvalue())
 
 
 def _listing(bad: Sequence[BadFile]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from formwork.errors import DatasetError
-from formwork.files import write_text
+from formwork.files import write_csv
 
 SPLITS = ("train", "val")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "test": "val"}
@@ -82,19 +82,21 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises DatasetError: it is missing, or no manifest of this version."""
+    """Raises DatasetError: it is missing, cannot be read, or is no manifest of this version."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError as error:
         raise DatasetError(
             f"Manifest {path} is missing. Run `dvc pull {path}`, or `dvc repro link` to make it from the raw images."
         ) from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
     lines = csv.reader(io.StringIO(text, newline=""))
-    if next(lines, None) != HEADER:
-        raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
     try:
+        if next(lines, None) != HEADER:
+            raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
         rows = [Row(*(int(v) if i in INTEGERS else v for i, v in enumerate(line))) for line in lines]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
@@ -104,9 +106,7 @@ def read_manifest(path: Path) -> Manifest:
 def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: _path_bytes(row.path))
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([HEADER, *map(astuple, rows)])
-    write_text(path, text.getvalue())
+    write_csv(path, [HEADER, *map(astuple, rows)])
     return Manifest(path, rows)
 
 

@@ -54,7 +54,7 @@ def find_candidates(raw: Path, val_fraction: float) -> list[Candidate]:
     Files and folders whose name starts with a dot are passed over.
 
     Raises:
-        DatasetError: `raw` is missing, has no class folders, a class folder is empty, or the layout is mixed.
+        DatasetError: `raw` is missing, has no class folders or a mixed layout; or a folder is empty or cannot be read.
     """
     if not raw.is_dir():
         raise DatasetError(
@@ -93,11 +93,28 @@ def find_candidates(raw: Path, val_fraction: float) -> list[Candidate]:
 
 
 def _folders(parent: Path) -> list[Path]:
-    return sorted(Path(e.path) for e in os.scandir(parent) if e.is_dir() and not e.name.startswith("."))
+    return sorted(Path(entry.path) for entry in _entries(parent) if _is_folder(entry))
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    try:
+        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symlink to itself: to be listed among the bad files
+        return False
 
 
 def _classes(parent: Path, folders: Sequence[Path], prefix: str = "") -> dict[str, list[str]]:
     """Sorted paths by class, relative to the raw dataset, for the class folders of one split."""
+    for folder in folders:
+        if not _is_text(folder.name):
+            raise DatasetError(f"The name of the class folder {folder} is no UTF-8. Rename it.")
     classes = {folder.name: sorted(_files(folder, f"{prefix}{folder.name}/")) for folder in folders}
     if not classes:
         raise DatasetError(f"{parent} holds no class folders. Put the images of each class into a folder of its own.")
@@ -110,13 +127,22 @@ def _classes(parent: Path, folders: Sequence[Path], prefix: str = "") -> dict[st
 
 
 def _files(folder: Path, prefix: str) -> Iterator[str]:
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
+    for entry in _entries(folder):
+        if _is_folder(entry):
+            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                raise DatasetError(f"{entry.path} is a link to a folder that it lies in. Remove it.")
             yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
         else:
             yield prefix + entry.name
+
+
+def _is_text(name: str) -> bool:
+    """Whether the bytes of a file name are UTF-8; Python stands in lone surrogates for those that are not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def inspect(raw: Path, candidate: Candidate) -> Image8 | BadFile:

@@ -42,5 +42,5 @@ def read_settings(path: Path) -> Settings:
         return Settings.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro link` to make it.") from error
-    except ValidationError as error:
+    except (ValidationError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is damaged or of another version. Run `dvc repro -f link`.") from error

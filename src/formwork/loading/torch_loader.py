@@ -1,6 +1,7 @@
 """PyTorchDataLoader: the same batches from the original images."""
 
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from formwork.datasets.images import read_rgb
 from formwork.datasets.tree import ensure_tree
-from formwork.errors import DatasetError
+from formwork.errors import DatasetError, FormworkError
 from formwork.loading.augment import Plan
 from formwork.loading.common import Batch, Options, Split, WaitClock
 
@@ -25,8 +26,13 @@ class TreeDataset(Dataset):
         self.shift_and_scale = [torch.from_numpy(v).view(1, 3, 1, 1) for v in options.shift_and_scale]
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
 
-    def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch:
-        epoch, ids = index
+    def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch | DatasetError:
+        try:
+            return self._batch(*index)
+        except DatasetError as error:
+            return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
+
+    def _batch(self, epoch: int, ids: np.ndarray) -> Batch:
         heights, widths = self.sizes[ids].T
         plan = self.augmentation.plan(epoch, ids, heights, widths)
         images = torch.stack([self._image(epoch, int(sample), plan, i) for i, sample in enumerate(ids)])
@@ -78,6 +84,7 @@ class PyTorchDataLoader(DataLoader):
 
     Raises:
         DatasetError: the original images are missing; while iterating, one cannot be read.
+        FormworkError: while iterating, a worker process was killed.
     """
 
     name = "pytorch"
@@ -95,5 +102,21 @@ class PyTorchDataLoader(DataLoader):
         )
         self.clock = WaitClock(options.timesteps)
 
-    def __iter__(self):
-        return self.clock.watch(super().__iter__())
+    def __iter__(self) -> Iterator[Batch]:
+        return self.clock.watch(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
+        iterator = super().__iter__()
+        try:
+            for batch in iterator:
+                if isinstance(batch, DatasetError):
+                    raise batch
+                yield batch
+        except (RuntimeError, EOFError, OSError) as error:  # what PyTorch raises depends on when it notices
+            killed = [worker.exitcode for worker in getattr(iterator, "_workers", []) if not worker.is_alive()]
+            if not killed:
+                raise
+            raise FormworkError(
+                f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
+                "memory. Lower data.num_workers or data.batch_size."
+            ) from error

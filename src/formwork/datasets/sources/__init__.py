@@ -1,6 +1,6 @@
 """Datasets that Formwork makes or downloads itself, a module each, by name.
 
-A module has VERSION, to be raised when it writes other files, and write(folder, progress), which writes
+A module has VERSION, to be raised when it writes other files, and write(folder), which writes
 <class>/<file> or {train,val}/<class>/<file> below an empty folder.
 """
 

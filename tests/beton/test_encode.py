@@ -1,0 +1,173 @@
+"""What a beton holds for one image."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from formwork.beton.encode import encode, scale_down
+from formwork.beton.format import JPG, RAW
+from formwork.datasets.manifest import Manifest
+from formwork.errors import BetonError
+from formwork.params import BetonParams
+from tests import permissions
+from tests.images import make_dataset, make_manifest
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Two classes of 20 images that JPEG compresses well, badly and not at all."""
+    sizes = [(64, 48), (80, 80), (30, 30), (16, 24), (6, 5)]
+    raw = make_dataset(tmp_path / "raw", ["photo", "other"], per_class=20, size=sizes)
+    return make_dataset(raw, ["noise"], per_class=20, size=sizes, content="noise")
+
+
+@pytest.fixture
+def manifest(raw: Path, tmp_path: Path) -> Manifest:
+    return make_manifest(raw, tmp_path / "train.csv")
+
+
+def sizes(manifest: Manifest, raw: Path, **params: object) -> np.ndarray:
+    return np.array([len(encode(row, raw, BetonParams(**params)).data) for row in manifest.rows])
+
+
+def jpg_rows(manifest: Manifest, raw: Path, **params: object) -> set[str]:
+    """Paths of the images that are stored as JPEG."""
+    return {row.path for row in manifest.rows if encode(row, raw, BetonParams(**params)).mode == JPG}
+
+
+def open_source(raw: Path, path: str) -> np.ndarray:
+    with Image.open(raw / path) as image:
+        return np.asarray(image)
+
+
+# --- Write modes --------------------------------------------------------------------------------
+
+
+def test_raw_keeps_every_pixel(manifest: Manifest, raw: Path) -> None:
+    for row in manifest.rows:
+        stored = encode(row, raw, BetonParams(write_mode="raw"))
+
+        assert (stored.mode, stored.width, stored.height) == (RAW, row.width, row.height)
+        assert stored.data == open_source(raw, row.path).tobytes()
+
+
+def test_jpg_is_close_to_the_source(manifest: Manifest, raw: Path) -> None:
+    for row in manifest.rows:
+        stored = encode(row, raw, BetonParams(write_mode="jpg", jpeg_quality=95))
+
+        with Image.open(io.BytesIO(stored.data)) as image:
+            difference = np.asarray(image).astype(int) - open_source(raw, row.path)
+            assert (stored.mode, image.format, image.size) == (JPG, "JPEG", (row.width, row.height))
+        assert row.class_name == "noise" or row.width < 30 or np.abs(difference).mean() < 6
+
+
+def test_jpeg_quality_is_a_matter_of_bytes(manifest: Manifest, raw: Path) -> None:
+    small, large = (sizes(manifest, raw, write_mode="jpg", jpeg_quality=quality) for quality in (30, 95))
+
+    assert (small < large).all()
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0, 6.0])
+def test_smart_stores_jpeg_where_raw_would_take_more_than_threshold_times_as_much(
+    manifest: Manifest, raw: Path, threshold: float
+) -> None:
+    jpg, plain = (sizes(manifest, raw, write_mode=mode) for mode in ("jpg", "raw"))
+    expected = plain > threshold * jpg
+    assert 0 < expected.sum() < len(manifest)
+
+    assert jpg_rows(manifest, raw, write_mode="smart", smart_threshold=threshold) == {
+        row.path for row, is_jpg in zip(manifest.rows, expected, strict=True) if is_jpg
+    }
+    assert (sizes(manifest, raw, write_mode="smart", smart_threshold=threshold) == np.where(expected, jpg, plain)).all()
+
+
+def test_proportion_is_a_share(manifest: Manifest, raw: Path) -> None:
+    shares = [jpg_rows(manifest, raw, write_mode="proportion", compress_probability=p) for p in (0, 0.4, 0.7, 1)]
+
+    assert [len(share) for share in shares[::3]] == [0, len(manifest)]
+    assert 15 <= len(shares[1]) <= 33
+    assert shares[0] < shares[1] < shares[2] < shares[3]
+
+
+def test_proportion_is_drawn_by_the_seed_for_each_image_alone(manifest: Manifest, raw: Path, tmp_path: Path) -> None:
+    drawn, again, other = (jpg_rows(manifest, raw, write_mode="proportion", seed=seed) for seed in (1, 1, 2))
+    make_dataset(raw, ["another"], per_class=10, seed=9)
+    grown = jpg_rows(make_manifest(raw, tmp_path / "grown.csv"), raw, write_mode="proportion", seed=1)
+
+    assert drawn == again
+    assert drawn != other
+    assert {path for path in grown if not path.startswith("another/")} == drawn
+
+
+# --- max_resolution -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "expected"),
+    [
+        ((80, 60), None, (80, 60)),
+        ((80, 60), 80, (80, 60)),
+        ((80, 60), 40, (40, 30)),
+        ((60, 80), 40, (30, 40)),
+        ((79, 50), 40, (40, 25)),
+        ((20000, 30), 256, (256, 1)),
+        ((30, 20000), 256, (1, 256)),
+        ((300, 2), 1, (1, 1)),
+    ],
+)
+def test_the_longer_side_is_scaled_down(size: tuple[int, int], limit: int | None, expected: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (10, 200, 30))
+
+    scaled = scale_down(image, limit)
+
+    assert scaled.size == expected
+    assert scaled.getcolors() == [(expected[0] * expected[1], (10, 200, 30))]
+
+
+def test_scaling_averages(raw: Path) -> None:
+    with Image.open(raw / "noise/001.png") as image:
+        scaled = np.asarray(scale_down(image, 8)).astype(float)
+
+        assert np.abs(scaled - 127.5).max() < np.abs(np.asarray(image) - 127.5).max() / 2
+
+
+# --- Faults -------------------------------------------------------------------------------------
+
+
+def test_a_missing_image_is_named(manifest: Manifest, raw: Path) -> None:
+    row = manifest.rows[5]
+    (raw / row.path).unlink()
+
+    with pytest.raises(BetonError, match=f"{raw / row.path}: No such file.* `dvc pull {raw}`"):
+        encode(row, raw, BetonParams())
+
+
+def test_a_forbidden_image_is_named(manifest: Manifest, raw: Path) -> None:
+    row = manifest.rows[5]
+    (raw / row.path).chmod(0)
+
+    with permissions.enforced(), pytest.raises(BetonError, match=f"{raw / row.path}: Permission denied"):
+        encode(row, raw, BetonParams())
+
+
+def test_a_changed_image_is_named(manifest: Manifest, raw: Path) -> None:
+    row = manifest.rows[5]
+    with (raw / row.path).open("ab") as file:
+        file.write(b"!")
+
+    with pytest.raises(BetonError, match=f"{raw / row.path} changed after its manifest was made. Run `dvc repro`"):
+        encode(row, raw, BetonParams())
+
+
+def test_an_image_larger_than_the_format_allows_is_named(tmp_path: Path) -> None:
+    raw = make_dataset(tmp_path / "raw", per_class=1)
+    Image.new("1", (65501, 1)).save(raw / "cat" / "000.png")
+    row = make_manifest(raw, tmp_path / "train.csv").rows[0]
+
+    for mode in ("raw", "jpg"):
+        assert encode(row, raw, BetonParams(write_mode=mode, max_resolution=65500)).width == 65500
+    with pytest.raises(BetonError, match=r"cat/000\.png is 65501 x 1 pixels.*Set ffcv\.beton"):
+        encode(row, raw, BetonParams())

@@ -1,0 +1,224 @@
+"""Betons written here are read by FFCV's own Loader, and those of its own DatasetWriter are read here."""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ffcv.fields import FloatField, IntField, RGBImageField
+from ffcv.fields.basics import IntDecoder
+from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, encode_jpeg
+from ffcv.loader import Loader, OrderOption
+from ffcv.pipeline.compiler import Compiler
+from ffcv.writer import DatasetWriter
+from PIL import Image
+
+from formwork.beton import format as layout
+from formwork.beton import write
+from formwork.beton.read import Beton, open_beton
+from formwork.beton.write import write_beton
+from formwork.datasets.manifest import Manifest
+from formwork.params import BetonParams
+from tests.images import make_manifest, noise, photo
+
+SIDE = 24
+"""The shorter side of all images, and the crop: so that FFCV's decoder for images of many sizes scales none."""
+
+ORDERS = {
+    "sequential": (OrderOption.SEQUENTIAL, True),
+    "random": (OrderOption.RANDOM, True),
+    "random, own memory": (OrderOption.RANDOM, False),
+    "quasi-random, own memory": (OrderOption.QUASI_RANDOM, False),
+}
+"""Order and os_cache."""
+
+LOADERS: list[Loader] = []
+"""Kept to the end: FFCV changes numba's own types, whose compiled code then cannot be freed without a warning."""
+
+
+@pytest.fixture
+def plain_python() -> Iterator[None]:
+    """FFCV compiles each Loader for seconds; the code it compiles runs as it stands, too."""
+    Compiler.set_enabled(False)
+    yield
+    Compiler.set_enabled(True)
+
+
+def load(
+    path: Path, order: OrderOption, os_cache: bool, side: int = SIDE, batch_size: int = 4
+) -> dict[int, np.ndarray]:
+    """Center crops by label, read by FFCV."""
+    loader = Loader(
+        str(path),
+        batch_size=batch_size,
+        num_workers=1,
+        os_cache=os_cache,
+        order=order,
+        seed=0,
+        drop_last=False,
+        pipelines={"image": [CenterCropRGBImageDecoder((side, side), 1.0)], "label": [IntDecoder()]},
+    )
+    LOADERS.append(loader)
+    found = {}
+    for images, labels in loader:
+        for image, label in zip(images, labels, strict=True):
+            assert int(label[0]) not in found
+            found[int(label[0])] = image.copy()
+    return found
+
+
+def center(image: np.ndarray, side: int = SIDE) -> np.ndarray:
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def stored_bytes(path: Path, beton: Beton, sample: int) -> bytes:
+    start = int(beton.offsets[sample])
+    return path.read_bytes()[start : start + int(beton.sizes[sample])]
+
+
+def pillow(path: Path, beton: Beton, sample: int) -> np.ndarray:
+    """The stored image, (H, W, 3), as Pillow decodes it."""
+    data = stored_bytes(path, beton, sample)
+    if beton.modes[sample] == layout.JPG:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    return np.frombuffer(data, np.uint8).reshape(beton.heights[sample], beton.widths[sample], 3)
+
+
+def source(manifest: Manifest, raw: Path, sample: int) -> np.ndarray:
+    with Image.open(raw / manifest.rows[sample].path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """20 images, each a class of its own so that its label says which it is; every other one is noise."""
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        path = tmp_path / "raw" / f"{number:02d}" / "image.png"
+        path.parent.mkdir(parents=True)
+        size = (SIDE, SIDE + 3 * number) if number % 4 < 2 else (SIDE + 2 * number, SIDE)
+        (noise if number % 2 else photo)(rng, *size).save(path)
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def manifest(raw: Path, tmp_path: Path) -> Manifest:
+    return make_manifest(raw, tmp_path / "train.csv")
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("mode", ["raw", "jpg", "smart", "proportion"])
+@pytest.mark.parametrize(("order", "os_cache"), ORDERS.values(), ids=ORDERS)
+def test_a_stock_loader_reads_what_is_written_here(
+    manifest: Manifest, raw: Path, tmp_path: Path, mode: str, order: OrderOption, os_cache: bool
+) -> None:
+    path = tmp_path / "train.beton"
+    write_beton(manifest, raw, path, BetonParams(write_mode=mode, smart_threshold=1.5), 2)
+    beton = open_beton(path)
+
+    found = load(path, order, os_cache)
+
+    assert sorted(found) == list(range(20))
+    assert len(set(beton.modes.tolist())) == (1 if mode in ("raw", "jpg") else 2)
+    for sample, image in found.items():
+        stored = pillow(path, beton, sample)
+        if beton.modes[sample] == layout.RAW:
+            assert (stored == source(manifest, raw, sample)).all()
+            assert (image == center(stored)).all()
+        else:  # FFCV decodes with a faster, less exact transform
+            assert np.abs(image.astype(int) - center(stored)).max() <= 6
+
+
+def test_also_with_its_compiler(manifest: Manifest, raw: Path, tmp_path: Path) -> None:
+    path = tmp_path / "train.beton"
+    write_beton(manifest, raw, path, BetonParams(write_mode="raw"), 2)
+
+    for os_cache in (True, False):
+        found = load(path, OrderOption.QUASI_RANDOM, os_cache)
+
+        assert sorted(found) == list(range(20))
+        assert all((image == center(source(manifest, raw, sample))).all() for sample, image in found.items())
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize(
+    ("side", "count", "page"),
+    [(256, 26, layout.MIN_PAGE_SIZE), (900, 3, 2 * layout.MIN_PAGE_SIZE)],
+    ids=["several pages", "an image larger than a page"],
+)
+@pytest.mark.parametrize(("order", "os_cache"), ORDERS.values(), ids=ORDERS)
+def test_a_stock_loader_reads_pages(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    side: int,
+    count: int,
+    page: int,
+    order: OrderOption,
+    os_cache: bool,
+) -> None:
+    monkeypatch.setattr(write, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image = tmp_path / "raw" / f"{number:02d}" / "image.bmp"
+        image.parent.mkdir(parents=True)
+        noise(rng, side, side).save(image)
+    manifest = make_manifest(tmp_path / "raw", tmp_path / "train.csv")
+    path = tmp_path / "train.beton"
+    write_beton(manifest, tmp_path / "raw", path, BetonParams(write_mode="raw"), 2)
+
+    found = load(path, order, os_cache, side, batch_size=2)
+
+    beton = open_beton(path)
+    assert beton.page_size == page
+    assert (beton.offsets // page).max() >= 2
+    assert sorted(found) == list(range(count))
+    for sample, image in found.items():
+        assert (image == source(manifest, tmp_path / "raw", sample)).all()
+
+
+# --- The other way ------------------------------------------------------------------------------
+
+STOCK = {
+    "raw": ("raw", 1, ["image", "label"]),
+    "jpg": ("jpg", 1, ["image", "label"]),
+    "workers": ("proportion", 3, ["image", "label"]),
+    "label first": ("jpg", 2, ["label", "image"]),
+    "a float as well": ("raw", 2, ["weight", "image", "label"]),
+}
+"""write_mode, workers and fields of a beton that FFCV writes."""
+
+
+def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: int, names: Sequence[str]) -> None:
+    fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=90), "label": IntField(), "weight": FloatField()}
+    samples = [{"image": image, "label": 7 * i, "weight": i / 2} for i, image in enumerate(images)]
+    writer = DatasetWriter(
+        str(path), {name: fields[name] for name in names}, page_size=layout.MIN_PAGE_SIZE, num_workers=workers
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it forks, and Python 3.12 and later warn of threads then
+        writer.from_indexed_dataset([tuple(sample[name] for name in names) for sample in samples], chunksize=5)
+
+
+@pytest.mark.parametrize(("mode", "workers", "names"), STOCK.values(), ids=STOCK)
+def test_what_ffcv_writes_is_read_here(
+    manifest: Manifest, raw: Path, tmp_path: Path, mode: str, workers: int, names: list[str]
+) -> None:
+    images = [source(manifest, raw, sample) for sample in range(20)]
+    path = tmp_path / "stock.beton"
+    write_stock(path, images, mode, workers, names)
+
+    beton = open_beton(path)
+
+    assert beton.field_names == tuple(names)
+    assert beton.labels.tolist() == [7 * sample for sample in range(20)]
+    assert beton.heights.tolist() == [image.shape[0] for image in images]
+    assert beton.widths.tolist() == [image.shape[1] for image in images]
+    assert beton.page_size == layout.MIN_PAGE_SIZE
+    assert {layout.MODE_NAMES[m] for m in beton.modes.tolist()} == ({"raw", "jpg"} if mode == "proportion" else {mode})
+    for sample, image in enumerate(images):
+        expected = image if beton.modes[sample] == layout.RAW else encode_jpeg(image, 90)
+        assert stored_bytes(path, beton, sample) == expected.tobytes()

@@ -1,0 +1,273 @@
+"""A beton is a pure function of its manifest and params, and appears whole or not at all."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import formwork
+from formwork.beton import format as layout
+from formwork.beton import write
+from formwork.beton.read import check_beton, open_beton
+from formwork.beton.write import page_size, write_beton
+from formwork.datasets.manifest import Manifest
+from formwork.errors import BetonError, FormworkError
+from formwork.params import BetonParams
+from tests.images import make_dataset, make_manifest
+
+MODES = ("raw", "jpg", "smart", "proportion")
+SIZES = [(48, 40), (9, 7), (30, 60)]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of 20 images of several sizes, photos and noise. Not to be changed."""
+    raw = make_dataset(tmp_path_factory.mktemp("write") / "raw" / "mine", ["cat"], per_class=20, size=SIZES)
+    return make_dataset(raw, ["dog"], per_class=20, size=SIZES, content="noise")
+
+
+@pytest.fixture
+def manifest(raw: Path, tmp_path: Path) -> Manifest:
+    return make_manifest(raw, tmp_path / "interim" / "train.csv")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of the beton, in a folder that is to be made."""
+    return tmp_path / "processed" / "train.beton"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- Reproducible -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_bytes_whatever_the_workers_the_folder_and_the_day(
+    manifest: Manifest, raw: Path, path: Path, tmp_path: Path, mode: str
+) -> None:
+    params = BetonParams(write_mode=mode, max_resolution=32)
+    copy = shutil.copytree(raw, tmp_path / "copied" / "elsewhere")
+    shutil.copy(manifest.path, tmp_path / "copied")
+
+    contents = []
+    for workers in (1, 2, 4, 2):
+        write_beton(manifest, raw, path, params, workers)
+        contents.append(path.read_bytes())
+    write_beton(make_manifest(copy, tmp_path / "copied" / "train.csv"), copy, tmp_path / "other.beton", params, 3)
+
+    assert set(contents) == {(tmp_path / "other.beton").read_bytes()}
+
+
+def test_the_bytes_of_this_format_version(tmp_path: Path) -> None:
+    """Other bytes for the same images would make every dataset convert, and be pushed, again."""
+    expected = "2fd0e7f4369dce725d172dd9c5bcb17e202bd6627864bca7ef75e9ec58df60fa"
+    for number in range(6):
+        image = tmp_path / "raw" / "ab"[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3) + number).save(image)
+    manifest = make_manifest(tmp_path / "raw", tmp_path / "train.csv")
+
+    write_beton(manifest, tmp_path / "raw", tmp_path / "train.beton", BetonParams(write_mode="raw"), 2)
+
+    assert hashlib.sha256((tmp_path / "train.beton").read_bytes()).hexdigest() == expected
+
+
+# --- What stands where --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_metadata_is_in_the_manifests_order_and_data_in_its_storage_order(
+    manifest: Manifest, raw: Path, path: Path, mode: str
+) -> None:
+    summary = write_beton(manifest, raw, path, BetonParams(write_mode=mode), 2)
+
+    beton = open_beton(path)
+    check_beton(beton, manifest)
+    assert beton.widths.tolist() == [row.width for row in manifest.rows]
+    assert beton.heights.tolist() == [row.height for row in manifest.rows]
+    assert beton.storage_order.tolist() == manifest.storage_order.tolist()
+    stored = [layout.MODE_NAMES[mode] for mode in beton.modes.tolist()]
+    assert summary.modes == {name: stored.count(name) for name in set(stored)}
+    assert summary.source_bytes == sum(row.bytes for row in manifest.rows)
+    assert summary.beton_bytes == path.stat().st_size
+    assert f"40 images ({stored.count(min(stored)) / 40:.0%} {min(stored)}" in str(summary)
+
+
+def test_max_resolution_limits_the_longer_side(manifest: Manifest, raw: Path, path: Path) -> None:
+    write_beton(manifest, raw, path, BetonParams(write_mode="raw", max_resolution=20), 2)
+
+    beton = open_beton(path)
+    assert np.maximum(beton.widths, beton.heights).max() == 20
+    assert set(zip(beton.widths.tolist(), beton.heights.tolist(), strict=True)) == {(20, 16), (9, 7), (10, 20)}
+
+
+def test_samples_fill_pages_and_cross_none(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
+    raw = make_dataset(tmp_path / "raw", per_class=6, size=[(640, 300), (500, 330)], content="noise")
+    manifest = make_manifest(raw, tmp_path / "train.csv")
+
+    write_beton(manifest, raw, path, BetonParams(write_mode="raw"), 2)
+
+    beton = open_beton(path)
+    starts = beton.offsets[beton.storage_order]
+    ends = starts + beton.sizes[beton.storage_order]
+    pages = starts // beton.page_size
+    gaps = starts[1:] - ends[:-1]
+    assert beton.page_size == layout.MIN_PAGE_SIZE
+    assert pages.max() == 3
+    assert (pages == (ends - 1) // beton.page_size).all()
+    assert (gaps[np.diff(pages) == 0] == 0).all()
+    assert (starts[1:][np.diff(pages) == 1] % beton.page_size == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "limit", "expected"),
+    [
+        ((100, 100), "raw", None, 1 << 23),
+        ((1600, 1700), "raw", None, 1 << 23),
+        ((1700, 1700), "raw", None, 1 << 24),
+        ((1700, 1700), "jpg", None, 1 << 25),
+        ((1700, 1700), "smart", 256, 1 << 23),
+        ((60000, 20000), "raw", None, None),
+        ((60000, 10000), "proportion", None, None),
+        ((60000, 60000), "jpg", 500, 1 << 23),
+    ],
+)
+def test_a_page_holds_any_sample(
+    manifest: Manifest, size: tuple[int, int], mode: str, limit: int | None, expected: int | None
+) -> None:
+    rows = [*manifest.rows[:-1], replace(manifest.rows[-1], width=size[0], height=size[1])]
+    large = Manifest(manifest.path, rows)
+    params = BetonParams(write_mode=mode, max_resolution=limit)
+
+    if expected is None:
+        with pytest.raises(BetonError, match=f"{manifest.path} has an image of .*Set ffcv.beton.max_resolution"):
+            page_size(large, params)
+    else:
+        assert page_size(large, params) == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (300, 300)])
+def test_a_jpeg_of_noise_fits_the_space_allowed_for_it(
+    tmp_path: Path, path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "PAGE_SIZE", 1)
+    raw = make_dataset(tmp_path / "raw", per_class=2, size=size, content="noise")
+    manifest = make_manifest(raw, tmp_path / "train.csv")
+    params = BetonParams(write_mode="jpg", jpeg_quality=100)
+
+    write_beton(manifest, raw, path, params, 1)
+
+    sizes = np.fromfile(path, layout.ALLOCATION, offset=path.stat().st_size - 4 * layout.ALLOCATION.itemsize)["size"]
+    assert sizes.max() <= page_size(manifest, params)
+
+
+# --- Faults -------------------------------------------------------------------------------------
+
+
+def fault(kind: str, manifest: Manifest, raw: Path) -> tuple[Manifest, str]:
+    """Do something to one image among many; the manifest to write then, and the image's path."""
+    row = manifest.rows[23]
+    source = raw / row.path
+    content = source.read_bytes()
+    if kind == "missing":
+        source.unlink()
+    elif kind == "changed":
+        source.write_bytes(content[:-1] + b"?")
+    elif kind == "no image":  # and was none when the manifest was made
+        source.write_bytes(content[:40])
+        row = replace(row, sha256=hashlib.sha256(content[:40]).hexdigest())
+    elif kind == "a folder":
+        source.unlink()
+        source.mkdir()
+    return Manifest(manifest.path, [*manifest.rows[:23], row, *manifest.rows[24:]]), row.path
+
+
+@pytest.mark.parametrize("kind", ["missing", "changed", "no image", "a folder"])
+@pytest.mark.parametrize("existing", [True, False])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_one_bad_image_stops_the_conversion_and_changes_nothing(
+    raw: Path, path: Path, tmp_path: Path, kind: str, existing: bool, workers: int
+) -> None:
+    copy = shutil.copytree(raw, tmp_path / "copy")
+    manifest, name = fault(kind, make_manifest(copy, tmp_path / "train.csv"), copy)
+    path.parent.mkdir()
+    if existing:
+        path.write_bytes(b"old")
+    start = time.monotonic()
+
+    with pytest.raises(BetonError) as error:
+        write_beton(manifest, copy, path, BetonParams(), workers)
+
+    assert time.monotonic() - start < 10
+    assert str(copy / name) in str(error.value)
+    assert "Run `dvc " in str(error.value)
+    assert names(path.parent) == (["train.beton"] if existing else [])
+    assert not existing or path.read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_written_is_named(manifest: Manifest, raw: Path, path: Path) -> None:
+    path.parent.touch()
+
+    with pytest.raises(FormworkError, match=f"Cannot write {path}"):
+        write_beton(manifest, raw, path, BetonParams(), 1)
+
+
+def test_a_beton_linked_into_the_cache_is_replaced_there_unchanged(manifest: Manifest, raw: Path, path: Path) -> None:
+    path.parent.mkdir()
+    cached = path.with_name("cached")
+    cached.write_bytes(b"old")
+    path.hardlink_to(cached)
+
+    write_beton(manifest, raw, path, BetonParams(), 2)
+
+    assert cached.read_bytes() == b"old"
+    assert len(open_beton(path)) == 40
+
+
+@pytest.mark.parametrize(("number", "left"), [(signal.SIGINT, []), (signal.SIGKILL, [".train.beton.tmp"])])
+def test_an_interrupted_conversion_keeps_the_old_beton(
+    raw: Path, path: Path, tmp_path: Path, number: signal.Signals, left: list[str]
+) -> None:
+    """The stage waits for an image that is a pipe, and gets the signal while it does."""
+    copy = shutil.copytree(raw, tmp_path / "raw")
+    manifest = make_manifest(copy, tmp_path / "train.csv")
+    pipe = copy / manifest.rows[manifest.storage_order[-1]].path
+    content = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    (tmp_path / "params.yaml").write_text("data: {name: mine}")
+    script = Path(formwork.__file__).parents[1] / "convert.py"
+
+    with subprocess.Popen(
+        [sys.executable, script, copy, manifest.path, path], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as stage:
+        with pipe.open("wb"):  # opens when the stage does
+            stage.send_signal(number)
+            if number == signal.SIGKILL:
+                stage.wait()
+        assert b"Traceback" not in stage.stderr.read()
+
+    assert stage.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == [*left, "train.beton"]
+
+    pipe.unlink()
+    pipe.write_bytes(content)
+    write_beton(manifest, copy, path, BetonParams(), 2)
+    check_beton(open_beton(path), manifest)
+    assert names(path.parent) == ["train.beton"]

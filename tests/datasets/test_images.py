@@ -1,0 +1,145 @@
+"""One meaning for each kind of image file."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import formwork
+from formwork.datasets.images import read_rgb, to_rgb
+from tests.images import photo
+
+ORIENTATION = 0x0112
+UPRIGHT = {  # how a viewer turns what an orientation's file holds
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+def written(image: Image.Image, format: str = "PNG", **options: object) -> io.BytesIO:  # noqa: A002
+    """The file, as Pillow writes it."""
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.fixture
+def colours() -> Image.Image:
+    return photo(np.random.default_rng(0), 9, 5)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_grey_fills_all_channels(colours: Image.Image, mode: str) -> None:
+    grey = colours.convert(mode)
+
+    rgb = pixels(read_rgb(written(grey)))
+
+    expected = np.asarray(grey.convert("L"))
+    assert (rgb == expected[..., None]).all()
+    assert np.ptp(expected) > 100
+
+
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency:UserWarning")
+@pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80\xff"])
+def test_a_palette_is_looked_up(transparency: int | bytes | None) -> None:
+    palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8)).convert("P")
+    image.putpalette(sum(palette, ()))
+    options = {} if transparency is None else {"transparency": transparency}
+
+    rgb = pixels(read_rgb(written(image, **options)))
+
+    assert rgb.tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]]
+
+
+def test_transparency_leaves_the_colours_below_it(colours: Image.Image) -> None:
+    see_through = colours.copy()
+    see_through.putalpha(Image.fromarray(np.arange(45, dtype=np.uint8).reshape(5, 9)))
+
+    assert (pixels(read_rgb(written(see_through))) == pixels(colours)).all()
+
+
+def test_cmyk_becomes_rgb() -> None:
+    image = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
+
+    assert pixels(read_rgb(written(image, "TIFF"))).tolist() == [[[255, 0, 0]] * 2] * 2
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_images_stand_upright(colours: Image.Image, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+
+    rgb = pixels(read_rgb(written(colours, exif=exif)))
+
+    assert (rgb == UPRIGHT[orientation](pixels(colours))).all()
+
+
+def test_a_progressive_jpeg_has_the_pixels_of_a_plain_one() -> None:
+    image = photo(np.random.default_rng(0), 70, 50)
+    progressive, plain = (read_rgb(written(image, "JPEG", progressive=flag)) for flag in (True, False))
+
+    assert (pixels(progressive) == pixels(plain)).all()
+    assert np.abs(pixels(plain).astype(int) - pixels(image)).mean() < 3
+
+
+def test_rgb_stays_as_it_is(colours: Image.Image) -> None:
+    assert (pixels(to_rgb(colours)) == pixels(colours)).all()
+
+
+def test_a_missing_file_is_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_rgb(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_damaged_data_is_an_oserror_or_an_image(format: str) -> None:  # noqa: A002
+    """Whatever Pillow's parsers make of a damaged file, there is one kind of error to expect."""
+    data = written(photo(np.random.default_rng(0), 40, 30), format).getvalue()
+    refused = 0
+    for position in range(0, len(data), max(len(data) // 200, 1)):
+        for damaged in (data[:position], data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :]):
+            try:
+                read_rgb(io.BytesIO(damaged))
+            except OSError:
+                refused += 1
+
+    assert refused > 50
+
+
+def test_pillow_warns_of_nothing(tmp_path: Path) -> None:
+    """In a process of its own, because pytest has its own warning filters."""
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x010E, 2, 100, 26)  # a text of 100 bytes that are not there
+    path = tmp_path / "odd.jpeg"
+    path.write_bytes(written(Image.new("RGB", (2, 2)), "JPEG", exif=exif).getvalue())
+    with pytest.warns(UserWarning, match="Tag data larger than file|Corrupt EXIF"):
+        read_rgb(path)
+
+    script = "import sys; from formwork.datasets.images import read_rgb; print(read_rgb(sys.argv[1]).size)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, path],
+        env=os.environ | {"PYTHONPATH": str(Path(formwork.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("(2, 2)\n", "")

@@ -1,0 +1,55 @@
+"""Tiny raw datasets for tests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from formwork.datasets.manifest import Manifest, write_manifest
+from formwork.datasets.scan import find_candidates, inspect
+
+
+def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Smooth colours, which JPEG compresses well."""
+    blocks = Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8))
+    return blocks.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def noise(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Random pixels, which nothing compresses."""
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def make_dataset(
+    root: Path,
+    classes: Sequence[str] = ("cat", "dog"),
+    per_class: int = 8,
+    size: tuple[int, int] | Sequence[tuple[int, int]] = (12, 10),
+    format: str = "PNG",  # noqa: A002  (Pillow's word)
+    seed: int = 0,
+    content: str = "photo",
+) -> Path:
+    """Write <root>/<class>/<number>.<format>; the same arguments give the same images.
+
+    Args:
+        size: (width, height), or several of them to be taken in turn.
+        content: "photo" or "noise".
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [size] if isinstance(size[0], int) else size
+    draw = {"photo": photo, "noise": noise}[content]
+    for name in classes:
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(per_class):
+            draw(rng, *sizes[number % len(sizes)]).save(folder / f"{number:03d}.{format.lower()}", format)
+    return root
+
+
+def make_manifest(raw: Path, path: Path) -> Manifest:
+    """A manifest of all images of a raw dataset laid out <class>/*."""
+    rows = [inspect(raw, candidate).row for candidate in find_candidates(raw, 0.5)]
+    classes = sorted({row.class_name for row in rows})
+    return write_manifest(path, [replace(row, label=classes.index(row.class_name)) for row in rows])

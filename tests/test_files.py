@@ -1,0 +1,153 @@
+"""Atomic writing, with real locks, links, limits and killed processes."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import formwork
+from formwork.errors import FormworkError
+from formwork.files import atomic_write, write_text
+from tests import permissions
+
+SRC = Path(formwork.__file__).parents[1]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_content_appears_at_the_end(old: Path) -> None:
+    with atomic_write(old) as file:
+        file.write(b"new")
+        file.flush()
+        assert old.read_bytes() == b"old"
+
+    assert old.read_bytes() == b"new"
+    assert names(old.parent) == ["file"]
+
+
+def test_makes_the_folder_and_a_file_that_others_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    mask = os.umask(0o022)
+    try:
+        write_text(path, "ä\udcff")
+    finally:
+        os.umask(mask)
+
+    assert path.read_bytes() == b"\xc3\xa4\xff"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, FormworkError])
+@pytest.mark.parametrize("existing", [True, False])
+def test_nothing_changes_when_the_block_fails(old: Path, error: type[BaseException], existing: bool) -> None:
+    if not existing:
+        old.unlink()
+
+    def write_half() -> None:
+        with atomic_write(old) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+
+    assert names(old.parent) == (["file"] if existing else [])
+    assert not existing or old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_link_is_replaced_and_what_it_leads_to_is_not(old: Path, link: str) -> None:
+    path = old.with_name("link")
+    getattr(path, link)(old)
+
+    write_text(path, "new")
+
+    assert old.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+
+
+def test_what_a_killed_writer_left_is_overwritten(old: Path) -> None:
+    with atomic_write(old):
+        [temporary] = set(names(old.parent)) - {"file"}
+    old.with_name(temporary).write_bytes(b"longer than what follows")
+
+    write_text(old, "new")
+
+    assert old.read_bytes() == b"new"
+    assert names(old.parent) == ["file"]
+
+
+def test_a_second_writer_is_refused(old: Path) -> None:
+    with atomic_write(old) as first:
+        first.write(b"first")
+        with pytest.raises(FormworkError, match=f"Another process is writing {old}"), atomic_write(old):
+            pass
+
+    assert old.read_bytes() == b"first"
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_one_succeeds(old: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from formwork.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush()\n"
+        "    print('half', flush=True); sys.stdin.read()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, old], env=os.environ | {"PYTHONPATH": str(SRC)}, **pipes
+    ) as writer:
+        assert writer.stdout.readline() == b"half\n"
+        with pytest.raises(FormworkError, match="Another process"):
+            write_text(old, "new")
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+
+    assert old.read_bytes() == b"old"
+    write_text(old, "new")
+    assert old.read_bytes() == b"new"
+    assert names(old.parent) == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(old: Path) -> None:
+    old.parent.chmod(0o555)
+    try:
+        with permissions.enforced(), pytest.raises(FormworkError, match=f"Cannot write {old}: Permission denied"):
+            write_text(old, "new")
+    finally:
+        old.parent.chmod(0o755)
+
+    assert old.read_bytes() == b"old"
+
+
+def test_a_file_in_place_of_a_folder_is_named(old: Path) -> None:
+    with pytest.raises(FormworkError, match=f"Cannot write {old}/new: "):
+        write_text(old / "new", "")
+
+
+@pytest.mark.parametrize("size", [5_000, 5_000_000])  # less and more than Python buffers
+def test_a_full_disk_is_named(old: Path, size: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # fails where a full disk would: in write()
+    try:
+        with pytest.raises(FormworkError, match=f"Cannot write {old}: File too large. Nothing was changed."):
+            write_text(old, "x" * size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert old.read_bytes() == b"old"
+    assert names(old.parent) == ["file"]

@@ -1,0 +1,253 @@
+"""params.yaml: every mistake is reported before any work, with the place and the way out."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+import formwork
+from formwork.errors import ParamsError
+from formwork.params import Dataset, Params, Section, load_params
+from tests.images import make_dataset
+
+ROOT = Path(formwork.__file__).parents[2]
+
+
+def load(tmp_path: Path, text: str) -> Params:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_params(path)
+
+
+def load_with(tmp_path: Path, **values: object) -> Params:
+    """Load the smallest params.yaml with values set at dotted keys, "__" standing for the dot."""
+    tree: dict[str, Any] = {"data": {"name": "digits"}}
+    for key, value in values.items():
+        *sections, last = key.split("__")
+        section = tree
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = value
+    return load(tmp_path, yaml.safe_dump(tree))
+
+
+def fields(model: type[Section], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Dotted key of each section (True) and each value (False)."""
+    for name, field in model.model_fields.items():
+        is_section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        yield prefix + name, is_section
+        if is_section:
+            yield from fields(field.annotation, f"{prefix}{name}.")
+
+
+FIELDS = dict(fields(Params)) | {f"datasets.digits.{name}": section for name, section in fields(Dataset)}
+SECTIONS = [name for name, is_section in FIELDS.items() if is_section]
+
+
+def nodes(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Dotted key and line of each entry of a YAML mapping."""
+    for key, value in node.value:
+        yield prefix + key.value, key.start_mark.line
+        if isinstance(value, yaml.MappingNode):
+            yield from nodes(value, f"{prefix}{key.value}.")
+
+
+# --- The repository's own file ------------------------------------------------------------------
+
+
+def test_the_file_here_names_every_param_and_says_what_it_is() -> None:
+    """But for the entries of datasets: what they hold may be left out."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    line_of = dict(nodes(yaml.compose(text)))
+    lines = text.splitlines()
+    values = [key for key, is_section in FIELDS.items() if not is_section and not key.startswith("datasets.")]
+
+    load_params(ROOT / "params.yaml")
+    assert [key for key in values if key not in line_of] == []
+    assert [key for key in values if "#" not in lines[line_of[key]]] == []
+
+
+# --- Mistakes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", ["", *(f"{name}." for name in SECTIONS), "datasets.digits."])
+def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, section: str) -> None:
+    known = next(key for key in FIELDS if key.startswith(section) and "." not in key.removeprefix(section))
+    name = known.removeprefix(section)
+
+    with pytest.raises(ParamsError) as error:
+        load_with(tmp_path, **{f"{section}{name}x".replace(".", "__"): 1})
+
+    assert str(error.value) == f"{tmp_path}/params.yaml:\n  {section}{name}x: unknown. Did you mean {name!r}?"
+
+
+def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"model\.qqqq: unknown\. Known: name, timesteps\."):
+        load_with(tmp_path, model__qqqq=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("data", 5, "valid dictionary"),
+        ("data.name", 5, "valid string"),
+        ("data.name", "../up", "match pattern"),
+        ("data.fetch", "digits", "valid list"),
+        ("data.use_ffcv", "yes", "valid boolean"),
+        ("data.val_fraction", 0, "greater than 0"),
+        ("data.val_fraction", 1, "less than 1"),
+        ("data.val_fraction", True, "valid number"),
+        ("data.on_bad_image", "ignore", "'error' or 'skip'"),
+        ("data.batch_size", 0, "greater than or equal to 1"),
+        ("data.batch_size", 64.0, "valid integer"),
+        ("data.num_workers", -1, "greater than or equal to 0"),
+        ("ffcv.order", "shuffled", "'quasi_random'"),
+        ("ffcv.batches_ahead", None, "valid integer"),
+        ("ffcv.beton.write_mode", "png", "'proportion'"),
+        ("ffcv.beton.smart_threshold", float("inf"), "finite number"),
+        ("ffcv.beton.compress_probability", 1.1, "less than or equal to 1"),
+        ("ffcv.beton.max_resolution", 65501, "less than or equal to 65500"),
+        ("ffcv.beton.max_resolution", "auto", "valid integer"),
+        ("ffcv.beton.jpeg_quality", 101, "less than or equal to 100"),
+        ("augment.train", {"Resize": {}}, "valid list"),
+        ("augment.val", [{"Resize": 3}], "valid dictionary"),
+        ("model.timesteps", 0, "greater than or equal to 1"),
+        ("train.lr", "fast", "valid number"),
+        ("train.lr", float("nan"), "finite number"),
+        ("train.label_smoothing", 1, "less than 1"),
+        ("trainer.devices", "all", "valid integer or input should be 'auto', and it is 'all'"),
+        ("trainer.precision", 32, "'32-true'"),
+        ("evaluate.worst_mistakes", "many", "valid integer"),
+        ("seed", 2**32, "less than 4294967296"),
+        ("datasets", [], "valid dictionary"),
+        ("datasets.digits", 8, "valid dictionary"),
+        ("datasets.digits.resolution", "big", "valid integer or input should be 'auto', and it is 'big'"),
+        ("datasets.digits.mean", [0.5, 0.5], "at least 3 items"),
+        ("datasets.digits.std", [0.5, 0.5, 0], "greater than 0"),
+        ("datasets.digits.augment.train", 5, "valid list"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_its_key(tmp_path: Path, key: str, value: object, reason: str) -> None:
+    with pytest.raises(ParamsError) as error:
+        load_with(tmp_path, **{key.replace(".", "__"): value})
+
+    first, *mistakes = str(error.value).splitlines()
+    assert first == f"{tmp_path}/params.yaml:"
+    assert len(mistakes) == 1
+    assert mistakes[0].startswith(f"  {key}: ")
+    assert reason in mistakes[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"trainer__devices": 2}, "Set ffcv.distributed: true, or trainer.devices: 1"),
+        ({"trainer__devices": 3, "ffcv__distributed": True, "data__batch_size": 64}, "use a multiple of 3"),
+        ({"model__timesteps": 4, "model__name": "resnet18"}, "need the recurrent model rcnn, not resnet18"),
+    ],
+)
+def test_values_must_fit_together(tmp_path: Path, values: dict[str, object], advice: str) -> None:
+    with pytest.raises(ParamsError, match=advice):
+        load_with(tmp_path, **values)
+
+
+def test_values_that_fit_together_are_accepted(tmp_path: Path) -> None:
+    params = load_with(
+        tmp_path,
+        trainer__devices=2,
+        ffcv__distributed=True,
+        model__timesteps=4,
+        model__name="rcnn",
+        trainer__max_epochs=1,
+    )
+
+    assert (params.trainer.devices, params.model.timesteps) == (2, 4)
+
+
+def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError) as error:
+        load_with(tmp_path, train__lrr=1, data__batch_size="64", datasets__digits__std="none", model__timesteps=3)
+
+    keys = [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]]
+    assert sorted(keys) == ["data.batch_size", "datasets.digits.std", "model", "train.lrr"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("data: [", "no valid YAML"),
+        ("data: \x00", "no valid YAML"),
+        ("", "must hold a mapping of sections, and holds NoneType"),
+        ("- data", "holds list"),
+        ("seed: 1", "data: is missing"),
+        ("data: {fetch: []}", "data.name: is missing"),
+        ("1: 2\ndata: {name: digits}", "1: "),
+    ],
+)
+def test_what_is_no_mapping_of_sections_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ParamsError) as error:
+        load(tmp_path, text)
+
+    assert str(error.value).startswith(f"{tmp_path}/params.yaml")
+    assert reason in str(error.value)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("data: {name: größe}".encode("latin-1"))
+
+    with pytest.raises(ParamsError, match="no valid YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("params.yaml", "is missing. Run from the root"), ("", "Is a directory")])
+def test_a_missing_file_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(ParamsError, match=f"{tmp_path / name} .*{reason}"):
+        load_params(tmp_path / name)
+
+
+# --- Values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "'1e-3'"])
+def test_numbers_may_be_written_as_people_do(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, f"data: {{name: digits}}\ntrain: {{lr: {text}}}").train.lr == 0.001
+
+
+def test_a_dataset_without_entry_has_the_defaults(tmp_path: Path) -> None:
+    params = load_with(tmp_path, data__name="mine", datasets__digits__resolution=8)
+
+    assert params.dataset == Dataset()
+    assert params.dataset.resolution == "auto"
+
+
+# --- From the command line ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments"),
+    [
+        ("link", "raw made/interim made/report.csv"),
+        ("convert", "raw interim/train.csv made/train.beton"),
+        ("fetch", "digits made/digits"),
+    ],
+)
+def test_a_stage_stops_before_any_work(tmp_path: Path, stage: str, arguments: str) -> None:
+    make_dataset(tmp_path / "raw")
+    (tmp_path / "params.yaml").write_text("data: {name: digits, batchsize: 3}")
+
+    done = subprocess.run(
+        [sys.executable, ROOT / "src" / f"{stage}.py", *arguments.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ERROR: params.yaml:\n  data.batchsize: unknown. Did you mean 'batch_size'?\n"
+    assert not (tmp_path / "made").exists()
