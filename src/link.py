@@ -17,7 +17,7 @@ def main() -> None:
     params, raw = load_params(), arguments.raw
     link(params, raw, arguments.interim, arguments.report)
     if params.data.name not in params.data.fetch and not raw.with_name(f"{raw.name}.dvc").exists():
-        print(f"WARNING: DVC does not know {raw}: nobody else can get these images, and no older version is kept. Run\n")
+        print(f"WARNING: DVC does not know {raw}: nobody else can get these images, no older version is kept. Run\n")
         print(f"\tdvc add {raw}\n\tgit add {raw}.dvc\n")
 
 

@@ -50,9 +50,9 @@ def _untouched_version(target: Path, name: str) -> int:
     """The version of the source that wrote `target`."""
     advice = (
         f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
-        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` and "
-        f"`dvc exp apply`, which put the original back unasked. To get it back yourself: move or remove {target}, then "
-        "`dvc repro`."
+        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` "
+        f"and `dvc exp apply`, which put the original back unasked. To get it back yourself: move or remove {target}, "
+        "then `dvc repro`."
     )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.datasets.manifest import SPLITS, Manifest, write_manifest
+from formwork.datasets.manifest import SPLITS, write_manifest
 from formwork.datasets.scan import LISTED, BadFile, Image8, find_candidates, inspect_all
 from formwork.datasets.settings import Settings
 from formwork.datasets.tree import ensure_tree
@@ -108,9 +108,3 @@ def _listing(bad: Sequence[BadFile]) -> str:
     if len(bad) > LISTED:
         lines.append(f"  ... and {len(bad) - LISTED} more")
     return "\n".join(lines)
-
-
-def raw_of(manifest: Manifest) -> Path:
-    """data/raw/<name> for data/interim/<name>/<split>.csv: where a tree's links lead."""
-    interim = manifest.path.parent
-    return interim.parent.parent / "raw" / interim.name

@@ -1,0 +1,56 @@
+"""Fixtures that more than one test file uses: Formwork repositories in temporary folders."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.images import make_dataset
+from tests.workspace import BIN, Workspace, copy_sources
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders."""
+    home = tmp_path_factory.mktemp("home")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC_", "PYTHON"))}
+    return inherited | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@localhost",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@localhost",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+    }
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
+    """A repository with the small own dataset `shapes`, after `dvc repro`, `git commit` and `dvc push` to the folder
+    `remote` beside it. Do not change it: `repo` is a copy to work on."""
+    base = Workspace(tmp_path_factory.mktemp("base") / "repo", environment)
+    copy_sources(base.path)
+    base.set_params(data__name="shapes", data__fetch=[], data__batch_size=16, data__num_workers=0)
+    base.set_params(ffcv__beton__write_mode="jpg", trainer__max_epochs=1)
+    make_dataset(base / "data/raw/shapes", classes=("a", "b", "c"), per_class=20, size=(8, 8))
+    base.git("init --quiet --initial-branch main")
+    base.dvc("remote add --default storage ../remote")
+    base.dvc("add data/raw/shapes")
+    base.commit("Add the dataset shapes")
+    base.dvc("repro")
+    base.commit("Train")
+    base.dvc("push")
+    return base
+
+
+@pytest.fixture
+def repo(base: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of `base`, and of its remote."""
+    shutil.copytree(base.path.parent, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Workspace(tmp_path / base.path.name, base.env)

@@ -1,0 +1,116 @@
+"""DVC redoes exactly what a change touches: params, images, and the dataset itself."""
+
+import csv
+from itertools import count
+
+import pytest
+from PIL import Image, ImageOps
+
+from formwork.datasets.manifest import in_validation
+from tests.images import make_dataset
+from tests.workspace import Workspace, snapshot
+
+CONVERT = {"convert@train", "convert@val"}
+TRAIN = {"train", "evaluate"}
+
+
+def test_second_repro_does_nothing(repo: Workspace):
+    """`dvc repro` after `dvc repro` executes no stage and leaves git clean."""
+    result = repo.dvc("repro")
+    assert result.ran == []
+    assert "Data and pipelines are up to date." in result.output
+    assert repo.changes() == set()
+
+
+@pytest.mark.parametrize(
+    ("param", "value", "stages"),
+    [
+        ("trainer__max_epochs", 2, {"train"}),
+        ("data__use_ffcv", False, TRAIN),
+        ("data__num_workers", 1, {"train"}),
+        ("ffcv__order", "sequential", {"train"}),
+        ("ffcv__beton__jpeg_quality", 50, CONVERT),
+        ("data__val_fraction", 0.3, {"link"}),
+        ("seed", 1, {"train"}),
+    ],
+)
+def test_a_changed_param_touches_its_stages_alone(repo: Workspace, param: str, value: object, stages: set[str]):
+    """A param makes just those stages outdated whose outputs it decides (and, as they run, those after them)."""
+    repo.set_params(**{param: value})
+    assert repo.outdated_stages() == stages
+
+
+def test_settings_of_another_dataset_redo_nothing_but_link(repo: Workspace):
+    """`link` looks at them, writes the same bytes, and all after it is up to date."""
+    repo.set_params(datasets__digits__resolution=16)
+    assert repo.dvc("repro").ran == ["link"]
+
+
+def images(repo: Workspace, split: str) -> list[str]:
+    with (repo / f"data/interim/shapes/{split}.csv").open() as file:
+        return [row["path"] for row in csv.DictReader(file)]
+
+
+def edit(repo: Workspace, split: str) -> None:
+    path = repo / "data/raw/shapes" / images(repo, split)[0]
+    ImageOps.invert(Image.open(path)).save(path)
+
+
+def add(repo: Workspace, split: str) -> None:
+    """A new image, with the first name whose hash puts it into the split."""
+    names = (f"a/new{number}.png" for number in count())
+    name = next(name for name in names if in_validation(name, 0.2) == (split == "val"))
+    Image.new("RGB", (8, 8), "red").save(repo / "data/raw/shapes" / name)
+
+
+def remove(repo: Workspace, split: str) -> None:
+    (repo / "data/raw/shapes" / images(repo, split)[0]).unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "split", "other"),
+    [(edit, "train", "val"), (add, "train", "val"), (remove, "train", "val"), (edit, "val", "train")],
+)
+def test_a_changed_image_converts_its_split_alone(repo: Workspace, change, split: str, other: str):
+    """One image edited, added or removed: `link`, `convert` of its split, `train` and `evaluate` are done again."""
+    before = (repo / f"data/processed/shapes/{other}.beton").stat()
+    change(repo, split)
+    assert repo.dvc("repro convert").ran == ["link", f"convert@{split}"]
+    assert repo.outdated_stages() == TRAIN
+    assert (repo / f"data/processed/shapes/{other}.beton").stat().st_mtime_ns == before.st_mtime_ns
+    assert repo.changes() == {"data/raw/shapes.dvc", "dvc.lock"}
+
+
+def test_betons_come_back_from_the_run_cache(repo: Workspace):
+    """Another ffcv.beton converts again. Going back converts nothing: DVC has kept the first betons."""
+    before = snapshot(repo / "data/processed")
+    repo.set_params(ffcv__beton__write_mode="raw")
+    assert set(repo.dvc("repro convert").ran) == CONVERT
+    raw = snapshot(repo / "data/processed")
+    assert all(raw[name] != before[name] for name in before)
+
+    repo.set_params(ffcv__beton__write_mode="jpg")
+    assert repo.dvc("repro").ran == []  # with these betons the model is up to date, too
+    assert snapshot(repo / "data/processed") == before
+    assert repo.changes() == set()
+
+
+def test_switching_datasets_and_back_converts_nothing(repo: Workspace):
+    """data.name to a second dataset, back, and forth again: each is converted once, and git sees no stray file."""
+    make_dataset(repo / "data/raw/others", classes=("x", "y"), per_class=20, size=(9, 9))
+    repo.dvc("add data/raw/others")
+    assert repo.changes() == {"data/raw/others.dvc"}  # and no .gitignore
+    repo.commit("Add the dataset others")
+
+    repo.set_params(data__name="others")
+    assert set(repo.dvc("repro convert").ran) == {"link"} | CONVERT
+    assert repo.changes() == {"dvc.lock", "params.yaml"}
+    others = snapshot(repo / "data/processed/others")
+
+    repo.set_params(data__name="shapes")
+    assert repo.dvc("repro").ran == []
+    assert repo.changes() == set()
+
+    repo.set_params(data__name="others")
+    assert repo.dvc("repro convert").ran == []
+    assert snapshot(repo / "data/processed/others") == others

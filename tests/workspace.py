@@ -1,0 +1,139 @@
+"""A Formwork repository in a temporary folder, driven as its users drive it: with git and dvc as processes."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
+TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
+
+FILES = ("dvc.yaml", "data/dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+"""What a repository needs, beside src/."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command that ended: its exit status, and what it wrote to stdout and stderr, together."""
+
+    status: int
+    output: str
+
+    @property
+    def ran(self) -> list[str]:
+        """The stages that DVC executed, in order: not those whose outputs it had in its run cache."""
+        return re.findall(r"^Running stage '(?:data/dvc\.yaml:)?(.+)':$", self.output, re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder, and the environment that commands run with there."""
+
+    path: Path
+    env: Mapping[str, str]
+
+    def __truediv__(self, path: str) -> Path:
+        return self.path / path
+
+    def run(self, *command: str | Path, status: int = 0) -> Result:
+        """Run a command to its end, or kill it with all its children at TIMEOUT; it must exit with `status`."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        with process:
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        assert process.returncode == status, f"{shlex.join(map(str, command))}: {process.returncode}\n{output}"
+        return Result(process.returncode, output)
+
+    def shell(self, command: str) -> Result:
+        """Run a line as a user would paste it."""
+        return self.run("sh", "-c", command)
+
+    def dvc(self, arguments: str, status: int = 0) -> Result:
+        return self.run(BIN / "dvc", *shlex.split(arguments), status=status)
+
+    def git(self, arguments: str) -> str:
+        return self.run("git", *shlex.split(arguments)).output
+
+    def commit(self, message: str) -> None:
+        self.git("add --all")
+        self.git(f"commit --quiet --message '{message}'")
+
+    def changes(self) -> set[str]:
+        """What git calls changed, new or deleted."""
+        return {line[3:] for line in self.git("status --porcelain --untracked-files=all").splitlines()}
+
+    def ignores(self, path: str) -> bool:
+        """Whether git ignores a file or folder, which need not exist."""
+        command = ["git", "check-ignore", "--quiet", path, f"{path}/"]
+        return subprocess.run(command, cwd=self.path, env=self.env, timeout=TIMEOUT, check=False).returncode == 0
+
+    def outdated(self) -> dict[str, list]:
+        """What `dvc status` says, by stage; stages that are up to date are not in it."""
+        return json.loads(self.dvc("status --json").output)
+
+    def outdated_stages(self) -> set[str]:
+        return set(self.outdated())
+
+    def experiment_files(self, name: str) -> dict[str, int]:
+        """Bytes of each file in the git commit of an experiment."""
+        refs = self.git("for-each-ref --format='%(refname)' refs/exps").splitlines()
+        (ref,) = (ref for ref in refs if ref.endswith(f"/{name}"))
+        listing = self.git(f"ls-tree -r --long {ref}")
+        return {path: int(size) for size, path in re.findall(r"^\S+ \S+ \S+ +(\d+)\t(.+)$", listing, re.MULTILINE)}
+
+    def set_params(self, **values: object) -> None:
+        """Change params.yaml; the dots of a key are written __."""
+        params = yaml.safe_load((self / "params.yaml").read_text())
+        for key, value in values.items():
+            *sections, name = key.split("__")
+            section = params
+            for step in sections:
+                section = section[step]
+            section[name] = value
+        (self / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def clone(self, path: Path) -> "Workspace":
+        """What somebody else gets from git."""
+        self.run("git", "clone", "--quiet", self.path, path)
+        return Workspace(path, self.env)
+
+
+def copy_sources(target: Path) -> None:
+    """Copy the code and the configuration of this repository."""
+    shutil.copytree(ROOT / "src", target / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
