@@ -1,7 +1,6 @@
 """Fixtures that more than one test file uses: Formwork repositories in temporary folders."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,13 @@ from tests.workspace import BIN, Workspace, copy_sources
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders."""
+    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders.
+
+    Coverage is not measured in these processes: they run copies of src/, and would take half as long again.
+    """
     home = tmp_path_factory.mktemp("home")
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC_", "PYTHON"))}
+    foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return inherited | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
@@ -52,5 +55,4 @@ def base(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
 @pytest.fixture
 def repo(base: Workspace, tmp_path: Path) -> Workspace:
     """A copy of `base`, and of its remote."""
-    shutil.copytree(base.path.parent, tmp_path, symlinks=True, dirs_exist_ok=True)
-    return Workspace(tmp_path / base.path.name, base.env)
+    return base.copy(tmp_path)

@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-TIMEOUT = 60  # seconds: for one connection, or to make a key
+TIMEOUT = 300  # seconds, for one connection
 
 CONFIG = """\
 HostKey {folder}/host_key

@@ -25,9 +25,8 @@ FILES = ("dvc.yaml", "data/dvc.yaml", "params.yaml", ".gitignore", ".dvcignore",
 
 @dataclass(frozen=True)
 class Result:
-    """A command that ended: its exit status, and what it wrote to stdout and stderr, together."""
+    """A command that ended: what it wrote to stdout and stderr, together."""
 
-    status: int
     output: str
 
     @property
@@ -66,7 +65,7 @@ class Workspace:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
         assert process.returncode == status, f"{shlex.join(map(str, command))}: {process.returncode}\n{output}"
-        return Result(process.returncode, output)
+        return Result(output)
 
     def shell(self, command: str) -> Result:
         """Run a line as a user would paste it."""
@@ -88,8 +87,10 @@ class Workspace:
 
     def ignores(self, path: str) -> bool:
         """Whether git ignores a file or folder, which need not exist."""
-        command = ["git", "check-ignore", "--quiet", path, f"{path}/"]
-        return subprocess.run(command, cwd=self.path, env=self.env, timeout=TIMEOUT, check=False).returncode == 0
+        command = ["git", "check-ignore", path, f"{path}/"]
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, timeout=TIMEOUT, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        return done.returncode == 0
 
     def outdated(self) -> dict[str, list]:
         """What `dvc status` says, by stage; stages that are up to date are not in it."""
@@ -115,6 +116,11 @@ class Workspace:
                 section = section[step]
             section[name] = value
         (self / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def copy(self, folder: Path) -> "Workspace":
+        """A copy in `folder`, of what stands beside it, too: the folder that is its remote."""
+        shutil.copytree(self.path.parent, folder, symlinks=True, dirs_exist_ok=True)
+        return Workspace(folder / self.path.name, self.env)
 
     def clone(self, path: Path) -> "Workspace":
         """What somebody else gets from git."""

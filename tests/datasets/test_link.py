@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.datasets.link import link, raw_of
+from formwork.datasets.link import link
 from formwork.datasets.manifest import in_validation, read_manifest
 from formwork.datasets.settings import Settings, read_settings
 from formwork.errors import DatasetError
@@ -117,12 +117,6 @@ def test_nothing_is_written_to_the_raw_images(raw: Path, tmp_path: Path) -> None
     run_link(tmp_path)
 
     assert {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]} == before
-
-
-def test_the_tree_finds_its_raw_images(raw: Path, tmp_path: Path) -> None:
-    run_link(tmp_path)
-
-    assert raw_of(read_manifest(tmp_path / "interim" / NAME / "val.csv")) == raw
 
 
 # --- Settings -----------------------------------------------------------------------------------

@@ -117,12 +117,15 @@ def test_a_killed_worker_process_is_an_error(split, tmp_path):
     script = """
 import pickle, sys
 import psutil
+from formwork.errors import run
 from formwork.loading.torch_loader import PyTorchDataLoader
 with open(sys.argv[1], "rb") as file:
     batches = iter(PyTorchDataLoader(*pickle.load(file)))
-next(batches)
-psutil.Process().children()[0].kill()
-list(batches)
+def load():
+    next(batches)
+    psutil.Process().children()[0].kill()
+    list(batches)
+run(load)
 """
     (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_options(batch_size=1, num_workers=1))))
     done = python(script, str(tmp_path / "arguments"))

@@ -2,6 +2,8 @@
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 import torch
@@ -113,10 +115,18 @@ class PyTorchDataLoader(DataLoader):
                     raise batch
                 yield batch
         except (RuntimeError, EOFError, OSError) as error:  # what PyTorch raises depends on when it notices
-            killed = [worker.exitcode for worker in getattr(iterator, "_workers", []) if not worker.is_alive()]
+            killed = [code for code in map(_exit_code, getattr(iterator, "_workers", [])) if code is not None]
             if not killed:
                 raise
+            with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
+                iterator._shutdown_workers()
             raise FormworkError(
                 f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
                 "memory. Lower data.num_workers or data.batch_size."
             ) from error
+
+
+def _exit_code(worker: BaseProcess) -> int | None:
+    """None for a worker that runs. A connection to one that was killed breaks before its end is known: wait for it."""
+    worker.join(timeout=0.5)
+    return worker.exitcode
