@@ -1,7 +1,5 @@
 """The evaluate stage: how good a trained model is on the validation split, and where it is wrong."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from tqdm import tqdm
 from formwork.datasets.settings import Settings
 from formwork.errors import FormworkError
 from formwork.evaluation.pictures import image_grid, to_pixels
-from formwork.files import write_text
+from formwork.files import write_csv, write_text
 from formwork.params import Params
 from formwork.training.checkpoint import load_model
 from formwork.training.data import Folders, ImageData
@@ -61,10 +59,10 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     write_text(results / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     names = settings.class_names
     pairs = ((names[a], names[p]) for a, p in zip(predictions.labels, predictions.predicted, strict=True))
-    _write_csv(results / "confusion.csv", ("actual", "predicted"), pairs)
+    write_csv(results / "confusion.csv", [("actual", "predicted"), *pairs])
     counts = np.bincount(predictions.labels, minlength=len(names))
     table = ((n, f"{a:.6f}", c) for n, a, c in zip(names, by_class, counts, strict=True) if c)
-    _write_csv(results / "class_accuracy.csv", ("class", "accuracy", "images"), table)
+    write_csv(results / "class_accuracy.csv", [("class", "accuracy", "images"), *table])
     _draw_mistakes(results / "worst_mistakes.png", predictions, data, params.evaluate.worst_mistakes)
     print(f"Accuracy {metrics['accuracy']:.4f} on {len(correct)} validation images; see {results}")
 
@@ -121,9 +119,3 @@ def _draw_mistakes(path: Path, predictions: Predictions, data: ImageData, most: 
     if len(worst) < len(wrong):
         title += f": the {len(worst)} with the highest loss"
     image_grid(path, title, list(wanted.values()), captions)
-
-
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(path, text.getvalue())
