@@ -113,7 +113,7 @@ class FFCVDataLoader(Loader):
 
     def _make(self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray) -> Batch:
         beton, count, side = self.beton, len(ids), self.options.augmentation.resolution
-        heights, widths = beton.heights[ids], beton.widths[ids]
+        heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         plan = self.options.augmentation.plan(epoch, ids, heights, widths)
         memory, offsets = self.source.load(ids)
         images = self.buffers.take((count, side, side, 3))
@@ -121,7 +121,7 @@ class FFCVDataLoader(Loader):
 
         def run(start: int, stop: int) -> None:
             kernels.load(
-                memory, offsets, beton.sizes[ids], beton.modes[ids], heights, widths,
+                memory, offsets, sizes, modes, heights, widths,
                 plan.box, plan.window, plan.shift, plan.flip, self.table, start, stop, images, status,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ import llvmlite.binding
 import numpy as np
 from numba import njit, types
 
+from formwork.beton.format import RAW
 from formwork.loading.threads import thread_counts_kept
 
 with thread_counts_kept():
@@ -21,7 +22,6 @@ with thread_counts_kept():
 # Sample status, in the order in which a sample is checked.
 OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG = range(5)
 
-RAW = 1
 RGB = 0  # TJPF_RGB
 # TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses; TJFLAG_STOPONWARNING: a damaged JPEG is an error.
 DECODE_FLAGS = 4096 | 8192
