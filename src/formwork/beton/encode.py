@@ -9,7 +9,7 @@ from PIL import Image
 
 from formwork.beton.format import JPG, MAX_SIDE, RAW
 from formwork.datasets.images import read_rgb
-from formwork.datasets.manifest import Row
+from formwork.datasets.manifest import Row, draw, path_bytes
 from formwork.errors import BetonError
 from formwork.params import BetonParams
 
@@ -74,7 +74,4 @@ def _store(image: Image.Image, row: Row, params: BetonParams) -> tuple[int, byte
 
 def _draws_jpg(row: Row, params: BetonParams) -> bool:
     """A draw that belongs to the image: the same whatever else the dataset holds."""
-    digest = hashlib.sha256(
-        f"{params.seed} {row.sha256} ".encode() + row.path.encode("utf-8", "surrogateescape")
-    ).digest()
-    return int.from_bytes(digest[:8], "big") < params.compress_probability * 2**64
+    return draw(f"{params.seed} {row.sha256} ".encode() + path_bytes(row.path), params.compress_probability)

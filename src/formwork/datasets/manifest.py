@@ -77,7 +77,7 @@ class Manifest:
 
         Neighbours in a file are then a fair sample of the classes, and one image more moves no other.
         """
-        keys = [hashlib.sha256(b"storage\0" + _path_bytes(row.path)).digest() for row in self.rows]
+        keys = [hashlib.sha256(b"storage\0" + path_bytes(row.path)).digest() for row in self.rows]
         return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
@@ -105,7 +105,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
-    rows = sorted(rows, key=lambda row: _path_bytes(row.path))
+    rows = sorted(rows, key=lambda row: path_bytes(row.path))
     write_csv(path, [HEADER, *map(astuple, rows)])
     return Manifest(path, rows)
 
@@ -113,9 +113,14 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
 def in_validation(path: str, fraction: float) -> bool:
     """Whether an image belongs to the validation split: decided by a hash of its path alone, so that adding or
     removing images moves no other."""
-    value = int.from_bytes(hashlib.sha256(b"split\0" + _path_bytes(path)).digest()[:8], "big")
-    return value < fraction * 2**64
+    return draw(b"split\0" + path_bytes(path), fraction)
 
 
-def _path_bytes(path: str) -> bytes:
+def draw(key: bytes, fraction: float) -> bool:
+    """True for a `fraction` of all keys, and always the same for the same key."""
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < fraction * 2**64
+
+
+def path_bytes(path: str) -> bytes:
+    """The bytes of a path in the file system, which need not be UTF-8."""
     return path.encode("utf-8", "surrogateescape")
