@@ -59,6 +59,16 @@ def test_a_perfect_model_has_a_picture_too(run, folders, tmp_path):
     Image.open(tmp_path / "results/worst_mistakes.png").verify()
 
 
+def test_nothing_of_the_training_split_is_needed(run, folders, tmp_path):
+    model = run("out", trainer={"max_epochs": 1}) / "best.pt"
+    alone = type(folders)(folders.raw, tmp_path / "interim", folders.processed)
+    alone.interim.mkdir()
+    for name in ("val.csv", "dataset.json"):
+        (alone.interim / name).write_bytes((folders.interim / name).read_bytes())
+    evaluate(make_params(), alone, model, tmp_path / "results")
+    assert (tmp_path / "results/metrics.json").is_file()
+
+
 def test_a_model_of_other_classes_is_refused(folders, tmp_path):
     settings = Settings(
         name="other",

@@ -40,7 +40,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
         FormworkError: see formwork.errors.
     """
     model, trained_on = load_model(model_file)
-    data = ImageData(params, folders)
+    data = ImageData(params, folders, splits=["val"])
     settings = data.settings
     if trained_on.class_names != settings.class_names:
         raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")

@@ -1,8 +1,10 @@
 """The loaders of a training run, made from params.yaml and the outs of link and convert."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 
 from formwork.datasets.manifest import SPLITS, read_manifest
@@ -28,6 +30,9 @@ class ImageData(pl.LightningDataModule):
 
     Everything that params.yaml and the manifests can be wrong about is found when this is made.
 
+    Args:
+        splits: those that will be loaded; of others nothing is read.
+
     Attributes:
         settings: of the dataset.
         used: name of the loader really used, by split, once it is made.
@@ -36,7 +41,7 @@ class ImageData(pl.LightningDataModule):
         FormworkError: see formwork.errors; before anything is loaded.
     """
 
-    def __init__(self, params: Params, folders: Folders):
+    def __init__(self, params: Params, folders: Folders, splits: Sequence[str] = SPLITS):
         super().__init__()
         self.params = params
         self.settings: Settings = read_settings(folders.interim / "dataset.json")
@@ -44,24 +49,24 @@ class ImageData(pl.LightningDataModule):
             name: Split(
                 name, read_manifest(folders.interim / f"{name}.csv"), folders.processed / f"{name}.beton", folders.raw
             )
-            for name in SPLITS
+            for name in splits
         }
+        own = {"train": params.augment.train, "val": params.augment.val}
+        of_dataset = {"train": self.settings.augment_train, "val": self.settings.augment_val}
         self.augmentations = {
-            name: Augmentation(operations, self.settings.resolution, params.seed, f"augment.{name}")
-            for name, operations in (
-                ("train", self._list(params.augment.train, self.settings.augment_train)),
-                ("val", self._list(params.augment.val, self.settings.augment_val)),
+            name: Augmentation(
+                of_dataset[name] if own[name] is None else own[name],
+                self.settings.resolution,
+                params.seed,
+                f"augment.{name}",
             )
+            for name in splits
         }
         for split in self.splits.values():
             if not len(split.manifest):
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
-        self.options("train", 0, 1).sampler(self.splits["train"].manifest.storage_order)
+            self.options(split.name, 0, 1).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
         self.used: dict[str, str] = {}
-
-    @staticmethod
-    def _list(own: list | None, of_dataset: list) -> list:
-        return of_dataset if own is None else own
 
     def options(self, split: str, rank: int, world_size: int) -> Options:
         params, train = self.params, split == "train"
