@@ -1,0 +1,29 @@
+"""Benchmarks, each a module of formwork.bench: `python src/bench.py <benchmark> --help`."""
+
+import argparse
+import importlib
+
+from formwork.errors import run
+
+BENCHMARKS = {
+    "link": "verification: files/s and peak memory against the number of files, and the bare decode rate",
+    "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
+    "loader": "loading: images/s of every loader on the same images",
+}
+"""Each has a module with add_arguments(parser) and main(arguments)."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(metavar="benchmark", required=True)
+    for name, what in BENCHMARKS.items():
+        module = importlib.import_module(f"formwork.bench.{name}")
+        command = commands.add_parser(name, help=what, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(main=module.main)
+    arguments = parser.parse_args()
+    arguments.main(arguments)
+
+
+if __name__ == "__main__":
+    run(main)

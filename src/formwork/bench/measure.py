@@ -1,0 +1,86 @@
+"""Measuring contenders fairly, and saying on what."""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("ffcv", "numba", "numpy", "pillow", "torch", "torchvision")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Work per second of one contender, a value for each round, in the order of measuring."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance from the lowest to the highest value, as a share of the median."""
+        return (max(self.values) - min(self.values)) / 2 / self.median
+
+
+def alternate(contenders: Mapping[str, Callable[[], int]], rounds: int = 5) -> dict[str, Rates]:
+    """Run every contender once to warm up, then `rounds` times in turn, so that a busy minute of the machine hits all.
+
+    Args:
+        contenders: by name, a call that does its work once and returns how much that was, in images for example.
+    """
+    for work in contenders.values():
+        work()
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, work in contenders.items():
+            start = time.perf_counter()
+            amount = work()
+            rates[name].append(amount / (time.perf_counter() - start))
+    return {name: Rates(tuple(values)) for name, values in rates.items()}
+
+
+def environment() -> dict[str, str]:
+    """What a number was measured on: CPU, cores, memory, Python, versions of packages, and commit of this repository."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "cpu": _cpu(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory / 2**30:.0f} GiB",
+        "python": platform.python_version(),
+        **versions,
+        "commit": _commit(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    """Of the repository that this file is in; marked where files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"

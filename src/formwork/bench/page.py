@@ -1,0 +1,45 @@
+"""docs/benchmarks.md: each benchmark writes its own section, and leaves the others as they are."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from formwork.bench.measure import environment
+from formwork.errors import FormworkError
+from formwork.files import write_text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def publish(section: str, command: str, body: str, results: Mapping[str, object], page: Path, folder: Path) -> None:
+    """Print a benchmark's result, write it to `folder`/<section>.json, and put it into its section of `page`.
+
+    Args:
+        section: name of the benchmark; the page has the lines `<!-- begin <section> -->` and `<!-- end <section> -->`.
+        command: what reproduces the figures.
+        body: Markdown.
+        results: the same figures for programs.
+
+    Raises:
+        FormworkError: the page has no such section.
+    """
+    machine = environment()
+    on = ", ".join(f"{key} {value}" if key not in ("cpu", "memory") else value for key, value in machine.items())
+    text = f"{body}\n\n`{command}` on {on}.\n"
+    print(text)
+    write_text(
+        folder / f"{section}.json", json.dumps({"command": command, "machine": machine, **results}, indent=2) + "\n"
+    )
+    begin, end = f"<!-- begin {section} -->\n", f"<!-- end {section} -->"
+    before = page.read_text(encoding="utf-8")
+    after, found = re.subn(
+        re.escape(begin) + ".*?" + re.escape(end), lambda _: f"{begin}{text}{end}", before, flags=re.DOTALL
+    )
+    if not found:
+        raise FormworkError(f"{page} has no section {section!r}: add the lines {begin.strip()} and {end} to it.")
+    write_text(page, after)
