@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 
 from formwork.errors import run
 
@@ -17,10 +18,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(metavar="benchmark", required=True)
     for name, what in BENCHMARKS.items():
-        module = importlib.import_module(f"formwork.bench.{name}")
-        command = commands.add_parser(name, help=what, description=module.__doc__)
-        module.add_arguments(command)
-        command.set_defaults(main=module.main)
+        command = commands.add_parser(name, help=what, description=what)
+        if sys.argv[1:2] == [name]:  # the others need not be imported, which takes seconds
+            module = importlib.import_module(f"formwork.bench.{name}")
+            module.add_arguments(command)
+            command.set_defaults(main=module.main)
     arguments = parser.parse_args()
     arguments.main(arguments)
 

@@ -47,7 +47,7 @@ def alternate(contenders: Mapping[str, Callable[[], int]], rounds: int = 5) -> d
 
 
 def environment() -> dict[str, str]:
-    """What a number was measured on: CPU, cores, memory, Python, versions of packages, and commit of this repository."""
+    """What a number was measured on: CPU, cores, memory, Python, versions of packages, commit of this repository."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     versions = {}
     for package in PACKAGES:
