@@ -6,6 +6,7 @@ from pathlib import Path
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import read_manifest
 from formwork.errors import run
+from formwork.files import write_json
 from formwork.params import load_params
 
 
@@ -14,6 +15,8 @@ def main() -> None:
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("manifest", type=Path, help="data/interim/<name>/<split>.csv")
     parser.add_argument("beton", type=Path, help="data/processed/<name>/<split>.beton")
+    parser.add_argument("metrics", type=Path, help="JSON of what was stored")
+    parser.add_argument("speed", type=Path, help="JSON of wall-clock figures")
     arguments = parser.parse_args()
     params = load_params()
     summary = write_beton(
@@ -23,6 +26,8 @@ def main() -> None:
         params.ffcv.beton,
         params.data.num_workers,
     )
+    write_json(arguments.metrics, summary.metrics())
+    write_json(arguments.speed, summary.speed())
     print(f"{arguments.beton}: {summary}")
 
 

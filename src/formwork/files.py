@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +62,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, in UTF-8; file names that are no UTF-8 keep their bytes."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:

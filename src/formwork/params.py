@@ -50,7 +50,9 @@ class BetonParams(Section):
     compress_probability: Fraction = 0.5
     seed: Seed = 0
     max_resolution: Annotated[int, Field(ge=1, le=65500)] | None = None
+    passthrough: bool = True
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    chroma_subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"
 
 
 class Ffcv(Section):

@@ -18,7 +18,7 @@ import formwork
 from formwork.beton import format as layout
 from formwork.beton import write
 from formwork.beton.read import check_beton, open_beton
-from formwork.beton.write import page_size, write_beton
+from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Manifest
 from formwork.errors import BetonError, FormworkError
 from formwork.params import BetonParams

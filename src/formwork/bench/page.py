@@ -1,13 +1,12 @@
 """docs/benchmarks.md: each benchmark writes its own section, and leaves the others as they are."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from formwork.bench.measure import environment
 from formwork.errors import FormworkError
-from formwork.files import write_text
+from formwork.files import write_json, write_text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -32,9 +31,7 @@ def publish(section: str, command: str, body: str, results: Mapping[str, object]
     on = ", ".join(f"{key} {value}" if key not in ("cpu", "memory") else value for key, value in machine.items())
     text = f"{body}\n\n`{command}` on {on}.\n"
     print(text)
-    write_text(
-        folder / f"{section}.json", json.dumps({"command": command, "machine": machine, **results}, indent=2) + "\n"
-    )
+    write_json(folder / f"{section}.json", {"command": command, "machine": machine, **results})
     begin, end = f"<!-- begin {section} -->\n", f"<!-- end {section} -->"
     before = page.read_text(encoding="utf-8")
     after, found = re.subn(

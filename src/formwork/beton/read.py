@@ -1,5 +1,6 @@
 """Opening a beton: its tables in memory, after checking that they can be trusted."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from formwork.beton import format as layout
+from formwork.beton import provenance as origin
+from formwork.beton.provenance import Provenance
 from formwork.datasets.manifest import Manifest
 from formwork.errors import BetonError
 
@@ -20,6 +23,7 @@ class Beton:
         field_names: of all its fields.
         modes: (N,) uint8, JPG or RAW. widths, heights: (N,) int64 pixels. labels: (N,) int64.
         offsets, sizes: (N,) int64, where each sample's data lies in the file, in bytes.
+        provenance: what it was made from, and checksums; None in a beton of FFCV's own writer.
     """
 
     path: Path
@@ -31,6 +35,7 @@ class Beton:
     labels: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
+    provenance: Provenance | None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +66,10 @@ def open_beton(path: Path) -> Beton:
 
 def check_beton(beton: Beton, manifest: Manifest) -> None:
     """Raises BetonError: the beton does not hold the images of this manifest."""
+    if beton.provenance and beton.provenance.manifest_sha256 != manifest.digest:
+        raise BetonError(
+            f"{beton.path} was made from another version of {manifest.path}. Run `dvc repro convert` or `dvc pull`."
+        )
     if not np.array_equal(beton.labels, manifest.labels):
         raise BetonError(
             f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
@@ -100,6 +109,7 @@ def _read(path: Path) -> Beton:
         labels=metadata[f"f{type_ids.index(layout.INT_FIELD)}"].astype(np.int64),
         offsets=images["data_ptr"].astype(np.int64),
         sizes=_sizes(path, images["data_ptr"], allocations),
+        provenance=_provenance(path, fields.nbytes, metadata, allocations, length),
     )
     if len(beton) == 0:
         raise _damaged(path, "it holds no samples")
@@ -133,6 +143,28 @@ def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarr
     if not np.array_equal(by_sample["sample_id"], np.arange(len(offsets))) or np.any(by_sample["ptr"] != offsets):
         raise _damaged(path, "its allocation table does not fit its samples")
     return by_sample["size"].astype(np.int64)
+
+
+def _provenance(
+    path: Path, fields_bytes: int, metadata: np.ndarray, allocations: np.ndarray, length: int
+) -> Provenance | None:
+    """Read the provenance after the metadata, if there is one, and check by its digest all that is not a sample."""
+    start = layout.HEADER.itemsize + fields_bytes + metadata.nbytes
+    if start + origin.PROVENANCE.itemsize > length:
+        return None
+    block = _table(path, origin.PROVENANCE, 1, start, length)[0]
+    if block["magic"] != origin.MAGIC:
+        return None
+    if block["version"] != origin.VERSION:
+        raise _damaged(path, f"its provenance is of version {block['version']}, not {origin.VERSION}")
+    start += origin.PROVENANCE.itemsize
+    text = _table(path, np.dtype("u1"), int(block["json_bytes"]), start, length).tobytes()
+    checksum = np.dtype(("u1", origin.CHECKSUM_BYTES))
+    checksums = _table(path, checksum, len(metadata), start + len(text), length)
+    head = _table(path, np.dtype("u1"), layout.HEADER.itemsize + fields_bytes, 0, length)
+    if origin.digest_of([head, metadata, text, checksums, allocations]) != block["digest"].tobytes():
+        raise _damaged(path, "its tables do not have the checksum that they were written with")
+    return Provenance(json.loads(text), checksums)
 
 
 def _damaged(path: Path, reason: str) -> BetonError:

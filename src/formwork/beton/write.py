@@ -6,7 +6,7 @@ manifest's storage order, and writes. There is no shared state to race for, and 
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,31 +16,55 @@ import numpy as np
 from tqdm import tqdm
 
 from formwork.beton import format as layout
+from formwork.beton import provenance
 from formwork.beton.encode import Stored, encode
-from formwork.datasets.manifest import Manifest
+from formwork.datasets.manifest import Manifest, Row
 from formwork.errors import BetonError
 from formwork.files import atomic_write
 from formwork.params import BetonParams
 
-PAGE_SIZE = 1 << 23  # FFCV's default
-LOOKAHEAD = 8  # samples encoded in advance, for each worker: bounds memory, evens out slow images
+PAGE_SIZE = 1 << 23  # FFCV's default; larger where a sample needs it
+LOOKAHEAD = 8  # samples encoded in advance, for each worker: evens out slow images
+MEMORY = 1 << 28  # bytes that samples in work may take together, as far as each worker has one
 
 
 @dataclass
 class Summary:
-    """What was written: images by mode, bytes of the original files and of the beton, seconds."""
+    """What was written: images by mode, those of them that are the source file itself, bytes of the original files
+    and of the beton, seconds."""
 
     modes: Counter[str] = field(default_factory=Counter)
+    passed_through: int = 0
     source_bytes: int = 0
     beton_bytes: int = 0
     seconds: float = 0.0
 
+    @property
+    def images(self) -> int:
+        return sum(self.modes.values())
+
+    def metrics(self) -> dict[str, float]:
+        """The same for the same beton."""
+        return {
+            "images": self.images,
+            "source_bytes": self.source_bytes,
+            "beton_bytes": self.beton_bytes,
+            "jpg_share": self.modes["jpg"] / self.images,
+            "raw_share": self.modes["raw"] / self.images,
+            "passed_through_share": self.passed_through / self.images,
+        }
+
+    def speed(self) -> dict[str, float]:
+        """Wall-clock figures: they differ from run to run."""
+        return {"seconds": self.seconds, "images_per_second": self.images / self.seconds}
+
     def __str__(self) -> str:
-        images = sum(self.modes.values())
-        shares = ", ".join(f"{count / images:.0%} {mode}" for mode, count in sorted(self.modes.items()))
+        shares = [f"{count / self.images:.0%} {mode}" for mode, count in sorted(self.modes.items())]
+        if self.passed_through:
+            shares.append(f"{self.passed_through / self.images:.0%} byte for byte as they were")
         return (
-            f"{images} images ({shares}): {self.source_bytes / 1e6:.1f} MB of files to {self.beton_bytes / 1e6:.1f} MB "
-            f"in {self.seconds:.1f} s, {images / self.seconds:.0f} images/s"
+            f"{self.images} images ({', '.join(shares)}): {self.source_bytes / 1e6:.1f} MB of files to "
+            f"{self.beton_bytes / 1e6:.1f} MB in {self.seconds:.1f} s, {self.images / self.seconds:.0f} images/s"
         )
 
 
@@ -54,84 +78,103 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
         workers: threads that encode; does not change the file.
 
     Raises:
-        BetonError: an image is missing, changed or unreadable.
+        BetonError: an image is missing, changed, unreadable or too large.
         FormworkError: `path` cannot be written.
     """
     start = time.perf_counter()
     summary = Summary()
-    with atomic_write(path) as file, ThreadPoolExecutor(max(workers, 1)) as pool:
-        ahead = max(workers, 1) * LOOKAHEAD
-        samples = _encode_in_order(pool, ahead, manifest, raw, params)
-        bar = tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5)
-        _write(file, manifest, bar, page_size(manifest, params), summary)
-        summary.beton_bytes = file.tell()
+    workers = max(workers, 1)
+    with atomic_write(path) as file, ThreadPoolExecutor(workers) as pool:
+        samples = _encode_in_order(pool, workers, manifest, raw, params)
+        with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
+            _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
+        summary.beton_bytes = file.seek(0, 2)
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def page_size(manifest: Manifest, params: BetonParams) -> int:
-    """A power of two that holds any sample of the manifest, as the format demands."""
-    limit = params.max_resolution or layout.MAX_SIDE
-    largest = 0
-    for row in manifest.rows:
-        scale = min(1.0, limit / max(row.width, row.height))
-        largest = max(largest, int(row.width * scale + 1) * int(row.height * scale + 1) * 3)
-    # A JPEG of noise can be larger than its pixels, though never twice; its header takes less than 1 kB.
-    needed = largest if params.write_mode == "raw" else 2 * largest + 1024
-    size = max(PAGE_SIZE, 1 << (needed - 1).bit_length())
-    if size >= layout.MAX_PAGE_SIZE:
-        raise BetonError(
-            f"{manifest.path} has an image of {largest / 1e6:.0f} MB of pixels, too large for a beton. "
-            "Set ffcv.beton.max_resolution in params.yaml."
-        )
-    return size
-
-
 def _encode_in_order(
-    pool: ThreadPoolExecutor, ahead: int, manifest: Manifest, raw: Path, params: BetonParams
+    pool: ThreadPoolExecutor, workers: int, manifest: Manifest, raw: Path, params: BetonParams
 ) -> Iterator[tuple[int, Stored]]:
-    """Sample ids and encoded samples in storage order, at most `ahead` of them in memory."""
-    waiting: deque[tuple[int, Future[Stored]]] = deque()
+    """Sample ids and encoded samples in storage order; those in work are bounded in number and in memory."""
+    waiting: deque[tuple[int, int, Future[Stored]]] = deque()
+    memory = 0
     try:
         for sample in manifest.storage_order.tolist():
-            waiting.append((sample, pool.submit(encode, manifest.rows[sample], raw, params)))
-            if len(waiting) == ahead:
-                sample, future = waiting.popleft()
-                yield sample, future.result()
-        for sample, future in waiting:
-            yield sample, future.result()
+            row = manifest.rows[sample]
+            need = _memory_needed(row)
+            while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
+                first, freed, future = waiting.popleft()
+                memory -= freed
+                yield first, future.result()
+            waiting.append((sample, need, pool.submit(encode, row, raw, params)))
+            memory += need
+        while waiting:
+            first, _, future = waiting.popleft()
+            yield first, future.result()
     finally:
-        for _, future in waiting:
+        for _, _, future in waiting:
             future.cancel()
 
 
-def _write(
-    file: BinaryIO, manifest: Manifest, samples: Iterator[tuple[int, Stored]], page: int, summary: Summary
-) -> None:
+def _memory_needed(row: Row) -> int:
+    """Bytes to encode an image, roughly: the file, and its pixels decoded (4 bytes each in Pillow) and converted."""
+    return row.bytes + 8 * row.width * row.height
+
+
+def _watch(bar: tqdm, manifest: Manifest, summary: Summary) -> Iterator[tuple[int, Stored]]:
+    """Count the samples that pass."""
+    for sample, stored in bar:
+        summary.modes[layout.MODE_NAMES[stored.mode]] += 1
+        summary.passed_through += stored.passed_through
+        summary.source_bytes += manifest.rows[sample].bytes
+        seconds = bar.format_dict["elapsed"]
+        bar.set_postfix_str(f"{summary.source_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s", refresh=False)
+        yield sample, stored
+
+
+def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tuple[int, Stored]]) -> None:
     count = len(manifest)
     metadata = np.zeros(count, dtype=layout.METADATA)
     metadata["f1"] = manifest.labels
     allocations = np.zeros(count, dtype=layout.ALLOCATION)
+    checksums = np.zeros((count, provenance.CHECKSUM_BYTES), dtype=np.uint8)
+    text = provenance.encode_json(facts)
+    page = PAGE_SIZE
     position = layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + metadata.nbytes
+    position += provenance.PROVENANCE.itemsize + len(text) + checksums.nbytes
     for slot, (sample, stored) in enumerate(samples):
         size = len(stored.data)
+        # What does not cross the edge of a page does not cross that of one twice as large.
+        page = max(page, 1 << (size - 1).bit_length())
+        if page >= layout.MAX_PAGE_SIZE:
+            raise BetonError(
+                f"{manifest.rows[sample].path} takes {size / 1e9:.1f} GB, too much for a beton. Set "
+                "ffcv.beton.max_resolution in params.yaml."
+            )
         if position // page != (position + size - 1) // page:
             position = -(-position // page) * page
         file.seek(position)  # a gap up to the edge of a page reads as zeros
         file.write(stored.data)
         metadata["f0"][sample] = (stored.mode, stored.width, stored.height, position)
         allocations[slot] = (sample, position, size)
+        checksums[sample] = np.frombuffer(stored.checksum, np.uint8)
         position += size
-        summary.modes[layout.MODE_NAMES[stored.mode]] += 1
-        summary.source_bytes += manifest.rows[sample].bytes
+    head = np.array([(layout.VERSION, 2, page, count, position)], dtype=layout.HEADER).tobytes() + _fields()
+    digest = provenance.digest_of([head, metadata, text, checksums, allocations])
     file.seek(position)
     file.write(allocations.tobytes())
     file.seek(0)
-    file.write(np.array([(layout.VERSION, 2, page, count, position)], dtype=layout.HEADER).tobytes())
-    for type_id, name in ((layout.IMAGE_FIELD, b"image"), (layout.INT_FIELD, b"label")):
-        descriptor = np.zeros(1, dtype=layout.FIELD)
+    for part in (head, metadata.tobytes(), provenance.header(text, digest), text, checksums.tobytes()):
+        file.write(part)
+
+
+def _fields() -> bytes:
+    """The descriptors of `image` and `label`."""
+    fields = np.zeros(2, dtype=layout.FIELD)
+    for descriptor, type_id, name in zip(
+        fields, (layout.IMAGE_FIELD, layout.INT_FIELD), (b"image", b"label"), strict=True
+    ):
         descriptor["type_id"] = type_id
-        descriptor["name"][0, : len(name)] = np.frombuffer(name, dtype=np.uint8)
-        file.write(descriptor.tobytes())
-    file.write(metadata.tobytes())
-    file.seek(0, 2)
+        descriptor["name"][: len(name)] = np.frombuffer(name, dtype=np.uint8)
+    return fields.tobytes()

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 Image.MAX_IMAGE_PIXELS = None  # a dataset is its user's own choice: no guard against decompression bombs
 
@@ -15,7 +15,10 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """The pixels that models see: upright (EXIF orientation applied), mode RGB, 8 bits a channel."""
-    return ImageOps.exif_transpose(image).convert("RGB")
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else exif_transpose would copy every pixel
+        image = ImageOps.exif_transpose(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def read_rgb(path: Path | BinaryIO) -> Image.Image:

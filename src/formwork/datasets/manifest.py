@@ -67,6 +67,11 @@ class Manifest:
         return len(self.rows)
 
     @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """(N,) int64."""
         return np.array([row.label for row in self.rows], dtype=np.int64)

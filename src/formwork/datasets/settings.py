@@ -3,13 +3,12 @@
 It is an out of link, so that a change to the settings of one dataset re-runs nothing of another.
 """
 
-import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from formwork.errors import DatasetError
-from formwork.files import write_text
+from formwork.files import write_json
 from formwork.params import Operations
 
 
@@ -33,7 +32,7 @@ class Settings(BaseModel):
     augment_val: Operations
 
     def write(self, path: Path) -> None:
-        write_text(path, json.dumps(self.model_dump(), indent=2) + "\n")
+        write_json(path, self.model_dump())
 
 
 def read_settings(path: Path) -> Settings:

@@ -4,7 +4,6 @@ It is never an out of DVC, which would hash every image a second time, or turn t
 beside the manifest and rebuilt whenever it is missing or belongs to another version of the manifest.
 """
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -25,7 +24,7 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     """
     tree = manifest.path.with_suffix("")
     stamp = manifest.path.with_name(f".{tree.name}.tree")  # which manifest the tree shows; written last
-    identity = f"{hashlib.sha256(manifest.path.read_bytes()).hexdigest()} {os.path.relpath(raw, tree)}\n"
+    identity = f"{manifest.digest} {os.path.relpath(raw, tree)}\n"
     if not (tree.is_dir() and stamp.is_file() and stamp.read_text() == identity):
         stamp.unlink(missing_ok=True)
         _remove(tree)

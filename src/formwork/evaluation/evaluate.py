@@ -1,6 +1,5 @@
 """The evaluate stage: how good a trained model is on the validation split, and where it is wrong."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from formwork.datasets.settings import Settings
 from formwork.errors import FormworkError
 from formwork.evaluation.pictures import image_grid, to_pixels
-from formwork.files import write_csv, write_text
+from formwork.files import write_csv, write_json
 from formwork.params import Params
 from formwork.training.checkpoint import load_model
 from formwork.training.data import Folders, ImageData
@@ -56,7 +55,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
         "worst_class_accuracy": float(np.nanmin(by_class)),
         "worst_class": settings.class_names[int(np.nanargmin(by_class))],
     }
-    write_text(results / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_json(results / "metrics.json", metrics)
     names = settings.class_names
     pairs = ((names[a], names[p]) for a, p in zip(predictions.labels, predictions.predicted, strict=True))
     write_csv(results / "confusion.csv", [("actual", "predicted"), *pairs])

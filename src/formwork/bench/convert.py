@@ -1,0 +1,183 @@
+"""Writing betons: images/s against FFCV's own writer, and peak memory against the number of images."""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from formwork.bench.measure import alternate
+from formwork.bench.page import publish, table
+from formwork.beton.write import write_beton
+from formwork.datasets.manifest import Manifest, write_manifest
+from formwork.datasets.scan import find_candidates, inspect
+from formwork.datasets.sources.synthetic import write_photos
+from formwork.loading.threads import thread_counts_kept
+from formwork.params import BetonParams
+
+MODES = {
+    "originals, jpg": {"write_mode": "jpg", "max_resolution": None},
+    "max_resolution 256, jpg": {"write_mode": "jpg", "max_resolution": 256},
+    "max_resolution 256, raw": {"write_mode": "raw", "max_resolution": 256},
+}
+MEMORY_PARAMS = {"write_mode": "jpg", "max_resolution": 96}
+COMMAND = "python src/bench.py convert"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", type=int, default=1000, help="distinct photos")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", type=int, nargs="+", default=[2_000, 200_000], help="images to measure memory with")
+    parser.add_argument("--folder", type=Path, help="where to put images and betons; default: a temporary folder")
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--results", type=Path, default=Path("results/bench"))
+
+
+def main(a: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = a.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-convert-")))
+        raw = folder / "photos"
+        if not raw.is_dir():
+            write_photos(raw, images=a.images, classes=10, seed=0, workers=a.workers)
+        manifest = _manifest(raw, folder / "photos.csv")
+        rates = {
+            mode: alternate(
+                {
+                    "formwork": _formwork(manifest, raw, folder / "formwork.beton", params, a.workers),
+                    "stock": _stock(manifest, raw, folder / "stock.beton", params, a.workers),
+                },
+                a.rounds,
+            )
+            for mode, params in MODES.items()
+        }
+        memory = {count: _peak(manifest, raw, folder, count, a.workers) for count in a.memory}
+    speed = table(
+        ["photo workload", "Formwork, images/s", "FFCV's DatasetWriter", "ratio", "spread"],
+        [
+            [
+                mode,
+                f"{r['formwork'].median:,.0f}",
+                f"{r['stock'].median:,.0f}",
+                f"**{r['formwork'].median / r['stock'].median:.1f} x**",
+                f"±{max(r['formwork'].spread, r['stock'].spread):.0%}",
+            ]
+            for mode, r in rates.items()
+        ],
+    )
+    peaks = table(
+        ["images", "peak memory of the stage, MB", "images/s"],
+        [[f"{count:,}", f"{peak / 1e6:.0f}", f"{rate:,.0f}"] for count, (peak, rate) in memory.items()],
+    )
+    publish(
+        "convert",
+        COMMAND,
+        f"{len(manifest):,} photos, {a.workers} workers; Formwork's times include reading back nothing and syncing the "
+        f"file to disk.\n\n{speed}\n\nPeak memory does not grow with the dataset (photos scaled to 96 pixels, "
+        f"`convert` as a process):\n\n{peaks}",
+        {
+            "rates": {m: {name: v.values for name, v in r.items()} for m, r in rates.items()},
+            "peak_bytes": {count: peak for count, (peak, _) in memory.items()},
+        },
+        a.page,
+        a.results,
+    )
+
+
+def _manifest(raw: Path, path: Path) -> Manifest:
+    rows = [inspect(raw, candidate).row for candidate in find_candidates(raw, 0.5)]
+    labels = {name: label for label, name in enumerate(sorted({row.class_name for row in rows}))}
+    return write_manifest(path, [replace(row, label=labels[row.class_name]) for row in rows])
+
+
+def _formwork(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int) -> Callable[[], int]:
+    def run() -> int:
+        with _quiet():
+            return write_beton(manifest, raw, path, BetonParams(**params), workers).images
+
+    return run
+
+
+class _Photos:
+    """The dataset that FFCV's writer is given: as its documentation writes one."""
+
+    def __init__(self, manifest: Manifest, raw: Path):
+        self.items = [(raw / row.path, row.label) for row in manifest.rows]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, label = self.items[index]
+        return Image.open(path).convert("RGB"), label
+
+
+def _stock(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int) -> Callable[[], int]:
+    with thread_counts_kept():
+        from ffcv.fields import IntField, RGBImageField
+        from ffcv.writer import DatasetWriter
+
+    def run() -> int:
+        image = RGBImageField(**params)
+        with _quiet():
+            writer = DatasetWriter(str(path), {"image": image, "label": IntField()}, num_workers=workers)
+            writer.from_indexed_dataset(_Photos(manifest, raw))
+        return len(manifest)
+
+    return run
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without progress bars, of worker processes too."""
+    kept = os.dup(2)
+    with open(os.devnull, "w", encoding="utf-8") as null:
+        os.dup2(null.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int) -> tuple[int, float]:
+    """Peak resident bytes of the convert stage, and its images/s, for `count` images: the photos again and again."""
+    rows = [
+        replace(row, path=f"../again/{i // len(manifest):06d}/{row.path}")
+        for i, row in zip(range(count), _endless(manifest), strict=False)
+    ]
+    for repeat in range(-(-count // len(manifest))):
+        link = folder / "again" / f"{repeat:06d}"
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(raw.resolve())
+    csv = write_manifest(folder / f"{count}.csv", rows).path
+    (folder / "params.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "data": {"name": "photos", "num_workers": workers},
+                "ffcv": {"beton": MEMORY_PARAMS},
+            }
+        )
+    )
+    script = Path(sys.modules["__main__"].__file__).resolve().with_name("convert.py")
+    speed = folder / "speed.json"
+    command = [sys.executable, script, raw, csv, folder / "memory.beton", folder / "metrics.json", speed]
+    process = subprocess.Popen([str(part) for part in command], cwd=folder, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"convert exited with {process.returncode}")
+    return usage.ru_maxrss * 1024, yaml.safe_load(speed.read_text())["images_per_second"]
+
+
+def _endless(manifest: Manifest):
+    while True:
+        yield from manifest.rows
