@@ -14,10 +14,7 @@ import numpy as np
 from numba import njit, types
 
 from formwork.beton.format import RAW
-from formwork.loading.threads import thread_counts_kept
-
-with thread_counts_kept():
-    import ffcv._libffcv
+from formwork.loading.quick import LIBRARY
 
 # Sample status, in the order in which a sample is checked.
 OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG = range(5)
@@ -29,7 +26,7 @@ DECODE_FLAGS = 4096 | 8192
 PRECISION_BITS = 22  # Pillow: 32 - 8 - 2, so that weights times 8-bit pixels cannot overflow 32 bits
 HALF = 1 << (PRECISION_BITS - 1)
 
-_turbojpeg = ctypes.CDLL(ffcv._libffcv.__file__)
+_turbojpeg = ctypes.CDLL(LIBRARY)
 for _name in ("tjInitDecompress", "tjDecompress2", "tjDestroy"):
     # By name and not by address: numba can cache on disk what calls a named symbol.
     llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_turbojpeg, _name), ctypes.c_void_p).value)

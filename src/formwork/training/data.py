@@ -84,6 +84,9 @@ class ImageData(pl.LightningDataModule):
             timesteps=params.model.timesteps,
             rank=rank,
             world_size=world_size,
+            resolution_schedule=tuple((epoch - 1, side) for epoch, side in params.ffcv.resolution_schedule or [])
+            if train
+            else (),
         )
 
     def loader(self, split: str, rank: int = 0, world_size: int = 1):
