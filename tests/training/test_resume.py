@@ -9,7 +9,6 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -21,8 +20,8 @@ SRC = Path(__file__).parents[2] / "src"
 
 # src/train.py, which writes down the samples of every batch, and kills itself after so many checkpoints.
 TRAIN = """
-import os, runpy, signal, sys
-sys.path.insert(0, os.path.dirname(sys.argv[0]))
+import os, signal, sys
+sys.path.insert(0, SRC)
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.training.resume import Resume
 
@@ -42,7 +41,9 @@ def save_and_die(self, trainer):
         os.kill(os.getpid(), signal.SIGKILL)
 
 FFCVDataLoader._make, Resume._save = write_down, save_and_die
-runpy.run_path(sys.argv[0], run_name="__main__")
+
+import train
+train.main()
 """
 EPOCHS, CHECKPOINTS = 3, 9  # of an uninterrupted run: after 2 of 3 steps of each epoch, and at its end
 TWO = {"devices": 2, "strategy": "ddp"}
@@ -56,7 +57,7 @@ def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, **trai
         shutil.rmtree(workspace / out, ignore_errors=True)
     settings = {"accelerator": "cpu", "max_epochs": EPOCHS, "checkpoint_minutes": 0} | trainer
     (workspace / "params.yaml").write_text(yaml.safe_dump(merged(trainer=settings, ffcv=ffcv or {})))
-    (workspace / "kill.py").write_text(TRAIN.replace("sys.argv[0]", repr(str(SRC / "train.py"))))
+    (workspace / "kill.py").write_text(TRAIN.replace("SRC", repr(str(SRC))))
     folders = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
     done = subprocess.run(
         [sys.executable, "kill.py", *folders, "models/best.pt", "train", "speed"],
@@ -97,7 +98,7 @@ def whole(project: Path, tmp_path_factory) -> Path:
     return workspace
 
 
-@pytest.mark.parametrize("kill_after", [1, 2, 3, 5, 6, 8])
+@pytest.mark.parametrize("kill_after", [2, 3, 4, 8])
 def test_a_killed_run_ends_with_the_same_weights_and_curves(workspace, whole, kill_after):
     train(workspace, kill_after)
     output = train(workspace)
@@ -168,4 +169,4 @@ def test_only_the_last_runs_that_were_interrupted_are_kept(tmp_path):
         (tmp_path / f"{age}.ckpt").write_bytes(b"")
         os.utime(tmp_path / f"{age}.ckpt", (0, 1000 - age))
     find_checkpoint(tmp_path / "new.ckpt")
-    assert sorted(np.char.rstrip(os.listdir(tmp_path), ".ckpt")) == [str(age) for age in range(OTHERS + 1)]
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [str(age) for age in range(OTHERS + 1)]

@@ -61,6 +61,9 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With what the metrics of an epoch hold so far, over all ranks."""
+        if self.trainer.fit_loop.batch_idx + 1 >= self.trainer.num_training_batches:
+            checkpoint[METRICS] = {}  # of an epoch that is over: the next one starts from nothing
+            return
         checkpoint[METRICS] = {
             name: {part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum") for part in SUMS}
             for name, metric in self.metrics["train_split"].items()
