@@ -34,6 +34,7 @@ FAULTS = {
     kernels.UNKNOWN_MODE: "its storage mode is unknown",
     kernels.WRONG_SIZE: "its size does not fit its pixels",
     kernels.BAD_JPEG: "its JPEG data is damaged",
+    kernels.JPEG_WARNING: "its JPEG data is damaged",
 }
 
 
@@ -62,8 +63,7 @@ class FFCVDataLoader(Loader):
         self.clock = WaitClock(options.timesteps)
         self.source = MappedFile(self.beton) if options.os_cache else ReadFile(self.beton)
         self.buffers = BufferPool()
-        shift, scale = options.shift_and_scale
-        self.table = (np.arange(256, dtype=np.float32)[:, None] - shift) * scale
+        self.normal = np.stack(options.shift_and_scale)
         with thread_counts_kept():
             super().__init__(
                 str(split.beton),
@@ -122,16 +122,21 @@ class FFCVDataLoader(Loader):
         def run(start: int, stop: int) -> None:
             kernels.load(
                 memory, offsets, sizes, modes, heights, widths,
-                plan.box, plan.window, plan.shift, plan.flip, self.table, start, stop, images, status,
+                plan.box, plan.window, plan.shift, plan.flip, self.normal, start, stop, images, status,
             )  # fmt: skip
 
         step = -(-count // (self.num_workers * PARTS))
         for future in [pool.submit(run, start, min(start + step, count)) for start in range(0, count, step)]:
             future.result()
+        status[(status == kernels.JPEG_WARNING) & self._vouched(ids)] = kernels.OK
         if status.any():
             raise self._fault(ids, status)
         # A copy of the labels, because a batch is its consumer's to keep and to change.
         return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(beton.labels[ids])
+
+    def _vouched(self, ids: np.ndarray) -> np.ndarray:
+        """(B,) bool, whether the beton has checksums of these samples' bytes that they agree with."""
+        return np.zeros(len(ids), dtype=bool)
 
     def _fault(self, ids: np.ndarray, status: np.ndarray) -> BetonError:
         first = int(np.flatnonzero(status)[0])
