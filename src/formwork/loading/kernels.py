@@ -66,7 +66,7 @@ def _widths(source, box, window, flip, size):
     y_weights = np.empty((size, taps(size, y0, y1)), np.int32)
     weigh(size, 0, bottom - top, y0, y1, False, y_first, y_count, y_weights)
     rows, columns = bottom - top, right - left
-    if x0 == np.floor(x0) and x1 - x0 == size and not flip and rows - size <= 0:  # nothing to do along rows
+    if x0 == np.floor(x0) and x1 - x0 == size and not flip:  # nothing to do along rows
         for o in range(size):
             y_first[o] += top
         return source, y_first, y_count, y_weights, 3 * (left + int(x0))
