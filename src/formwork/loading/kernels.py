@@ -1,18 +1,24 @@
 """Compiled kernels: from a sample's bytes in a beton to its pixels in a batch, without Python in between.
 
 They are plain functions of arrays, cached on disk by numba, that release the interpreter's lock; threads run them on
-parts of a batch. JPEGs are decoded by the libturbojpeg that ffcv is linked with. For the scaling see
-formwork.loading.resize.
+parts of a batch. JPEGs are decoded by the libturbojpeg that ffcv is linked with. One file for all, because numba takes
+what is cached as new until the file of the function changes, whatever changed in those that it calls.
+
+The scaling is Pillow's antialiased bilinear one (`ImagingResample` in Pillow's src/libImaging/Resample.c), in the same
+fixed-point arithmetic, so that both loaders give the same pixels to the last bit. There an image is (rows, bytes)
+uint8 with a pixel in three bytes; a scaled one has PAD bytes more in each row.
 """
 
 import ctypes
 
 import llvmlite.binding
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from formwork.beton.format import RAW
-from formwork.loading.resize import PAD, PRECISION_BITS, scale_columns, scale_row, taps, weigh
 from formwork.loading.threads import thread_counts_kept
 
 with thread_counts_kept():
@@ -25,6 +31,10 @@ OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG, JPEG_WARNING = range(6)
 RGB = 0  # TJPF_RGB
 ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses
 WARNING = 0  # TJERR_WARNING
+PRECISION_BITS = 22  # Pillow: 32 - 8 - 2, so that weights times 8-bit pixels cannot overflow 32 bits
+HALF = 1 << (PRECISION_BITS - 1)
+LANES = 4  # rows scaled together: four pixels, of four bytes each, fill one register of 16 32-bit numbers
+PAD = 1  # byte after each row of a scaled image, because a pixel of three bytes is stored as four
 WHOLE = np.int32(1 << PRECISION_BITS)  # the weight of a pixel that stays as it is
 
 _turbojpeg = ctypes.CDLL(ffcv._libffcv.__file__)
@@ -48,6 +58,170 @@ _decompress = types.ExternalFunction(
         types.int32,
     ),
 )
+
+
+@intrinsic
+def _scale_pixel(typing_context, source, stride, weights, count, out, out_stride):
+    """One output pixel of LANES rows: the sum of `count` pixels times their weights.
+
+    It reads and writes four bytes a pixel. Numba cannot make a vector of the bytes of four rows by itself, and does
+    three multiplications a pixel where this does one for all four rows.
+
+    Args:
+        source: address of the first pixel in the first row; stride: bytes from one row to the next.
+        weights: address of int32.
+        out, out_stride: where the output pixel of the first row goes, and bytes to that of the next.
+    """
+
+    def generate(context, builder, signature, arguments):
+        source, stride, weights, count, out, out_stride = arguments
+        bytes4, number, byte = ir.VectorType(ir.IntType(8), 4), ir.IntType(32), ir.IntType(8)
+        sums_type = ir.VectorType(number, 4 * LANES)
+        address = source.type
+
+        def constant(value):
+            return ir.Constant(sums_type, [value] * (4 * LANES))
+
+        sums = cgutils.alloca_once_value(builder, constant(HALF))
+        with cgutils.for_range(builder, count) as loop:
+            pixel = builder.add(source, builder.mul(loop.index, ir.Constant(address, 3)))
+            words = ir.Constant(ir.VectorType(number, LANES), ir.Undefined)
+            for row in range(LANES):
+                place = builder.add(pixel, builder.mul(stride, ir.Constant(address, row)))
+                word = builder.load(builder.inttoptr(place, number.as_pointer()), align=1)
+                words = builder.insert_element(words, word, ir.Constant(number, row))
+            values = builder.zext(builder.bitcast(words, ir.VectorType(byte, 4 * LANES)), sums_type)
+            place = builder.add(weights, builder.mul(loop.index, ir.Constant(address, 4)))
+            weight = builder.load(builder.inttoptr(place, number.as_pointer()), align=4)
+            single = builder.insert_element(ir.Constant(sums_type, ir.Undefined), weight, ir.Constant(number, 0))
+            spread = builder.shuffle_vector(
+                single, ir.Constant(sums_type, ir.Undefined), ir.Constant(sums_type, [0] * (4 * LANES))
+            )
+            builder.store(builder.add(builder.load(sums), builder.mul(values, spread)), sums)
+        pixels = builder.trunc(
+            builder.lshr(builder.load(sums), constant(PRECISION_BITS)), ir.VectorType(byte, 4 * LANES)
+        )
+        for row in range(LANES):
+            order = ir.Constant(ir.VectorType(number, 4), [4 * row + i for i in range(4)])
+            place = builder.add(out, builder.mul(out_stride, ir.Constant(address, row)))
+            part = builder.shuffle_vector(pixels, pixels, order)
+            builder.store(part, builder.inttoptr(place, bytes4.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(*[types.intp] * 6), generate
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def weigh(size, low, high, start, end, mirrored, first, count, weights):
+    """Weights that scale the pixels between the edges `start` and `end` to `size` pixels.
+
+    Args:
+        size: number of output pixels.
+        low, high: int, only source pixels low <= i < high take part.
+        start, end: float32 edges, counted from 0 like low and high.
+        mirrored: whether output pixel 0 is the last one.
+        first, count: (size,) int64 out, the source pixels that output pixel o needs.
+        weights: (size, K) int32 out, in units of 2**-PRECISION_BITS.
+    """
+    scale = np.float64(np.float32(end - start)) / size
+    support = max(scale, 1.0)
+    inverse = 1.0 / support
+    for p in range(size):
+        centre = start + (p + 0.5) * scale
+        a = max(int(centre - support + 0.5), low)
+        b = min(int(centre + support + 0.5), high)
+        total = 0.0
+        for i in range(a, b):
+            total += max(0.0, 1.0 - abs((i - centre + 0.5) * inverse))
+        o = size - 1 - p if mirrored else p
+        for i in range(a, b):
+            weight = max(0.0, 1.0 - abs((i - centre + 0.5) * inverse))
+            if total != 0.0:
+                weight /= total
+            weights[o, i - a] = int(0.5 + weight * (1 << PRECISION_BITS))
+        while b - a > 1 and weights[o, b - a - 1] == 0:  # a pixel that would add nothing
+            b -= 1
+        first[o] = a
+        count[o] = b - a
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def taps(size, start, end):
+    """The most weights that an output pixel can have."""
+    return int(np.ceil(max((end - start) / size, 1.0))) * 2 + 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def scale_columns(source, top, left, first, count, weights, out, rows):
+    """Scale to the width of out.
+
+    Args:
+        source: (H, W) bytes. Row r of out is made of row top + r; pixels count from `left`.
+        out: (at least rows, 3 * S + PAD) uint8.
+    """
+    size = len(first)
+    r = 0
+    # The last pixel of the last row has no fourth byte to read, so that row is left to the loop below.
+    while r + LANES <= rows and top + r + LANES < source.shape[0]:
+        for o in range(size):
+            _scale_pixel(
+                source.ctypes.data + (top + r) * source.strides[0] + 3 * (left + first[o]),
+                source.strides[0],
+                weights.ctypes.data + o * weights.strides[0],
+                count[o],
+                out.ctypes.data + r * out.strides[0] + 3 * o,
+                out.strides[0],
+            )
+        r += LANES
+    while r < rows:
+        line = source[top + r]
+        for o in range(size):
+            x = 3 * (left + first[o])
+            red = green = blue = np.int32(HALF)
+            for k in range(count[o]):
+                weight = weights[o, k]
+                red += weight * np.int32(line[x + 3 * k])
+                green += weight * np.int32(line[x + 3 * k + 1])
+                blue += weight * np.int32(line[x + 3 * k + 2])
+            out[r, 3 * o] = red >> PRECISION_BITS
+            out[r, 3 * o + 1] = green >> PRECISION_BITS
+            out[r, 3 * o + 2] = blue >> PRECISION_BITS
+        r += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def scale_row(source, top, start, count, weights, out):
+    """One row of the sum of `count` rows from `top` on, times their weights: out[i] from the bytes start + i."""
+    # Numba multiplies 32-bit integers as 64-bit ones. What is cut to 32 bits at once is done in 32 bits, which is exact
+    # here and several times as fast. Up to three rows, which all enlarging needs, are added in registers; the sums of
+    # more go through memory.
+    length = len(out)
+    if count == 1:
+        w0 = weights[0]
+        a = source[top, start : start + length]
+        for i in range(length):
+            out[i] = np.uint32(HALF + w0 * np.int32(a[i])) >> PRECISION_BITS
+    elif count == 2:
+        w0, w1 = weights[0], weights[1]
+        a, b = source[top, start : start + length], source[top + 1, start : start + length]
+        for i in range(length):
+            out[i] = np.uint32(HALF + w0 * np.int32(a[i]) + w1 * np.int32(b[i])) >> PRECISION_BITS
+    elif count == 3:
+        w0, w1, w2 = weights[0], weights[1], weights[2]
+        a, b = source[top, start : start + length], source[top + 1, start : start + length]
+        c = source[top + 2, start : start + length]
+        for i in range(length):
+            total = HALF + w0 * np.int32(a[i]) + w1 * np.int32(b[i]) + w2 * np.int32(c[i])
+            out[i] = np.uint32(total) >> PRECISION_BITS
+    else:
+        sums = np.full(length, HALF, np.int32)
+        for k in range(count):
+            weight = weights[k]
+            line = source[top + k, start : start + length]
+            for i in range(length):
+                sums[i] += weight * np.int32(line[i])
+        for i in range(length):
+            out[i] = np.uint32(sums[i]) >> PRECISION_BITS
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
