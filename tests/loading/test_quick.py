@@ -13,6 +13,7 @@ from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.transforms import ToTensor
 
 import formwork
+from formwork import kernel_cache
 from formwork.loading import quick
 from tests.loading.conftest import TRAIN, make_options
 
@@ -29,7 +30,7 @@ with event.install_recorder("numba:compile") as compiled:
     for options in all_options:
         for _ in range(2):
             images += sum(len(labels) for _, labels in FFCVDataLoader(split, options))
-from formwork.loading.quick import cache_folder
+from formwork.kernel_cache import cache_folder
 print(images, len(compiled.buffer), cache_folder())
 """
 
@@ -107,12 +108,12 @@ def test_what_a_loss_of_power_leaves_is_compiled_again(plain, tmp_path):
 
 
 def test_kernels_of_sources_that_nobody_uses_any_more_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(quick.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_cache.config, "CACHE_DIR", str(tmp_path))
     old, recent = tmp_path / "formwork/kernels/old", tmp_path / "formwork/kernels/recent"
     old.mkdir(parents=True)
     recent.mkdir()
-    os.utime(old, (0, time.time() - quick.KEPT - 60))
-    assert quick.cache_folder.__wrapped__() == tmp_path / f"formwork/kernels/{quick.source_digest()}"
+    os.utime(old, (0, time.time() - kernel_cache.KEPT - 60))
+    assert kernel_cache.cache_folder.__wrapped__() == tmp_path / f"formwork/kernels/{kernel_cache.source_digest()}"
     assert not old.exists()
     assert recent.exists()
 

@@ -12,9 +12,9 @@ import llvmlite.binding
 import numpy as np
 from numba import njit, types
 
+from formwork import kernel_cache  # noqa: F401  (before the first kernel)
 from formwork.beton.read import Beton, open_beton
 from formwork.errors import BetonError
-from formwork.loading import quick  # noqa: F401  (before the first kernel)
 from formwork.loading.buffers import BufferPool
 
 _pread_address = ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value

@@ -81,7 +81,8 @@ def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
         padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
         y, x = abs(dy) + dy, abs(dx) + dx
         pixels = padded[y : y + size, x : x + size]
-    return np.ascontiguousarray(pixels[:, ::-1] if plan.flip[i] else pixels)
+    # Not ascontiguousarray, to which a mirrored image of one column is contiguous: torch minds its negative stride.
+    return pixels[:, ::-1].copy() if plan.flip[i] else np.ascontiguousarray(pixels)
 
 
 class PyTorchDataLoader(Epochs, DataLoader):
