@@ -196,7 +196,8 @@ def _explain(error: ValidationError) -> list[str]:
         path, model = _place(item["loc"])
         key = ".".join(path) or "(top level)"
         if item["type"] == "extra_forbidden":
-            reason = f"unknown. {did_you_mean(path[-1], model.model_fields)}"
+            near = did_you_mean(path[-1], model.model_fields) if model.model_fields else "Nothing can be set there."
+            reason = f"unknown. {near}"
         elif item["type"] == "missing":
             reason = "is missing"
         elif item["type"] == "value_error":
