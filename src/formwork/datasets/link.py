@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from formwork.datasets.groups import select
 from formwork.datasets.manifest import SPLITS, write_manifest
 from formwork.datasets.scan import LISTED, BadFile, Image8, find_candidates, inspect_all
 from formwork.datasets.settings import Settings
@@ -30,6 +31,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         DatasetError: the dataset is missing or cannot be used; the message names folders, files and what to do.
     """
     candidates = find_candidates(raw, params.data.val_fraction)
+    candidates = select(candidates, params.data.name, params.data.group, params.dataset.groups)
     good: list[Image8] = []
     bad: list[BadFile] = []
     for result in inspect_all(raw, candidates, max(params.data.num_workers, 1)):
