@@ -17,19 +17,21 @@ from formwork.resize import resize
 with thread_counts_kept():
     import ffcv._libffcv
 
-# Sample status, in the order in which a sample is checked.
-OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG = range(5)
+# Sample status, in the order in which a sample is checked. JPEG_WARNING: all pixels were decoded, and the decoder had
+# to guess at something, such as needless bytes between two parts of the file.
+OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG, JPEG_WARNING = range(6)
 
 RGB = 0  # TJPF_RGB
-# TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses; TJFLAG_STOPONWARNING: a damaged JPEG is an error.
-DECODE_FLAGS = 4096 | 8192
+ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses
+WARNING = 0  # TJERR_WARNING
 
 _turbojpeg = ctypes.CDLL(ffcv._libffcv.__file__)
-for _name in ("tjInitDecompress", "tjDecompress2", "tjDestroy"):
+for _name in ("tjInitDecompress", "tjDecompress2", "tjGetErrorCode", "tjDestroy"):
     # By name and not by address: numba can cache on disk what calls a named symbol.
     llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_turbojpeg, _name), ctypes.c_void_p).value)
 _init_decompress = types.ExternalFunction("tjInitDecompress", types.intp())
 _destroy = types.ExternalFunction("tjDestroy", types.int32(types.intp))
+_error_code = types.ExternalFunction("tjGetErrorCode", types.int32(types.intp))
 _decompress = types.ExternalFunction(
     "tjDecompress2",
     types.int32(
@@ -71,7 +73,8 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
         box, window, shift, flip: the formwork.loading.augment.Plan.
         table: (256, 3) float32, what each pixel value of each channel becomes.
         out: (B, S, S, 3) float32.
-        status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined.
+        status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
+            JPEG_WARNING they are what the decoder made of it.
     """
     handle = _init_decompress()
     scaled = np.empty(out.shape[1:], np.uint8)
@@ -85,6 +88,7 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
             status[i] = UNKNOWN_MODE
             continue
         data = memory[offsets[i] : offsets[i] + sizes[i]]
+        found = OK
         if modes[i] == RAW:
             if data.size != h * w * 3:
                 status[i] = WRONG_SIZE
@@ -94,11 +98,13 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
             if decoded.size < h * w * 3:
                 decoded = np.empty(h * w * 3, np.uint8)
             pixels = decoded[: h * w * 3]
-            if _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, w, 0, h, RGB, DECODE_FLAGS) != 0:
-                status[i] = BAD_JPEG
+            if _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, w, 0, h, RGB, ACCURATE_DCT) != 0:
+                found = JPEG_WARNING if _error_code(handle) == WARNING else BAD_JPEG
+            if found == BAD_JPEG:
+                status[i] = found
                 continue
             image = pixels.reshape(h, w, 3)
         resize(image, box[i], window[i], scaled)
         _place(scaled, shift[i], flip[i], table, out[i])
-        status[i] = OK
+        status[i] = found
     _destroy(handle)
