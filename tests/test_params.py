@@ -251,3 +251,14 @@ def test_a_stage_stops_before_any_work(tmp_path: Path, stage: str, arguments: st
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "ERROR: params.yaml:\n  data.batchsize: unknown. Did you mean 'batch_size'?\n"
     assert not (tmp_path / "made").exists()
+
+
+def test_the_epochs_of_a_resolution_schedule_follow_each_other(tmp_path: Path) -> None:
+    schedule = [[1, 128], [7, 160]]
+    assert load_with(tmp_path, ffcv__resolution_schedule=schedule).ffcv.resolution_schedule == schedule
+    with pytest.raises(
+        ParamsError, match=r"the epochs of its \[epoch, resolution\] pairs must increase, and are \[7, 7\]"
+    ):
+        load_with(tmp_path, ffcv__resolution_schedule=[[7, 128], [7, 160]])
+    with pytest.raises(ParamsError, match=r"ffcv\.resolution_schedule"):
+        load_with(tmp_path, ffcv__resolution_schedule=[[0, 128]])

@@ -1,10 +1,11 @@
 """params.yaml as typed, checked values."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from formwork.errors import ParamsError, did_you_mean
 
@@ -60,8 +61,17 @@ class Ffcv(Section):
     order: Literal["sequential", "random", "quasi_random"] = "quasi_random"
     distributed: bool = False
     batches_ahead: PositiveInt = 3
+    resolution_schedule: list[Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]] | None = None
     fallback: Literal["warn", "error"] = "warn"
     beton: BetonParams = BetonParams()
+
+    @field_validator("resolution_schedule")
+    @classmethod
+    def _epochs_follow_each_other(cls, schedule: list[list[int]] | None) -> list[list[int]] | None:
+        epochs = [epoch for epoch, _ in schedule or []]
+        if any(second <= first for first, second in pairwise(epochs)):
+            raise ValueError(f"the epochs of its [epoch, resolution] pairs must increase, and are {epochs}")
+        return schedule
 
 
 class Augment(Section):
@@ -92,6 +102,7 @@ class Trainer(Section):
     strategy: str = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    checkpoint_minutes: Annotated[Float, Field(ge=0)] | None = 5.0
 
 
 class Evaluate(Section):

@@ -119,19 +119,31 @@ def test_proportion_is_drawn_by_the_seed_for_each_image_alone(manifest: Manifest
     ],
 )
 def test_the_longer_side_is_scaled_down(size: tuple[int, int], limit: int | None, expected: tuple[int, int]) -> None:
-    image = Image.new("RGB", size, (10, 200, 30))
+    pixels = np.full((size[1], size[0], 3), (10, 200, 30), np.uint8)
 
-    scaled = scale_down(image, limit)
+    scaled = scale_down(pixels, limit)
 
-    assert scaled.size == expected
-    assert scaled.getcolors() == [(expected[0] * expected[1], (10, 200, 30))]
+    assert scaled.shape == (expected[1], expected[0], 3)
+    assert (scaled == (10, 200, 30)).all()
 
 
 def test_scaling_averages(raw: Path) -> None:
-    with Image.open(raw / "noise/001.png") as image:
-        scaled = np.asarray(scale_down(image, 8)).astype(float)
+    pixels = open_source(raw, "noise/001.png")
 
-        assert np.abs(scaled - 127.5).max() < np.abs(np.asarray(image) - 127.5).max() / 2
+    scaled = scale_down(pixels, 8).astype(float)
+
+    assert np.abs(scaled - 127.5).max() < np.abs(pixels - 127.5).max() / 2
+
+
+@pytest.mark.parametrize("size", [(500, 375), (30, 2000), (2000, 3), (257, 256)])
+def test_scaling_is_pillows(size: tuple[int, int]) -> None:
+    """The PyTorch loader scales with Pillow."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+
+    scaled = scale_down(pixels, 256)
+
+    expected = Image.fromarray(pixels).resize(scaled.shape[1::-1], Image.Resampling.BILINEAR)
+    assert np.array_equal(scaled, np.asarray(expected))
 
 
 # --- Faults -------------------------------------------------------------------------------------

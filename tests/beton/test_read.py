@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from formwork.beton import format as layout
+from formwork.beton import provenance as origin
 from formwork.beton.read import Beton, check_beton, open_beton
 from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest
+from formwork.datasets.manifest import Manifest, write_manifest
 from formwork.errors import BetonError
 from formwork.params import BetonParams
 from tests import permissions
@@ -20,6 +21,7 @@ from tests.images import make_dataset, make_manifest
 
 DESCRIPTORS = layout.HEADER.itemsize
 METADATA = DESCRIPTORS + 2 * layout.FIELD.itemsize
+PROVENANCE = METADATA + 6 * layout.METADATA.itemsize
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,29 @@ def test_random_bytes_are_refused(example: Example, start: int, seed: int) -> No
 # --- Damaged ------------------------------------------------------------------------------------
 
 
-def test_no_flipped_byte_does_harm(example: Example) -> None:
+def without_provenance(content: bytes, samples: int = 6) -> bytearray:
+    """As FFCV's own writer would have written it."""
+    start = METADATA + samples * layout.METADATA.itemsize
+    assert content[start : start + 8] == b"FORMWORK"
+    return bytearray(content[:start] + bytes(8) + content[start + 8 :])
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_no_flipped_byte_outside_the_samples_goes_unnoticed(example: Example, flip: int) -> None:
+    end = PROVENANCE + origin.PROVENANCE.itemsize + len(origin.encode_json(open_beton(example.path).provenance.facts))
+    end += 6 * origin.CHECKSUM_BYTES
+    magic = range(PROVENANCE, PROVENANCE + 8)  # without it, it is a beton of FFCV's, whose tables are checked as such
+    content = bytearray(example.content)
+    for position in [*range(0, end, 3), *range(example.allocations, len(content))]:
+        if position in magic:
+            continue
+        content[position] ^= flip
+        example.path.write_bytes(content)
+        content[position] ^= flip
+        assert "is damaged" in refused(example.path)
+
+
+def test_no_flipped_byte_does_harm_without_checksums(example: Example) -> None:
     """Of the tables' used bytes, each in turn: refused, or opened with tables that a loader can use."""
     descriptors = [DESCRIPTORS + i * layout.FIELD.itemsize + byte for i in range(2) for byte in range(17)]
     positions = [
@@ -133,7 +157,7 @@ def test_no_flipped_byte_does_harm(example: Example) -> None:
         *range(METADATA, METADATA + 6 * layout.METADATA.itemsize),
         *range(example.allocations, len(example.content)),
     ]
-    content = bytearray(example.content)
+    content = without_provenance(example.content)
     opened = set()
     for position in positions:
         for flip in (0x01, 0x80, 0xFF):
@@ -155,8 +179,10 @@ def test_no_flipped_byte_does_harm(example: Example) -> None:
 
 
 def write_table(example: Example, dtype: np.dtype, position: int, **values: int) -> None:
-    """Set fields of one row of a table."""
+    """Set fields of one row of a table, of a beton without the checksum that would betray it."""
     content = bytearray(example.content)
+    if b"FORMWORK" in content:
+        content = without_provenance(content, content[8])
     row = np.frombuffer(content, dtype, 1, position)
     for name, value in values.items():
         (row["f0"] if name in layout.IMAGE.names else row)[name] = value
@@ -259,6 +285,15 @@ def test_a_beton_that_cannot_be_had_comes_with_a_command(
 def test_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BetonError, match=f"{tmp_path} cannot be read: Is a directory"):
         open_beton(tmp_path)
+
+
+def test_the_beton_of_another_version_of_the_manifest_is_refused(whole: Example, tmp_path: Path) -> None:
+    """Though its labels are the same."""
+    rows = [replace(row, sha256="0" * 64) for row in whole.manifest.rows]
+    manifest = write_manifest(tmp_path / "train.csv", rows)
+
+    with pytest.raises(BetonError, match=f"{whole.path} was made from another version of {manifest.path}.*`dvc repro"):
+        check_beton(open_beton(whole.path), manifest)
 
 
 @pytest.mark.parametrize("change", ["one image fewer", "one more", "another label"])

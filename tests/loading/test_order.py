@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from formwork.errors import ParamsError
-from formwork.loading.order import BLOCK, WINDOW, BatchSampler, sample_order
+from formwork.loading.order import BLOCK, WINDOW, BatchSampler, Position, sample_order
 
 STORAGE = np.random.default_rng(0).permutation(5000)
 ORDERS = ["sequential", "random", "quasi_random"]
@@ -58,3 +58,36 @@ def test_refuses_what_cannot_be_shared_or_filled():
         BatchSampler(np.arange(100), "random", 0, 10, drop_last=True, rank=0, world_size=4)
     with pytest.raises(ParamsError, match=r"data\.batch_size is 64 and the train split has 10 images"):
         BatchSampler(np.arange(10), "random", 0, 64, drop_last=True)
+
+
+def test_the_rest_of_an_epoch_from_any_batch():
+    whole = list(BatchSampler(STORAGE, "quasi_random", 5, 64, drop_last=False))
+    for done in (0, 1, len(whole) - 1, len(whole)):
+        sampler = BatchSampler(STORAGE, "quasi_random", 5, 64, drop_last=False)
+        sampler.next = Position(0, done)
+        sampler.set_epoch(0)
+        assert [ids.tolist() for _, ids in sampler] == [ids.tolist() for _, ids in whole[done:]]
+        assert sampler.next == Position(1, 0)
+
+
+@pytest.mark.parametrize("rest", range(1, 8))
+def test_ranks_without_a_sample_have_the_last_batch_too(rest):
+    ranks = [list(BatchSampler(np.arange(16 + rest), "random", 0, 8, False, rank, 4)) for rank in range(4)]
+    assert {len(batches) for batches in ranks} == {3}
+    assert sum(len(batches[-1][1]) for batches in ranks) == rest
+
+
+@pytest.mark.parametrize("order", ["random", "quasi_random"])
+def test_batches_have_the_class_mix_of_random_ones(order):
+    # Stored in a hashed order, as betons of ours are: a chi-squared statistic for the classes of each batch.
+    classes, batch, count = 10, 100, 20_000
+    labels = np.arange(count) * classes // count
+    storage = np.random.default_rng(1).permutation(count)
+    expected = batch / classes
+    statistics = [
+        np.sum((np.bincount(labels[ids], minlength=classes) - expected) ** 2 / expected)
+        for epoch in range(5)
+        for ids in np.split(sample_order(storage, order, 0, epoch), count // batch)
+    ]
+    # The mean of 1,000 values of chi-squared with 9 degrees of freedom is 9, give or take sqrt(18 / 1000).
+    assert np.mean(statistics) == pytest.approx(classes - 1, abs=4 * np.sqrt(2 * (classes - 1) / len(statistics)))

@@ -70,11 +70,12 @@ def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split):
     assert not loader_threads()
 
 
-def test_a_beton_cut_short_while_it_is_read_is_an_error(make_split):
+@pytest.mark.parametrize("os_cache", [True, False])
+def test_a_beton_cut_short_while_it_is_read_is_an_error(make_split, os_cache):
     split = make_split()
-    loader = FFCVDataLoader(split, make_options(os_cache=False))
+    loader = FFCVDataLoader(split, make_options(os_cache=os_cache))
     os.truncate(split.beton, split.beton.stat().st_size // 2)
-    with pytest.raises(BetonError, match="was cut short while it was being read"):
+    with pytest.raises(BetonError, match="was changed while it was in use"):
         list(loader)
 
 
@@ -87,6 +88,18 @@ def test_a_beton_replaced_while_it_is_read_changes_nothing(make_split, split, os
     replacement.write_bytes(b"\0" * mine.beton.stat().st_size)
     replacement.replace(mine.beton)
     assert all(torch.equal(a, b) for a, (b, _) in zip(before, loader, strict=True))
+
+
+@pytest.mark.parametrize("os_cache", [True, False])
+def test_a_beton_written_over_while_it_is_read_is_an_error(make_split, os_cache):
+    # As `cp other.beton train.beton` does it: the same file, with other images, raw ones, so that none looks damaged.
+    split = make_split()
+    batches = iter(FFCVDataLoader(split, make_options(batch_size=4, batches_ahead=1, os_cache=os_cache)))
+    next(batches)
+    split.beton.write_bytes(split.beton.read_bytes()[::-1])
+    with pytest.raises(BetonError, match="was changed while it was in use"):
+        list(batches)
+    assert not loader_threads()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), MemoryError("no room"), KeyboardInterrupt()])

@@ -5,28 +5,23 @@ loader does in its place (compiled anew in each process, augmentation without a 
 batches, workers whose errors nobody hears) is replaced; see formwork.loading.kernels.
 """
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Full, Queue
 
 import numpy as np
 import torch
 
-from formwork.beton.read import Beton, check_beton, open_beton
+from formwork.beton.read import check_beton
 from formwork.errors import AugmentationError, BetonError
 from formwork.loading import kernels
-from formwork.loading.common import Batch, Options, Split, WaitClock
-from formwork.loading.threads import thread_counts_kept
-
-with thread_counts_kept():
-    from ffcv.loader import Loader
+from formwork.loading.buffers import BufferPool
+from formwork.loading.common import Batch, Epochs, Options, Split
+from formwork.loading.quick import Loader
+from formwork.loading.reading import BetonFile
 
 PARTS = 4  # of a batch for each worker: small enough that none waits long for the slowest
-# As torch aligns its own memory: how a convolution rounds depends on it, and a run is to be the same each time.
-ALIGNMENT = 64  # bytes
 POLL = 0.05  # seconds between looks at whether the consumer has left
 
 FAULTS = {
@@ -38,11 +33,14 @@ FAULTS = {
 }
 
 
-class FFCVDataLoader(Loader):
+class FFCVDataLoader(Epochs, Loader):
     """Batches of a split from its beton; see formwork.loading.common.Batch.
 
+    It is a Loader for whoever asks, with those of its attributes that have a meaning here. A Loader's own making is
+    left out: it compiles pipelines, sets the thread counts of the process, and keeps dictionaries of all samples.
+
     Raises:
-        BetonError: the beton cannot be used; while iterating, a sample of it is damaged.
+        BetonError: the beton cannot be used; while iterating, a sample of it is damaged, or the file was changed.
         AugmentationError: the augmentation list holds an operation that has no FFCV form.
     """
 
@@ -55,42 +53,35 @@ class FFCVDataLoader(Loader):
                 f"augment.{split.name}: {options.augmentation.torchvision[0][0]} has no FFCV form. Remove it from the "
                 "list, or set data.use_ffcv: false."
             )
+        super().__init__()
         self.split = split
         self.options = options
-        self.beton = open_beton(split.beton)
+        self.source = BetonFile(split.beton, keep=options.os_cache)
+        self.beton = self.source.beton
         check_beton(self.beton, split.manifest)
         self.sampler = options.sampler(self.beton.storage_order)
-        self.clock = WaitClock(options.timesteps)
-        self.source = MappedFile(self.beton) if options.os_cache else ReadFile(self.beton)
         self.buffers = BufferPool()
-        shift, scale = options.shift_and_scale
-        self.table = (np.arange(256, dtype=np.float32)[:, None] - shift) * scale
-        with thread_counts_kept():
-            super().__init__(
-                str(split.beton),
-                batch_size=options.batch_size // options.world_size,
-                num_workers=1,
-                seed=options.seed,
-                pipelines=dict.fromkeys(self.beton.field_names),  # none of FFCV's: theirs is replaced by our kernel
-                drop_last=options.drop_last,
-                batches_ahead=options.batches_ahead,
-            )
+        self.normal = np.stack(options.shift_and_scale)
+        self.fname = str(split.beton)
+        self.batch_size = options.batch_size // options.world_size
+        self.batches_ahead = options.batches_ahead
+        self.seed = options.seed
         self.num_workers = max(options.num_workers, 1)
+        self.drop_last = options.drop_last
+        self.distributed = options.world_size > 1
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self.clock.watch(self._batches())
-
     def filter(self, field_name: str, condition: Callable) -> Loader:
         raise TypeError("FFCVDataLoader has the samples of its manifest; make another manifest to have fewer.")
 
-    def _batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, made ahead by a thread that ends when this generator is closed or collected."""
         ready: Queue[Batch | BaseException | None] = Queue(self.batches_ahead)
         left = threading.Event()
-        thread = threading.Thread(target=self._produce, args=(ready, left), name="FFCVDataLoader", daemon=True)
+        arguments = (self.sampler.batches_from(self.sampler.begin()), ready, left)
+        thread = threading.Thread(target=self._produce, args=arguments, name="FFCVDataLoader", daemon=True)
         thread.start()
         try:
             while (item := ready.get()) is not None:
@@ -101,36 +92,51 @@ class FFCVDataLoader(Loader):
             left.set()
             thread.join()
 
-    def _produce(self, ready: Queue, left: threading.Event) -> None:
+    def _produce(self, indices: Iterator[tuple[int, np.ndarray]], ready: Queue, left: threading.Event) -> None:
         """Put batches, then None or the error that ended them. Whatever happens here, the consumer hears of it."""
         try:
-            with ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool:
-                for epoch, ids in self.sampler:
-                    if not _put(ready, self._make(pool, epoch, ids), left):
+            with (
+                ThreadPoolExecutor(1, thread_name_prefix="FFCVDataLoader reads") as reader,
+                ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool,
+            ):
+                for epoch, ids, data in self._read_ahead(reader, indices):
+                    if not _put(ready, self._make(pool, epoch, ids, data), left):
                         return
             _put(ready, None, left)
         except BaseException as error:  # not swallowed: raised in the consumer
             _put(ready, error, left)
 
-    def _make(self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray) -> Batch:
-        beton, count, side = self.beton, len(ids), self.options.augmentation.resolution
+    def _read_ahead(self, reader: ThreadPoolExecutor, indices: Iterator) -> Iterator[tuple[int, np.ndarray, Future]]:
+        """(epoch, sample ids, their data), read while the batch before is being made."""
+        ahead = None
+        for epoch, ids in indices:
+            following = epoch, ids, reader.submit(self.source.load, ids)
+            if ahead:
+                yield ahead
+            ahead = following
+        if ahead:
+            yield ahead
+
+    def _make(self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, data: Future) -> Batch:
+        augmentation = self.options.augmentation_at(epoch)
+        beton, count, side = self.beton, len(ids), augmentation.resolution
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
-        plan = self.options.augmentation.plan(epoch, ids, heights, widths)
-        memory, offsets = self.source.load(ids)
+        plan = augmentation.plan(epoch, ids, heights, widths)
+        memory, offsets = data.result()
         images = self.buffers.take((count, side, side, 3))
         status = np.full(count, 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
             kernels.load(
                 memory, offsets, sizes, modes, heights, widths,
-                plan.box, plan.window, plan.shift, plan.flip, self.table, start, stop, images, status,
+                plan.box, plan.window, plan.shift, plan.flip, self.normal, start, stop, images, status,
             )  # fmt: skip
 
-        step = -(-count // (self.num_workers * PARTS))
+        step = max(-(-count // (self.num_workers * PARTS)), 1)
         for future in [pool.submit(run, start, min(start + step, count)) for start in range(0, count, step)]:
             future.result()
-        for i in np.flatnonzero(status == kernels.JPEG_WARNING):
-            if self._vouched(ids[i], memory[offsets[i] : offsets[i] + sizes[i]]):
+        for i in np.flatnonzero(status == kernels.JPEG_WARNING).tolist():
+            if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
                 status[i] = kernels.OK
         if status.any():
             raise self._fault(ids, status)
@@ -138,8 +144,8 @@ class FFCVDataLoader(Loader):
         return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(beton.labels[ids])
 
     def _vouched(self, sample: int, data: np.ndarray) -> bool:
-        """Whether these are, by their checksum, the bytes of a file that was decoded when its dataset was linked: what
-        the decoder says of them, it said then, and Pillow's pixels are the same."""
+        """Whether a sample holds what was written: then what its decoder warns of stands in the original, too, and the
+        pixels are those that it has."""
         return self.beton.provenance is not None and self.beton.provenance.is_intact(sample, data)
 
     def _fault(self, ids: np.ndarray, status: np.ndarray) -> BetonError:
@@ -149,79 +155,6 @@ class FFCVDataLoader(Loader):
             f"{self.beton.path}: sample {sample} ({self.split.manifest.rows[sample].path}) cannot be used: "
             f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
         )
-
-
-class MappedFile:
-    """A beton in the page cache, through a map of the whole file."""
-
-    def __init__(self, beton: Beton):
-        self.beton = beton
-        self.memory = np.memmap(beton.path, dtype=np.uint8, mode="r").view(np.ndarray)
-
-    def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Memory, and the offset in it of each sample's data."""
-        return self.memory, self.beton.offsets[ids]
-
-
-class ReadFile:
-    """A beton read batch by batch: memory does not grow with the file."""
-
-    def __init__(self, beton: Beton):
-        self.beton = beton
-        self.descriptor = os.open(beton.path, os.O_RDONLY)
-
-    def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Memory, and the offset in it of each sample's data.
-
-        Raises:
-            BetonError: the file became shorter since it was opened.
-        """
-        sizes = self.beton.sizes[ids]
-        offsets = np.cumsum(sizes) - sizes
-        memory = np.empty(sizes.sum(), dtype=np.uint8)
-        view = memoryview(memory)
-        for i in np.argsort(self.beton.offsets[ids]):  # forwards through the file
-            part = view[offsets[i] : offsets[i] + sizes[i]]
-            if os.preadv(self.descriptor, [part], int(self.beton.offsets[ids[i]])) != len(part):
-                raise BetonError(
-                    f"{self.beton.path} was cut short while it was being read. Run `dvc checkout --force "
-                    f"{self.beton.path}`."
-                )
-        memory.setflags(write=False)  # as a MappedFile is: one type of array, so one compiled kernel
-        return memory, offsets
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
-class BufferPool:
-    """Image buffers that are used again once nobody holds the batch made in them.
-
-    Fresh memory would cost as much as decoding: the system clears every page of it. A tensor made by torch.from_numpy,
-    and any view of it, keeps a reference to the array, so the array's reference count tells whether a batch is alive.
-    """
-
-    def __init__(self) -> None:
-        self.buffers = [np.empty(0, dtype=np.float32)]
-        self.unused = self._references(0)
-
-    def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of float32 with undefined content."""
-        size = int(np.prod(shape)) + ALIGNMENT // 4
-        for i in range(len(self.buffers)):
-            if self.buffers[i].size >= size and self._references(i) == self.unused:
-                return _aligned(self.buffers[i], shape)
-        self.buffers.append(np.empty(size, dtype=np.float32))
-        return _aligned(self.buffers[-1], shape)
-
-    def _references(self, i: int) -> int:
-        return sys.getrefcount(self.buffers[i])
-
-
-def _aligned(buffer: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    start = -buffer.ctypes.data % ALIGNMENT // 4
-    return buffer[start : start + int(np.prod(shape))].reshape(shape)
 
 
 def _put(ready: Queue, item: object, left: threading.Event) -> bool:

@@ -1,7 +1,8 @@
 """Compiled kernels: from a sample's bytes in a beton to its pixels in a batch, without Python in between.
 
 They are plain functions of arrays, cached on disk by numba, that release the interpreter's lock; threads run them on
-parts of a batch. JPEGs are decoded by the libturbojpeg that ffcv is linked with.
+parts of a batch. JPEGs are decoded by the libturbojpeg that ffcv is linked with. An image is (rows, bytes) uint8 with a
+pixel in three bytes, as in formwork.resize.
 """
 
 import ctypes
@@ -11,11 +12,8 @@ import numpy as np
 from numba import njit, types
 
 from formwork.beton.format import RAW
-from formwork.loading.threads import thread_counts_kept
-from formwork.resize import resize
-
-with thread_counts_kept():
-    import ffcv._libffcv
+from formwork.loading.quick import LIBRARY
+from formwork.resize import scale_row, scale_widths
 
 # Sample status, in the order in which a sample is checked. JPEG_WARNING: all pixels were decoded, and the decoder had
 # to guess at something, such as needless bytes between two parts of the file.
@@ -25,7 +23,7 @@ RGB = 0  # TJPF_RGB
 ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses
 WARNING = 0  # TJERR_WARNING
 
-_turbojpeg = ctypes.CDLL(ffcv._libffcv.__file__)
+_turbojpeg = ctypes.CDLL(LIBRARY)
 for _name in ("tjInitDecompress", "tjDecompress2", "tjGetErrorCode", "tjDestroy"):
     # By name and not by address: numba can cache on disk what calls a named symbol.
     llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_turbojpeg, _name), ctypes.c_void_p).value)
@@ -48,22 +46,47 @@ _decompress = types.ExternalFunction(
 )
 
 
-@njit(nogil=True, cache=True)
-def _place(image, shift, flip, table, out):
-    """Shift, mirror and normalise an image: (S, S, 3) uint8 to (S, S, 3) float32, through table (256, 3) float32."""
-    size = image.shape[0]
+@njit(nogil=True, cache=True, error_model="numpy")
+def _normalise(line, shift, scale, out):
+    for i in range(np.uint64(len(out))):  # unsigned, as no index can then be one that counts from the end
+        out[i] = (np.float32(line[i]) - shift[i]) * scale[i]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _transform(source, box, window, shift, flip, normal, black, line, out):
+    """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S) float32.
+
+    Args:
+        normal: (2, 3 * S) float32, what is subtracted from a pixel's values, and what they are then multiplied by.
+        black: (3 * S,) float32, a row of black pixels. line: (3 * S,) uint8, memory to work in.
+    """
+    size = out.shape[0]
+    image, first, count, weights, start = scale_widths(source, box, window, flip, size, size)
+    dx = -shift[1] if flip else shift[1]  # the row is mirrored by now
+    low, high = 3 * min(max(-dx, 0), size), 3 * max(min(size - dx, size), 0)
     for y in range(size):
-        source_y = y + shift[0]
-        for x in range(size):
-            source_x = (size - 1 - x if flip else x) + shift[1]
-            inside = 0 <= source_y < size and 0 <= source_x < size
-            for c in range(3):
-                value = image[source_y, source_x, c] if inside else np.uint8(0)
-                out[y, x, c] = table[value, c]
+        target = out[y]
+        o = y + shift[0]
+        if not 0 <= o < size or low >= high:
+            target[:] = black
+            continue
+        scale_row(image, first[o], start, count[o], weights[o], line)
+        target[:low] = black[:low]
+        _normalise(line[low + 3 * dx : high + 3 * dx], normal[0], normal[1], target[low:high])
+        target[high:] = black[high:]
 
 
-@njit(nogil=True, cache=True)
-def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, table, start, stop, out, status):
+@njit(nogil=True, cache=True, error_model="numpy")
+def _decode(handle, data, pixels, height, width):
+    """The status of a JPEG, whose pixels are put into `pixels`."""
+    failed = _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, width, 0, height, RGB, ACCURATE_DCT)
+    if failed == 0:
+        return OK
+    return JPEG_WARNING if _error_code(handle) == WARNING else BAD_JPEG
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, normal, start, stop, out, status):
     """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
 
     Args:
@@ -71,16 +94,23 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
         offsets, sizes: (B,) int64, where each sample lies in memory.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
         box, window, shift, flip: the formwork.loading.augment.Plan.
-        table: (256, 3) float32, what each pixel value of each channel becomes.
+        normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: (B, S, S, 3) float32.
         status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
             JPEG_WARNING they are what the decoder made of it.
     """
-    handle = _init_decompress()
-    scaled = np.empty(out.shape[1:], np.uint8)
+    handle = 0  # made for the first JPEG
     decoded = np.empty(0, np.uint8)
+    length = 3 * out.shape[1]
+    spread = np.empty((2, length), np.float32)
+    black = np.empty(length, np.float32)
+    line = np.empty(length, np.uint8)
+    for i in range(length):
+        spread[0, i], spread[1, i] = normal[0, i % 3], normal[1, i % 3]
+        black[i] = (np.float32(0) - normal[0, i % 3]) * normal[1, i % 3]
     for i in range(start, stop):
         h, w = heights[i], widths[i]
+        status[i] = OK
         if offsets[i] < 0 or sizes[i] <= 0 or offsets[i] + sizes[i] > memory.size:
             status[i] = OUTSIDE_FILE
             continue
@@ -88,23 +118,22 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
             status[i] = UNKNOWN_MODE
             continue
         data = memory[offsets[i] : offsets[i] + sizes[i]]
-        found = OK
+        lines = out[i].reshape(out.shape[1], length)
         if modes[i] == RAW:
             if data.size != h * w * 3:
                 status[i] = WRONG_SIZE
                 continue
-            image = data.reshape(h, w, 3)
+            image = data.reshape(h, w * 3)
+            _transform(image, box[i], window[i], shift[i], flip[i], spread, black, line, lines)
         else:
+            if handle == 0:
+                handle = _init_decompress()
             if decoded.size < h * w * 3:
                 decoded = np.empty(h * w * 3, np.uint8)
             pixels = decoded[: h * w * 3]
-            if _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, w, 0, h, RGB, ACCURATE_DCT) != 0:
-                found = JPEG_WARNING if _error_code(handle) == WARNING else BAD_JPEG
-            if found == BAD_JPEG:
-                status[i] = found
-                continue
-            image = pixels.reshape(h, w, 3)
-        resize(image, box[i], window[i], scaled)
-        _place(scaled, shift[i], flip[i], table, out[i])
-        status[i] = found
-    _destroy(handle)
+            status[i] = _decode(handle, data, pixels, h, w)
+            if status[i] != BAD_JPEG:
+                image = pixels.reshape(h, w * 3)
+                _transform(image, box[i], window[i], shift[i], flip[i], spread, black, line, lines)
+    if handle != 0:
+        _destroy(handle)

@@ -1,6 +1,9 @@
 """Which samples make up which batch: a pure function of the dataset, the seed and the epoch."""
 
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +39,20 @@ def sample_order(storage_order: np.ndarray, order: str, seed: int, epoch: int) -
     return np.concatenate([rng.permutation(window) for window in windows])
 
 
+@dataclass(frozen=True)
+class Position:
+    """A place in a run: so many global batches of an epoch are done."""
+
+    epoch: int
+    batches: int
+
+
 class BatchSampler:
     """The batches of one rank, epoch after epoch.
 
     A global batch is batch_size samples in sample order; rank r of W takes the r-th of W equal parts of it, so that
-    the global batches are the same for every W.
+    the global batches are the same for every W. Every rank has as many batches, the last of them perhaps without a
+    sample, because processes that train together wait for each other.
 
     Args:
         drop_last: leave out the last global batch of an epoch when it is not full; otherwise every sample comes once.
@@ -75,22 +87,43 @@ class BatchSampler:
         self.rank = rank
         self.world_size = world_size
         self.stop = count // batch_size * batch_size if drop_last else count
-        self.epoch = 0
+        self.next = Position(0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration gives; without it, each iteration gives the one after the last."""
-        self.epoch = epoch
+        """The epoch that the next iteration gives; without it, each iteration gives the one after the last.
+
+        The place within the epoch that a run is to go on from stays, if it is in this epoch.
+        """
+        if epoch != self.next.epoch:
+            self.next = Position(epoch, 0)
 
     def __len__(self) -> int:
-        share = self.batch_size // self.world_size
-        full, rest = divmod(self.stop, self.batch_size)
-        return full + (rest > share * self.rank)
+        return (self.stop + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(epoch, (B,) int64 sample ids) for each batch."""
-        epoch = self.epoch
-        self.epoch += 1
-        ids = sample_order(self.storage_order, self.order, self.seed, epoch)[: self.stop]
+        """(epoch, (B,) int64 sample ids) for each batch from self.next on."""
+        yield from self.batches_from(self.begin())  # when the first is asked for: PyTorch's DataLoader iterates twice
+
+    def begin(self) -> Position:
+        """Where the iteration that begins now starts."""
+        position, self.next = self.next, Position(self.next.epoch + 1, 0)
+        return position
+
+    def batches_from(self, position: Position) -> Iterator[tuple[int, np.ndarray]]:
+        """(epoch, (B,) int64 sample ids) for each batch of an epoch from this one on."""
+        ids = sample_order(self.storage_order, self.order, self.seed, position.epoch)[: self.stop]
         share = self.batch_size // self.world_size
-        for start in range(share * self.rank, self.stop, self.batch_size):
-            yield epoch, ids[start : start + share]
+        for start in range(position.batches * self.batch_size, self.stop, self.batch_size):
+            yield position.epoch, ids[start : start + self.batch_size][share * self.rank : share * (self.rank + 1)]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the meaning of a Position depends on: everything but the number of ranks."""
+        return {
+            "order": self.order,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "samples": len(self.storage_order),
+            "of_them": self.stop,
+            "storage_order": zlib.crc32(self.storage_order.tobytes()),
+        }

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from formwork.datasets.images import read_rgb
 from formwork.datasets.tree import ensure_tree
 from formwork.errors import DatasetError, FormworkError
-from formwork.loading.augment import Plan
-from formwork.loading.common import Batch, Options, Split, WaitClock
+from formwork.loading.augment import Augmentation, Plan
+from formwork.loading.common import Batch, Epochs, Options, Split
 
 
 class TreeDataset(Dataset):
@@ -23,7 +23,7 @@ class TreeDataset(Dataset):
     def __init__(self, split: Split, options: Options):
         self.rows = split.manifest.rows
         self.labels = split.manifest.labels
-        self.augmentation = options.augmentation
+        self.options = options
         self.tree = ensure_tree(split.manifest, split.raw)
         self.shift_and_scale = [torch.from_numpy(v).view(1, 3, 1, 1) for v in options.shift_and_scale]
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
@@ -36,13 +36,16 @@ class TreeDataset(Dataset):
 
     def _batch(self, epoch: int, ids: np.ndarray) -> Batch:
         heights, widths = self.sizes[ids].T
-        plan = self.augmentation.plan(epoch, ids, heights, widths)
-        images = torch.stack([self._image(epoch, int(sample), plan, i) for i, sample in enumerate(ids)])
+        augmentation = self.options.augmentation_at(epoch)
+        plan = augmentation.plan(epoch, ids, heights, widths)
+        images = torch.empty((len(ids), 3, *2 * [augmentation.resolution]), dtype=torch.uint8)
+        for i, sample in enumerate(ids):
+            images[i] = self._image(augmentation, epoch, int(sample), plan, i)
         shift, scale = self.shift_and_scale
         images = images.to(torch.float32, memory_format=torch.channels_last).sub_(shift).mul_(scale)
         return images, torch.from_numpy(self.labels[ids])
 
-    def _image(self, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:
+    def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
         path = self.tree / self.rows[sample].tree_path
         try:
@@ -54,13 +57,13 @@ class TreeDataset(Dataset):
             ) from error
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
-        tensor = torch.from_numpy(apply_plan(image, plan, i, self.augmentation.resolution)).permute(2, 0, 1)
-        if not self.augmentation.torchvision:
+        tensor = torch.from_numpy(apply_plan(image, plan, i, augmentation.resolution)).permute(2, 0, 1)
+        if not augmentation.torchvision:
             return tensor
         with torch.random.fork_rng(devices=[]):
-            for name, operation in self.augmentation.torchvision:
+            for name, operation in augmentation.torchvision:
                 # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
-                torch.manual_seed(zlib.crc32(f"{self.augmentation.seed} {epoch} {sample} {name}".encode()))
+                torch.manual_seed(zlib.crc32(f"{augmentation.seed} {epoch} {sample} {name}".encode()))
                 tensor = operation(tensor)
         return tensor
 
@@ -78,10 +81,11 @@ def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
         padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
         y, x = abs(dy) + dy, abs(dx) + dx
         pixels = padded[y : y + size, x : x + size]
-    return np.ascontiguousarray(pixels[:, ::-1] if plan.flip[i] else pixels)
+    # Not ascontiguousarray, to which a mirrored image of one column is contiguous: torch minds its negative stride.
+    return pixels[:, ::-1].copy() if plan.flip[i] else np.ascontiguousarray(pixels)
 
 
-class PyTorchDataLoader(DataLoader):
+class PyTorchDataLoader(Epochs, DataLoader):
     """Batches of a split from its original images; see formwork.loading.common.Batch.
 
     Raises:
@@ -92,8 +96,11 @@ class PyTorchDataLoader(DataLoader):
     name = "pytorch"
 
     def __init__(self, split: Split, options: Options):
+        Epochs.__init__(self)
+        self.options = options
         workers = options.num_workers
-        super().__init__(
+        DataLoader.__init__(
+            self,
             TreeDataset(split, options),
             batch_size=None,  # the dataset makes whole batches
             sampler=options.sampler(split.manifest.storage_order),
@@ -102,13 +109,9 @@ class PyTorchDataLoader(DataLoader):
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
         )
-        self.clock = WaitClock(options.timesteps)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self.clock.watch(self._batches())
-
-    def _batches(self) -> Iterator[Batch]:
-        iterator = super().__iter__()
+    def batches(self) -> Iterator[Batch]:
+        iterator = DataLoader.__iter__(self)
         try:
             for batch in iterator:
                 if isinstance(batch, DatasetError):

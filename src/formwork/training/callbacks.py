@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from dvclive import Live
+from torch import Tensor
 
 from formwork.training.data import ImageData
 
@@ -21,6 +23,14 @@ class EpochLog(pl.Callback):
         self.results = results
         self.speed = speed
         self.lives: tuple[Live, ...] = ()
+        self.epochs: list[dict[str, Any]] = []  # what was logged: a resumed run writes the whole curves again
+        self.before = {"seconds": 0.0, "waited": 0.0, "images": 0}  # in the part of an epoch before an interruption
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "current": self._so_far()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epochs, self.before = state["epochs"], state["current"]
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -29,34 +39,87 @@ class EpochLog(pl.Callback):
                 Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
                 for folder in (self.results, self.speed)
             )
+        for epoch in self.epochs:
+            self._log(epoch)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._begin(trainer)  # the rest of an epoch begins without an on_train_epoch_start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.before = dict.fromkeys(self.before, 0)
+        self._begin(trainer)
+
+    def _begin(self, trainer: pl.Trainer) -> None:
+        self.clock = trainer.train_dataloader.clock
         self.start = self.stop = time.perf_counter()
         self.images = 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
         self.stop = time.perf_counter()  # the last one of an epoch comes before its validation
-        self.images += len(batch[1])
+        self.images += len(batch[1]) * trainer.world_size
+
+    def _so_far(self) -> dict[str, float]:
+        """Of the current epoch, over all ranks."""
+        return {
+            "seconds": self.before["seconds"] + self.stop - self.start,
+            "waited": self.before["waited"] + self.clock.seconds,
+            "images": self.before["images"] + self.images,
+        }
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not self.lives:
-            return
         data: ImageData = trainer.datamodule
-        seconds = self.stop - self.start
-        waited = trainer.train_dataloader.clock.seconds
-        results, speed = self.lives
-        results.step = speed.step = trainer.current_epoch + 1
-        results.log_metric("loader", data.loader_used, plot=False)
-        for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
-            results.log_metric(name, float(trainer.callback_metrics[name]))
-        speed.log_metric("loader", data.loader_used, plot=False)
-        speed.log_metric("images_per_second", round(self.images * trainer.world_size / seconds, 1))
-        speed.log_metric("seconds", round(seconds, 4))
-        speed.log_metric("waiting_seconds", round(waited, 4))
-        speed.log_metric("waiting_share", round(waited / seconds, 4))
-        for live in self.lives:
+        now = self._so_far()
+        epoch = {
+            "epoch": trainer.current_epoch + 1,
+            "loader": data.loader_used,
+            "results": {
+                name: float(trainer.callback_metrics[name])
+                for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+            },
+            "speed": {
+                "images_per_second": round(now["images"] / now["seconds"], 1),
+                "seconds": round(now["seconds"], 4),
+                "waiting_seconds": round(now["waited"], 4),
+                "waiting_share": round(now["waited"] / now["seconds"], 4),
+            },
+        }
+        self.epochs.append(epoch)
+        self._log(epoch)
+
+    def _log(self, epoch: dict[str, Any]) -> None:
+        for live, metrics in zip(self.lives, (epoch["results"], epoch["speed"]), strict=False):
+            live.step = epoch["epoch"]
+            live.log_metric("loader", epoch["loader"], plot=False)
+            for name, value in metrics.items():
+                live.log_metric(name, value)
             live.make_summary()
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for live in self.lives:
             live.end()
+
+
+class Best(pl.Callback):
+    """Keeps the weights of the epoch with the highest validation accuracy, the first of them.
+
+    Attributes:
+        accuracy, epoch: of it; epochs are counted from 1. weights: by name of the LightningModule.
+    """
+
+    def __init__(self) -> None:
+        self.accuracy = -1.0
+        self.epoch = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"accuracy": self.accuracy, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.accuracy, self.epoch, self.weights = state["accuracy"], state["epoch"], state["weights"]
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        accuracy = float(trainer.callback_metrics["val/accuracy"])
+        if not trainer.sanity_checking and accuracy > self.accuracy:
+            self.accuracy, self.epoch = accuracy, trainer.current_epoch + 1
+            weights = trainer.strategy.lightning_module_state_dict()
+            self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from formwork.datasets.manifest import SPLITS, read_manifest
 from formwork.datasets.settings import Settings, read_settings
 from formwork.errors import DatasetError, ParamsError
 from formwork.loading.augment import Augmentation
-from formwork.loading.common import Options, Split
+from formwork.loading.common import Epochs, Options, Split
 from formwork.loading.make import make_loader
 from formwork.params import Params
 
@@ -67,6 +68,8 @@ class ImageData(pl.LightningDataModule):
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
             self.options(split.name, 0, 1).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
         self.used: dict[str, str] = {}
+        self.training: Epochs | None = None
+        self.go_on_from: dict[str, Any] | None = None
 
     def options(self, split: str, rank: int, world_size: int) -> Options:
         params, train = self.params, split == "train"
@@ -84,6 +87,9 @@ class ImageData(pl.LightningDataModule):
             timesteps=params.model.timesteps,
             rank=rank,
             world_size=world_size,
+            resolution_schedule=tuple((epoch - 1, side) for epoch, side in params.ffcv.resolution_schedule or [])
+            if train
+            else (),
         )
 
     def loader(self, split: str, rank: int = 0, world_size: int = 1):
@@ -109,7 +115,19 @@ class ImageData(pl.LightningDataModule):
         return self.loader(split, self.trainer.global_rank, world_size)
 
     def train_dataloader(self):
-        return self._for_this_rank("train")
+        self.training = self._for_this_rank("train")
+        if self.go_on_from is not None:
+            self.training.load_state_dict(self.go_on_from)
+            self.go_on_from = None
+        return self.training
+
+    # Lightning keeps the state of a loader, too, but forgets to restore it where an optimiser asked for the number of
+    # steps, as ours does: the loader is made before the state is read then.
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.training is None else self.training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.go_on_from = state_dict or None
 
     def val_dataloader(self):
         return self._for_this_rank("val")

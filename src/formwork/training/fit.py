@@ -1,25 +1,27 @@
 """The train stage."""
 
 import logging
-import tempfile
 import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from formwork.errors import ParamsError
 from formwork.params import Params, Trainer
-from formwork.training.callbacks import EpochLog
+from formwork.training.callbacks import Best, EpochLog
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
 from formwork.training.module import Classifier
+from formwork.training.resume import Resume, checkpoint_path, find_checkpoint
 
 
 def train(params: Params, folders: Folders, model_file: Path, results: Path, speed: Path) -> None:
     """Train the model of params.yaml and keep its best epoch, by validation accuracy.
+
+    A run that was interrupted goes on where it was, if nothing that it depends on has changed.
 
     Args:
         model_file: gets the best model. results, speed: get DVCLive's files, see EpochLog.
@@ -34,16 +36,21 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     data = ImageData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
-    with tempfile.TemporaryDirectory() as scratch:
-        best = ModelCheckpoint(dirpath=scratch, monitor="val/accuracy", mode="max", save_weights_only=True)
-        trainer = _trainer(params.trainer, [best, EpochLog(results, speed), TQDMProgressBar()])
-        trainer.fit(classifier, datamodule=data)
-        if not trainer.is_global_zero:
-            return
-        checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
-    found = {"epoch": checkpoint["epoch"] + 1, "val_accuracy": float(best.best_model_score)}
+    best, callbacks = Best(), []
+    resume, checkpoint = checkpoint_path(model_file.parent / ".resume", params, folders), None
+    if params.trainer.checkpoint_minutes is not None:
+        callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
+        checkpoint = find_checkpoint(resume)
+    trainer = _trainer(params.trainer, [best, EpochLog(results, speed), *callbacks, TQDMProgressBar()])
+    if checkpoint and trainer.is_global_zero:
+        print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
+    trainer.fit(classifier, datamodule=data, ckpt_path=resume if checkpoint else None, weights_only=True)
+    if not trainer.is_global_zero:
+        return
+    weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
+    found = {"epoch": best.epoch, "val_accuracy": best.accuracy}
     save_model(model_file, params.model.name, settings, weights, found)
+    resume.unlink(missing_ok=True)
     print(
         f"Trained with the {data.loader_used} loader; best epoch {found['epoch']}, "
         f"validation accuracy {found['val_accuracy']:.4f}: {model_file}"
@@ -60,6 +67,7 @@ def _trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             accelerator=params.accelerator,
             callbacks=callbacks,
             logger=False,
+            enable_checkpointing=False,  # Best and Resume do it
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
         )

@@ -1,5 +1,7 @@
 """The LightningModule: a classifier, its loss, its metrics and its optimiser."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,9 @@ from torchmetrics import MeanMetric
 from formwork.loading.common import Batch
 from formwork.params import Train
 from formwork.training.models import build_model
+
+METRICS = "formwork_metrics"  # key in Lightning's checkpoints
+SUMS = ("mean_value", "weight")  # what a MeanMetric adds up
 
 
 class Classifier(pl.LightningModule):
@@ -39,14 +44,36 @@ class Classifier(pl.LightningModule):
 
     def _step(self, split: str, batch: Batch, label_smoothing: float) -> Tensor:
         images, labels = batch
+        if not len(labels):
+            return self._log(split, images.new_zeros(0), images.new_zeros(0), self(images).sum())
         logits, labels = self(images).flatten(0, -2), labels.flatten()
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return self._log(split, loss.detach(), (logits.argmax(dim=1) == labels).float(), loss)
+
+    def _log(self, split: str, loss: Tensor, correct: Tensor, returned: Tensor) -> Tensor:
+        """Every rank logs every batch, one without images, too: the others wait for it."""
         metrics = self.metrics[f"{split}_split"]
-        metrics["loss"].update(loss.detach(), weight=len(labels))
-        metrics["accuracy"].update((logits.argmax(dim=1) == labels).float())
+        metrics["loss"].update(loss, weight=len(correct) if loss.numel() else 1.0)
+        metrics["accuracy"].update(correct)
         for name, metric in metrics.items():
             self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=split == "val")
-        return loss
+        return returned
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With what the metrics of an epoch hold so far, over all ranks."""
+        if self.trainer.fit_loop.batch_idx + 1 >= self.trainer.num_training_batches:
+            checkpoint[METRICS] = {}  # of an epoch that is over: the next one starts from nothing
+            return
+        checkpoint[METRICS] = {
+            name: {part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum") for part in SUMS}
+            for name, metric in self.metrics["train_split"].items()
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, sums in checkpoint[METRICS].items():
+            for part, value in sums.items():
+                # All of it to one rank: at the end of the epoch the ranks are added up.
+                setattr(self.metrics["train_split"][name], part, value if self.trainer.is_global_zero else 0 * value)
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(

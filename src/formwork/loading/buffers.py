@@ -1,0 +1,44 @@
+"""Memory that is used again."""
+
+import sys
+import threading
+
+import numpy as np
+
+# As torch aligns its own memory: how a convolution rounds depends on it, and a run is to be the same each time.
+ALIGNMENT = 64  # bytes
+RESERVE = 1.2  # a new buffer is this much larger than needed: the next batch of images of other sizes fits, too
+
+
+class BufferPool:
+    """Buffers that are used again once nobody holds an array or tensor in them.
+
+    Fresh memory would cost as much as decoding: the system clears every page of it. A tensor made by torch.from_numpy,
+    and any view of it, keeps a reference to the array, so the array's reference count tells whether a batch is alive.
+    """
+
+    def __init__(self) -> None:
+        self.buffers = [np.empty(0, dtype=np.uint8)]
+        self.unused = self._references(0)
+        self.lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """An array with undefined content."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        with self.lock:
+            free = [i for i in range(len(self.buffers)) if self._references(i) == self.unused]
+            for i in free:
+                if self.buffers[i].size >= size + ALIGNMENT:
+                    return _part(self.buffers[i], size, shape, dtype)
+            for i in reversed(free):  # too small from now on
+                del self.buffers[i]
+            self.buffers.append(np.empty(int(size * RESERVE) + ALIGNMENT, dtype=np.uint8))
+            return _part(self.buffers[-1], size, shape, dtype)
+
+    def _references(self, i: int) -> int:
+        return sys.getrefcount(self.buffers[i])
+
+
+def _part(buffer: np.ndarray, size: int, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,128 @@
+"""A second process starts at once: it finds every kernel compiled, whatever workspace it runs in."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
+from ffcv.transforms import ToTensor
+
+import formwork
+from formwork import kernel_cache
+from formwork.loading import quick
+from tests.loading.conftest import TRAIN, make_options
+
+SOURCES = Path(formwork.__file__).parents[1]
+
+LOAD = """
+import pickle, sys
+from numba.core import event
+with event.install_recorder("numba:compile") as compiled:
+    from formwork.loading.ffcv_loader import FFCVDataLoader
+    with open(sys.argv[1], "rb") as file:
+        split, all_options = pickle.load(file)
+    images = 0
+    for options in all_options:
+        for _ in range(2):
+            images += sum(len(labels) for _, labels in FFCVDataLoader(split, options))
+from formwork.kernel_cache import cache_folder
+print(images, len(compiled.buffer), cache_folder())
+"""
+
+
+def start(arguments: Path, cache: Path, sources: Path = SOURCES) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(sources), "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", LOAD, str(arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def load(*arguments) -> tuple[int, int, Path]:
+    """(images, compilations, folder of the kernels) of a process that loads two epochs with each Options."""
+    output, _ = start(*arguments).communicate(timeout=120)
+    images, compilations, folder = output.split()
+    return int(images), int(compilations), Path(folder)
+
+
+@pytest.fixture
+def plain(split, tmp_path) -> Path:
+    """Arguments for `load`: one kind of loader."""
+    path = tmp_path / "plain"
+    path.write_bytes(pickle.dumps((split, [make_options()])))
+    return path
+
+
+def test_a_second_process_compiles_nothing_in_any_workspace_with_any_options(split, plain, tmp_path):
+    images, compilations, folder = load(plain, tmp_path / "cache")
+    assert (images, folder.parents[2]) == (140, tmp_path / "cache")
+    assert compilations > 0
+
+    others = [
+        make_options(os_cache=False, order="random", batch_size=7, num_workers=1),
+        make_options([{"CenterCrop": {"ratio": 0.8}}], resolution_schedule=((0, 12), (1, 30))),
+        make_options([{"RandomResizedCrop": {"scale": [0.5, 0.9]}}, *TRAIN[1:]], order="quasi_random", timesteps=3),
+    ]
+    (tmp_path / "others").write_bytes(pickle.dumps((split, others)))
+    shutil.copytree(SOURCES, tmp_path / "clone/src", ignore=shutil.ignore_patterns("__pycache__"))
+    assert load(tmp_path / "others", tmp_path / "cache", tmp_path / "clone/src") == (420, 0, folder)
+
+
+def test_kernels_are_those_of_the_sources(plain, tmp_path):
+    # numba itself looks for changes in the file of the compiled function alone, not in those it calls.
+    _, _, folder = load(plain, tmp_path / "cache")
+    shutil.copytree(SOURCES, tmp_path / "clone/src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "clone/src/formwork/beton/format.py").open("a") as file:
+        file.write("# changed\n")
+    _, compilations, other = load(plain, tmp_path / "cache", tmp_path / "clone/src")
+    assert compilations > 0
+    assert other != folder
+
+
+def test_processes_that_start_together_do_not_disturb_each_other(plain, tmp_path):
+    processes = [start(plain, tmp_path / "cache") for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [output[0] for output in outputs] == ["140", "140"]
+    assert load(plain, tmp_path / "cache")[:2] == (140, 0)
+
+
+def test_where_nothing_can_be_kept_it_still_works_and_leaves_nothing(plain, tmp_path):
+    (tmp_path / "cache").touch()  # where a folder is wanted: for root, too
+    images, compilations, folder = load(plain, tmp_path / "cache")
+    assert images == 140
+    assert compilations > 0
+    assert not folder.exists()
+
+
+def test_what_a_loss_of_power_leaves_is_compiled_again(plain, tmp_path):
+    _, _, folder = load(plain, tmp_path / "cache")
+    for file in folder.glob("*.nb[ic]"):
+        os.truncate(file, 0)
+    images, compilations, _ = load(plain, tmp_path / "cache")
+    assert images == 140
+    assert compilations > 0
+    assert load(plain, tmp_path / "cache")[1] == 0
+
+
+def test_kernels_of_sources_that_nobody_uses_any_more_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_cache.config, "CACHE_DIR", str(tmp_path))
+    old, recent = tmp_path / "formwork/kernels/old", tmp_path / "formwork/kernels/recent"
+    old.mkdir(parents=True)
+    recent.mkdir()
+    os.utime(old, (0, time.time() - kernel_cache.KEPT - 60))
+    assert kernel_cache.cache_folder.__wrapped__() == tmp_path / f"formwork/kernels/{kernel_cache.source_digest()}"
+    assert not old.exists()
+    assert recent.exists()
+
+
+def test_stock_ffcv_works_beside_it(split):
+    image = RandomResizedCropRGBImageDecoder((8, 8))
+    pipelines = {"image": [image, ToTensor()], "label": [IntDecoder(), ToTensor()]}
+    labels = []
+    for images, numbers in quick.Loader(str(split.beton), 10, num_workers=1, pipelines=pipelines):
+        assert images.shape == (10, 8, 8, 3)
+        labels += numbers.flatten().tolist()  # at once: FFCV overwrites its batches
+    assert labels == split.manifest.labels.tolist()
