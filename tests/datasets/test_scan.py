@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.datasets.scan import BadFile, Candidate, Image8, find_candidates, inspect, inspect_all
+from formwork.datasets.check import Bad, Facts, check
+from formwork.datasets.scan import Candidate, find_candidates
+from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
 from tests import permissions
 from tests.images import make_dataset, noise
@@ -156,8 +158,8 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(raw: Path, path: str) -> Image8 | BadFile:
-    return inspect(raw, Candidate("train", "cat", path))
+def look(raw: Path, path: str) -> Facts | Bad:
+    return check(str(raw / path))
 
 
 def test_a_row_says_what_the_file_holds(raw: Path) -> None:
@@ -171,11 +173,9 @@ def test_a_row_says_what_the_file_holds(raw: Path) -> None:
     found = look(raw, "cat/000.png")
 
     data = path.read_bytes()
-    row = found.row
-    assert (row.path, row.class_name, row.bytes, row.width, row.height) == ("cat/000.png", "cat", len(data), 20, 30)
-    assert (row.mode, row.format, row.sha256) == ("L", "PNG", hashlib.sha256(data).hexdigest())
-    assert found.sums.tolist() == [grey.sum()] * 3
-    assert found.squares.tolist() == [(grey**2).sum()] * 3
+    assert (found.size, found.width, found.height) == (len(data), 20, 30)
+    assert (found.mode, found.format, found.sha256) == ("L", "PNG", hashlib.sha256(data).digest())
+    assert found.moments == (grey.sum(), (grey**2).sum()) * 3
 
 
 def test_sums_are_by_channel(raw: Path) -> None:
@@ -183,8 +183,8 @@ def test_sums_are_by_channel(raw: Path) -> None:
 
     with Image.open(raw / "cat/001.png") as image:
         pixels = np.asarray(image).astype(np.int64)
-    assert found.sums.tolist() == pixels.sum((0, 1)).tolist()
-    assert found.squares.tolist() == (pixels**2).sum((0, 1)).tolist()
+    assert found.moments[::2] == tuple(pixels.sum((0, 1)).tolist())
+    assert found.moments[1::2] == tuple((pixels**2).sum((0, 1)).tolist())
 
 
 def _cut(path: Path) -> None:
@@ -197,19 +197,21 @@ def _replace(path: Path, change: Callable[[Path], object]) -> None:
 
 
 BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "empty": ("cat/000.png", lambda path: path.write_bytes(b""), "empty file"),
-    "cut PNG": ("cat/000.png", _cut, "runcated"),
-    "cut JPEG": ("dog/000.jpeg", _cut, "runcated"),
+    "empty": ("cat/000.png", lambda path: path.write_bytes(b""), "zero bytes"),
+    "cut PNG": ("cat/000.png", _cut, "truncated"),
+    "cut JPEG": ("dog/000.jpeg", _cut, "truncated"),
     "text": ("cat/000.png", lambda path: path.write_text("no image"), "not an image"),
-    "header only": ("cat/000.png", lambda path: path.write_bytes(path.read_bytes()[:20]), ""),
+    "header only": ("cat/000.png", lambda path: path.write_bytes(path.read_bytes()[:20]), "truncated"),
     "broken symlink": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to("none")), "broken symlink"),
-    "symlink loop": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to(p.name)), "Too many levels"),
-    "forbidden": ("cat/000.png", lambda path: path.chmod(0), "Permission denied"),
+    "symlink loop": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to(p.name)), "unreadable"),
+    "forbidden": ("cat/000.png", lambda path: path.chmod(0), "no permission"),
 }
 
 
-@pytest.mark.parametrize(("name", "spoil", "reason"), BAD.values(), ids=BAD)
-def test_an_unreadable_file_has_a_reason(raw: Path, name: str, spoil: Callable[[Path], object], reason: str) -> None:
+@pytest.mark.parametrize(("name", "spoil", "kind"), BAD.values(), ids=BAD)
+def test_an_unreadable_file_has_a_kind_and_a_reason(
+    raw: Path, name: str, spoil: Callable[[Path], object], kind: str
+) -> None:
     spoil(raw / name)
 
     with permissions.enforced():
@@ -217,21 +219,22 @@ def test_an_unreadable_file_has_a_reason(raw: Path, name: str, spoil: Callable[[
         found = look(raw, name)
 
     assert name in paths
-    assert isinstance(found, BadFile)
-    assert found.path == name
+    assert isinstance(found, Bad)
     assert found.reason.strip()
-    assert reason in found.reason
+    assert found.kind == kind
 
 
-def test_threads_change_nothing(raw: Path) -> None:
+def test_processes_change_nothing(raw: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for number in range(100):
-        noise(rng, 8, 8).save(raw / "cat" / f"more {number}.png")
+    for number in range(1100):
+        noise(rng, 2, 2).save(raw / "cat" / f"more {number}.png")
     (raw / "cat/001.png").write_bytes(b"")
     candidates = find_candidates(raw, 0.5)
+    labels = {"cat": 0, "dog": 1}
 
-    alone, together = (list(inspect_all(raw, candidates, workers)) for workers in (1, 4))
+    alone, together = (verify(raw, candidates, labels, n, tmp_path / f".memory {n}") for n in (1, 2))
 
-    paths = [found.path if isinstance(found, BadFile) else found.row.path for found in alone]
-    assert paths == [candidate.path for candidate in candidates]
-    assert list(map(repr, together)) == list(map(repr, alone))
+    assert [candidates[i].path for i in alone.bad] == ["cat/001.png"]
+    assert [row and row.path for row in alone.rows].count(None) == 1
+    assert (together.rows, together.bad) == (alone.rows, alone.bad)
+    assert (together.moments == alone.moments).all()
