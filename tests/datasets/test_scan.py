@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.datasets.check import Bad, Facts, check
+from formwork.datasets.check import Bad, Facts, check, check_all
 from formwork.datasets.scan import Candidate, find_candidates
-from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
 from tests import permissions
 from tests.images import make_dataset, noise
@@ -187,6 +186,26 @@ def test_sums_are_by_channel(raw: Path) -> None:
     assert found.moments[1::2] == tuple((pixels**2).sum((0, 1)).tolist())
 
 
+def test_sums_are_of_each_image_whatever_its_size(tmp_path: Path) -> None:
+    """Small ones are summed many at once, large ones otherwise; white ones have the largest sums."""
+    rng = np.random.default_rng(0)
+    sizes = [(1, 1), (16, 16), (257, 1), (128, 128), (129, 128), (3, 5), (300, 200), (17, 40), (31, 33)]
+    images = [noise(rng, *size) for size in sizes] + [Image.new("RGB", size, "white") for size in sizes]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "3.png").read_bytes()[:-2000])
+    names = [f"{number}.png" for number in range(len(images))]
+
+    found = check_all(str(tmp_path), [*names[:3], "cut.png", *names[3:]])
+
+    assert isinstance(found.pop(3), Bad)
+    for image, facts in zip(images, found, strict=True):
+        values = np.asarray(image).astype(np.int64)
+        expected = np.stack([values.sum((0, 1)), (values**2).sum((0, 1))], axis=1)
+        assert facts.moments == tuple(expected.ravel().tolist())
+        assert (facts.width, facts.height) == image.size
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -205,6 +224,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "broken symlink": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to("none")), "broken symlink"),
     "symlink loop": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to(p.name)), "unreadable"),
     "forbidden": ("cat/000.png", lambda path: path.chmod(0), "no permission"),
+    "pipe": ("cat/000.png", lambda path: _replace(path, os.mkfifo), "unreadable"),
 }
 
 
@@ -222,19 +242,3 @@ def test_an_unreadable_file_has_a_kind_and_a_reason(
     assert isinstance(found, Bad)
     assert found.reason.strip()
     assert found.kind == kind
-
-
-def test_processes_change_nothing(raw: Path, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for number in range(1100):
-        noise(rng, 2, 2).save(raw / "cat" / f"more {number}.png")
-    (raw / "cat/001.png").write_bytes(b"")
-    candidates = find_candidates(raw, 0.5)
-    labels = {"cat": 0, "dog": 1}
-
-    alone, together = (verify(raw, candidates, labels, n, tmp_path / f".memory {n}") for n in (1, 2))
-
-    assert [candidates[i].path for i in alone.bad] == ["cat/001.png"]
-    assert [row and row.path for row in alone.rows].count(None) == 1
-    assert (together.rows, together.bad) == (alone.rows, alone.bad)
-    assert (together.moments == alone.moments).all()

@@ -4,9 +4,8 @@ docs/pixels.md has the table: which files are images, and what each kind of pixe
 """
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import (  # each registers its format; Pillow itself would import every plugin that it has
@@ -67,8 +66,7 @@ class UndefinedPixels(OSError):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """rgb: upright, mode RGB. mode, format: as Pillow names what the file holds."""
 
     rgb: Image.Image
@@ -89,10 +87,10 @@ def decode(path: Path | BinaryIO) -> Decoded:
     """As read_rgb, with what the file holds."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            mode, kind = image.mode, image.format or ""
-            if image.width * image.height > MAX_PIXELS:
+            mode, kind, (width, height) = image.mode, image.format or "", image.size
+            if width * height > MAX_PIXELS:
                 raise UndefinedPixels(
-                    "too large", f"{image.width} x {image.height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
+                    "too large", f"{width} x {height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
                 )
             if getattr(image, "is_animated", False) and kind not in STILLS_OF_MANY_FRAMES:
                 raise UndefinedPixels("animated", f"{image.n_frames} frames or pages")
@@ -114,11 +112,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         UndefinedPixels: it holds 32-bit or floating-point values, or Lab colours.
     """
-    stored = image.tile[0].args if getattr(image, "tile", None) else None  # how the file holds them; gone once loaded
+    tile = getattr(image, "tile", None)  # how the file holds the pixels; gone once loaded
     image.load()
-    _scale_transparent_colour(image, stored)
-    if not image.info.keys().isdisjoint(ORIENTATION_KEYS):
+    if not ORIENTATION_KEYS.isdisjoint(image.info):
         image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    stored = tile[0].args if tile else None
+    _scale_transparent_colour(image, stored)
     if image.mode in GREY_16 or (image.mode == "I" and image.format == "PPM"):  # Pillow scales that one to 16 bits
         return _from_16_bits(image, 4 if _raw_mode(stored) == "I;12" else 8)
     if image.mode not in CONVERTED:
