@@ -42,6 +42,7 @@ class Data(Section):
     use_ffcv: bool = True
     val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     on_bad_image: Literal["error", "skip"] = "error"
+    on_duplicate: Literal["report", "error", "skip"] = "report"
     batch_size: PositiveInt = 64
     num_workers: Annotated[int, Field(ge=0)] = 2
 
