@@ -256,7 +256,7 @@ def test_a_dataset_without_entry_has_the_defaults(tmp_path: Path) -> None:
     ("stage", "arguments"),
     [
         ("link", "raw made/interim made/report.csv"),
-        ("convert", "raw interim/train.csv made/train.beton"),
+        ("convert", "raw interim/train.csv made/train.beton made/a.json made/b.json"),
         ("fetch", "digits made/digits"),
     ],
 )
