@@ -13,8 +13,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("target", type=Path, help="data/raw/<name>")
     arguments = parser.parse_args()
-    load_params()  # a mistake in it shows now, and not after a download
-    fetch(arguments.name, arguments.target)
+    fetch(arguments.name, arguments.target, load_params().sources)
 
 
 if __name__ == "__main__":

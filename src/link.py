@@ -12,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")
-    parser.add_argument("report", type=Path, help="CSV of the files left out")
+    parser.add_argument("report", type=Path, help="CSV of all that is wrong with the images")
     arguments = parser.parse_args()
     params, raw = load_params(), arguments.raw
     link(params, raw, arguments.interim, arguments.report)

@@ -1,14 +1,14 @@
 """Tiny raw datasets for tests."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from formwork.datasets.manifest import Manifest, write_manifest
-from formwork.datasets.scan import find_candidates, inspect
+from formwork.datasets.scan import find_candidates
+from formwork.datasets.verify import verify
 
 
 def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
@@ -50,6 +50,7 @@ def make_dataset(
 
 def make_manifest(raw: Path, path: Path) -> Manifest:
     """A manifest of all images of a raw dataset laid out <class>/*."""
-    rows = [inspect(raw, candidate).row for candidate in find_candidates(raw, 0.5)]
-    classes = sorted({row.class_name for row in rows})
-    return write_manifest(path, [replace(row, label=classes.index(row.class_name)) for row in rows])
+    candidates = find_candidates(raw, 0.5)
+    classes = sorted({candidate.class_name for candidate in candidates})
+    labels = {name: label for label, name in enumerate(classes)}
+    return write_manifest(path, verify(raw, candidates, labels, 1, path.with_name(".verified.sqlite3")).rows)

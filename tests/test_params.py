@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel
 
 import formwork
+from formwork.datasets.sources import SOURCES
 from formwork.errors import ParamsError
-from formwork.params import Dataset, Params, Section, load_params
+from formwork.params import Dataset, Params, Section, Sources, load_params
 from tests.images import make_dataset
 
 ROOT = Path(formwork.__file__).parents[2]
@@ -47,6 +48,7 @@ def fields(model: type[Section], prefix: str = "") -> Iterator[tuple[str, bool]]
 
 FIELDS = dict(fields(Params)) | {f"datasets.digits.{name}": section for name, section in fields(Dataset)}
 SECTIONS = [name for name, is_section in FIELDS.items() if is_section]
+EMPTY = [name for name in SECTIONS if not any(key.startswith(f"{name}.") for key in FIELDS)]
 
 
 def nodes(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -75,7 +77,7 @@ def test_the_file_here_names_every_param_and_says_what_it_is() -> None:
 # --- Mistakes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("section", ["", *(f"{name}." for name in SECTIONS), "datasets.digits."])
+@pytest.mark.parametrize("section", ["", *(f"{name}." for name in SECTIONS if name not in EMPTY), "datasets.digits."])
 def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, section: str) -> None:
     known = next(key for key in FIELDS if key.startswith(section) and "." not in key.removeprefix(section))
     name = known.removeprefix(section)
@@ -84,6 +86,23 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, section:
         load_with(tmp_path, **{f"{section}{name}x".replace(".", "__"): 1})
 
     assert str(error.value) == f"{tmp_path}/params.yaml:\n  {section}{name}x: unknown. Did you mean {name!r}?"
+
+
+@pytest.mark.parametrize("section", EMPTY)
+def test_a_key_where_there_is_none_is_refused(tmp_path: Path, section: str) -> None:
+    with pytest.raises(ParamsError, match=rf"{section}\.size: unknown\. Nothing can be set there\.$"):
+        load_with(tmp_path, **{f"{section}.size".replace(".", "__"): 1})
+
+
+def test_sources_are_those_that_can_be_fetched() -> None:
+    assert sorted(Sources.model_fields) == sorted(SOURCES)
+
+
+def test_groups_here_name_each_class_of_cifar100_once() -> None:
+    groups = load_params(ROOT / "params.yaml").datasets["cifar100"].groups
+    names = [name for group in groups.values() for name in group]
+
+    assert (len(groups), len(names), len(set(names))) == (20, 100, 100)
 
 
 def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
@@ -130,6 +149,11 @@ def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
         ("datasets.digits.mean", [0.5, 0.5], "at least 3 items"),
         ("datasets.digits.std", [0.5, 0.5, 0], "greater than 0"),
         ("datasets.digits.augment.train", 5, "valid list"),
+        ("datasets.digits.groups", {"odd": "1"}, "valid list"),
+        ("datasets.digits.groups", {"odd": [1.5]}, "valid string or input should be a valid integer"),
+        ("data.group", 3, "valid string"),
+        ("sources.imagenette.size", "320", "'320px'"),
+        ("sources.synthetic.images", 0, "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_value_is_refused_at_its_key(tmp_path: Path, key: str, value: object, reason: str) -> None:

@@ -38,9 +38,11 @@ class Section(BaseModel):
 class Data(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     fetch: list[str] = []
+    group: str = "all"
     use_ffcv: bool = True
     val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     on_bad_image: Literal["error", "skip"] = "error"
+    on_duplicate: Literal["report", "error", "skip"] = "report"
     batch_size: PositiveInt = 64
     num_workers: Annotated[int, Field(ge=0)] = 2
 
@@ -109,11 +111,37 @@ class Evaluate(Section):
     worst_mistakes: PositiveInt = 16
 
 
+class NoOptions(Section):
+    """Of a source that always makes the same dataset."""
+
+
+class ImagenetteSource(Section):
+    size: Literal["full", "320px", "160px"] = "320px"
+
+
+class SyntheticSource(Section):
+    images: PositiveInt = 2000
+    classes: PositiveInt = 10
+    seed: Seed = 0
+
+
+class Sources(Section):
+    """A field for each module of formwork.datasets.sources."""
+
+    digits: NoOptions = NoOptions()
+    mnist: NoOptions = NoOptions()
+    cifar10: NoOptions = NoOptions()
+    cifar100: NoOptions = NoOptions()
+    imagenette: ImagenetteSource = ImagenetteSource()
+    synthetic: SyntheticSource = SyntheticSource()
+
+
 class Dataset(Section):
     resolution: Annotated[int, Field(ge=1, le=16384)] | Literal["auto"] = "auto"
     mean: Triple | Literal["auto"] = "auto"
     std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | Literal["auto"] = "auto"
     augment: Augment = Augment()
+    groups: dict[str, list[str | int]] = {}
 
 
 class Params(Section):
@@ -127,6 +155,7 @@ class Params(Section):
     trainer: Trainer = Trainer()
     evaluate: Evaluate = Evaluate()
     seed: Seed = 0
+    sources: Sources = Sources()
     datasets: dict[str, Dataset] = {}
 
     @model_validator(mode="after")
@@ -181,7 +210,8 @@ def _explain(error: ValidationError) -> list[str]:
         path, model = _place(item["loc"])
         key = ".".join(path) or "(top level)"
         if item["type"] == "extra_forbidden":
-            reason = f"unknown. {did_you_mean(path[-1], model.model_fields)}"
+            near = did_you_mean(path[-1], model.model_fields) if model.model_fields else "Nothing can be set there."
+            reason = f"unknown. {near}"
         elif item["type"] == "missing":
             reason = "is missing"
         elif item["type"] == "value_error":

@@ -40,7 +40,7 @@ def jpg_rows(manifest: Manifest, raw: Path, **params: object) -> set[str]:
 
 def open_source(raw: Path, path: str) -> np.ndarray:
     with Image.open(raw / path) as image:
-        return np.asarray(image)
+        return np.array(image)
 
 
 # --- Write modes --------------------------------------------------------------------------------

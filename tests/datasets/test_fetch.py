@@ -12,9 +12,10 @@ from PIL import Image
 from formwork.datasets.fetch import RECORD, fetch
 from formwork.datasets.sources import SOURCES, digits
 from formwork.errors import DatasetError
+from formwork.params import NoOptions, Sources
 
 
-def write_few(folder: Path) -> None:
+def write_few(folder: Path, archives: Path, options: NoOptions) -> None:
     """A quick source, as good as any where what it writes does not matter."""
     for number in range(30):
         path = folder / str(number % 2) / f"{number}.png"
@@ -27,7 +28,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fetched folder of 30 files, to be edited."""
     monkeypatch.setattr(digits, "write", write_few)
     target = tmp_path / "raw" / "digits"
-    fetch("digits", target)
+    fetch("digits", target, Sources())
     return target
 
 
@@ -40,7 +41,7 @@ def test_digits_are_those_of_scikit_learn_and_the_same_bytes_each_time(tmp_path:
 
     targets = [tmp_path / "digits", tmp_path / "another folder" / "digits"]
     for target in targets:
-        fetch("digits", target)
+        fetch("digits", target, Sources())
 
     expected = load_digits()
     files = sorted(targets[0].glob("*/*.png"), key=lambda path: path.name)
@@ -56,7 +57,7 @@ def test_digits_are_those_of_scikit_learn_and_the_same_bytes_each_time(tmp_path:
 def test_what_is_complete_is_left_alone(target: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in [target, *target.rglob("*")]}
 
-    fetch("digits", target)
+    fetch("digits", target, Sources())
 
     assert {path: path.stat().st_mtime_ns for path in [target, *target.rglob("*")]} == before
 
@@ -70,7 +71,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "of nobody": (lambda target: (target / RECORD).unlink(), "was not written by fetching 'digits'"),
     "record damaged": (lambda target: (target / RECORD).write_text("{"), "was not written by fetching 'digits'"),
     "record of another kind": (
-        lambda target: (target / RECORD).write_text('{"version": 1, "sha256": 3}'),
+        lambda target: (target / RECORD).write_text('{"version": 1, "options": {}, "sha256": 3}'),
         "was not written by fetching 'digits'",
     ),
     "many": (lambda target: shutil.rmtree(target / "0"), "... and 5 more"),
@@ -88,7 +89,7 @@ def test_what_somebody_edited_is_kept(
     links = {path for path in target.rglob("*") if path.is_symlink()}
 
     with pytest.raises(DatasetError) as error:
-        fetch("digits", target)
+        fetch("digits", target, Sources())
 
     assert content(target) == before
     assert {path for path in target.rglob("*") if path.is_symlink()} == links
@@ -98,9 +99,9 @@ def test_what_somebody_edited_is_kept(
 
 def test_an_untouched_older_version_is_replaced(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits, "VERSION", 2)
-    monkeypatch.setattr(digits, "write", lambda folder: (folder / "new").touch())
+    monkeypatch.setattr(digits, "write", lambda folder, *_: (folder / "new").touch())
 
-    fetch("digits", target)
+    fetch("digits", target, Sources())
 
     assert sorted(content(target)) == [RECORD, "new"]
     assert json.loads((target / RECORD).read_text())["version"] == 2
@@ -115,7 +116,7 @@ def test_an_interrupted_fetch_changes_nothing_and_the_next_cleans_up(
     if not existing:
         shutil.rmtree(target)
 
-    def write_some(folder: Path) -> None:
+    def write_some(folder: Path, archives: Path, options: NoOptions) -> None:
         (folder / "leftover").touch()
         raise KeyboardInterrupt
 
@@ -123,10 +124,10 @@ def test_an_interrupted_fetch_changes_nothing_and_the_next_cleans_up(
         patch.setattr(digits, "VERSION", 0)
         patch.setattr(digits, "write", write_some)
         with pytest.raises(KeyboardInterrupt):
-            fetch("digits", target)
+            fetch("digits", target, Sources())
     assert target.exists() == existing
 
-    fetch("digits", target)
+    fetch("digits", target, Sources())
 
     assert content(target) == before
 
@@ -134,7 +135,7 @@ def test_an_interrupted_fetch_changes_nothing_and_the_next_cleans_up(
 @pytest.mark.parametrize(("name", "advice"), [("digit", "Did you mean 'digits'?"), ("../x", "Known: ")])
 def test_an_unknown_name_gets_the_nearest(tmp_path: Path, name: str, advice: str) -> None:
     with pytest.raises(DatasetError) as error:
-        fetch(name, tmp_path / "x")
+        fetch(name, tmp_path / "x", Sources())
 
     assert f"data.fetch in params.yaml lists {name!r}" in str(error.value)
     assert advice in str(error.value)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.datasets.images import read_rgb, to_rgb
+from formwork.datasets.images import UndefinedPixels, read_rgb, to_rgb
 from tests.images import photo
 
 ORIENTATION = 0x0112
@@ -58,8 +58,15 @@ def test_grey_fills_all_channels(colours: Image.Image, mode: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency:UserWarning")
-@pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80\xff"])
-def test_a_palette_is_looked_up(transparency: int | bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("transparency", "first", "others"),
+    [
+        (None, [255, 0, 0], [0, 255, 0]),
+        (0, [255, 255, 255], [0, 255, 0]),
+        (b"\x00\x80\xff", [255, 255, 255], [127, 255, 127]),
+    ],
+)
+def test_a_palette_is_looked_up(transparency: int | bytes | None, first: list[int], others: list[int]) -> None:
     palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8)).convert("P")
     image.putpalette(sum(palette, ()))
@@ -67,14 +74,53 @@ def test_a_palette_is_looked_up(transparency: int | bytes | None) -> None:
 
     rgb = pixels(read_rgb(written(image, **options)))
 
-    assert rgb.tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]]
+    assert rgb.tolist() == [[first, others], [[0, 0, 255], others]]
 
 
-def test_transparency_leaves_the_colours_below_it(colours: Image.Image) -> None:
+def test_transparency_shows_white(colours: Image.Image) -> None:
+    alpha = np.arange(45, dtype=np.uint8).reshape(5, 9) * 5
+    alpha[0] = 255
     see_through = colours.copy()
-    see_through.putalpha(Image.fromarray(np.arange(45, dtype=np.uint8).reshape(5, 9)))
+    see_through.putalpha(Image.fromarray(alpha))
 
-    assert (pixels(read_rgb(written(see_through))) == pixels(colours)).all()
+    rgb = pixels(read_rgb(written(see_through)))
+
+    share = alpha[..., None] / 255
+    assert (rgb[0] == pixels(colours)[0]).all()
+    assert np.abs(rgb - (pixels(colours) * share + 255 * (1 - share))).max() <= 1
+
+
+def test_of_16_bits_the_upper_8_count() -> None:
+    values = np.array([[0, 255, 256, 65535]], dtype=np.uint16)
+
+    assert pixels(read_rgb(written(Image.fromarray(values))))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_pixels_of_no_agreed_range_are_refused(mode: str) -> None:
+    with pytest.raises(UndefinedPixels, match=f"mode {mode}"):
+        read_rgb(written(Image.new(mode, (2, 2)), "TIFF"))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_several_frames_are_refused(colours: Image.Image, format: str) -> None:  # noqa: A002
+    other = colours.transpose(Image.Transpose.ROTATE_180)
+
+    with pytest.raises(UndefinedPixels, match="2 frames"):
+        read_rgb(written(colours, format, save_all=True, append_images=[other]))
+
+
+def test_the_first_picture_of_a_phones_jpeg_counts(colours: Image.Image) -> None:
+    other = colours.transpose(Image.Transpose.ROTATE_180)
+
+    rgb = pixels(read_rgb(written(colours, "MPO", save_all=True, append_images=[other])))
+
+    assert (rgb == pixels(read_rgb(written(colours, "JPEG")))).all()
+
+
+def test_images_too_large_are_refused() -> None:
+    with pytest.raises(UndefinedPixels, match="20000 x 20000 pixels, above the limit"):
+        read_rgb(written(Image.new("1", (20000, 20000))))
 
 
 def test_cmyk_becomes_rgb() -> None:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.datasets.link import link
+from formwork.datasets.check import check_all
+from formwork.datasets.link import MEMORY, link
 from formwork.datasets.manifest import in_validation, read_manifest
 from formwork.datasets.settings import Settings, read_settings
 from formwork.errors import DatasetError
@@ -60,7 +61,7 @@ def test_every_image_is_in_one_split_with_the_label_of_its_class(raw: Path, tmp_
     assert sorted(train | val) == sorted(str(p.relative_to(raw)) for p in raw.rglob("*.png"))
     for path, (class_name, label) in (train | val).items():
         assert class_name == path.split("/")[0] == settings.class_names[label]
-    assert (tmp_path / "report.csv").read_text() == "path,reason\n"
+    assert (tmp_path / "report.csv").read_text() == "path,split,class_name,kind,reason,duplicate_of,action\n"
 
 
 @pytest.mark.parametrize("folder", ["val", "test"])
@@ -191,17 +192,17 @@ def test_images_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
 
 
 def spoil(raw: Path) -> dict[str, str]:
-    """Three kinds of bad file, and a hint of the reason for each."""
+    """Three kinds of bad file, and the kind of each."""
     (raw / "cat/000.png").write_bytes(b"")
     (raw / "a dog/003.png").write_text("no image")
     (raw / "Äffin/005.png").unlink()
     (raw / "Äffin/005.png").symlink_to("nowhere")
-    return {"a dog/003.png": "not an image", "cat/000.png": "empty file", "Äffin/005.png": "broken symlink"}
+    return {"a dog/003.png": "not an image", "cat/000.png": "zero bytes", "Äffin/005.png": "broken symlink"}
 
 
 def report(data: Path) -> dict[str, str]:
     with (data / "report.csv").open(newline="", encoding="utf-8") as file:
-        return {line["path"]: line["reason"] for line in csv.DictReader(file)}
+        return {line["path"]: line["kind"] for line in csv.DictReader(file)}
 
 
 def test_bad_images_stop_the_stage_with_a_list_of_all(raw: Path, tmp_path: Path) -> None:
@@ -211,11 +212,11 @@ def test_bad_images_stop_the_stage_with_a_list_of_all(raw: Path, tmp_path: Path)
         run_link(tmp_path)
 
     assert report(tmp_path) == reasons
-    for path, reason in reasons.items():
-        assert f"  {path}: {reason}\n" in str(error.value)
-    assert f"3 of 36 files in {raw} are no readable images" in str(error.value)
+    for path, kind in reasons.items():
+        assert re.search(f"{kind} +1  stopped\n    {path}: ", str(error.value))
+    assert f"3 of 36 files in {raw} cannot be used as images" in str(error.value)
     assert "-S data.on_bad_image=skip" in str(error.value)
-    assert not (tmp_path / "interim").exists()
+    assert not any((tmp_path / "interim" / NAME / name).exists() for name in OUTS)
 
 
 def test_bad_images_are_skipped_on_demand(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +227,7 @@ def test_bad_images_are_skipped_on_demand(raw: Path, tmp_path: Path, capsys: pyt
     run_link(tmp_path, on_bad_image="skip")
 
     assert report(tmp_path) == reasons
-    assert "3 unreadable files are left out" in capsys.readouterr().out
+    assert "3 files are left out" in capsys.readouterr().out
     assert before.items() - (rows(tmp_path, "train") | rows(tmp_path, "val")).items() == {
         (path, before[path]) for path in reasons
     }
@@ -237,7 +238,7 @@ def test_of_many_bad_images_some_are_shown_and_all_are_reported(tmp_path: Path) 
     for path in (raw / "cat").iterdir():
         path.write_bytes(b"")
 
-    with pytest.raises(DatasetError, match=r"\.\.\. and 10 more\n30 of 60 files"):
+    with pytest.raises(DatasetError, match=r"\.\.\. and 25 more\n(.*\n)*30 of 60 files"):
         run_link(tmp_path)
 
     assert len(report(tmp_path)) == 30
@@ -257,8 +258,8 @@ def test_bad_names_can_be_printed(raw: Path, tmp_path: Path) -> None:
     )
 
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
-    assert rb"cat/caf\udce9.png: empty file" in done.stdout
-    assert b"cat/caf\xe9.png,empty file\n" in (tmp_path / "report.csv").read_bytes()
+    assert rb"cat/caf\udce9.png: the file is empty" in done.stdout
+    assert b"cat/caf\xe9.png," in (tmp_path / "report.csv").read_bytes()
 
 
 # --- Datasets that cannot be used ---------------------------------------------------------------
@@ -302,7 +303,7 @@ def test_an_unusable_dataset_is_explained(
     with pytest.raises(DatasetError, match=re.escape(message.format(raw=raw))):
         run_link(tmp_path, **params)
 
-    assert not (tmp_path / "interim").exists()
+    assert not any((tmp_path / "interim" / NAME / name).exists() for name in OUTS)
 
 
 def test_a_class_without_validation_images_is_a_warning(
@@ -313,3 +314,96 @@ def test_a_class_without_validation_images_is_a_warning(
     run_link(tmp_path, val_fraction=0.5)
 
     assert "WARNING: no validation images of class cat." in capsys.readouterr().out
+
+
+# --- Duplicates ---------------------------------------------------------------------------------
+
+
+def copies(data: Path) -> Path:
+    """Three equal images of cats in train and one in val, and a label conflict; with a wrong extension."""
+    raw = data / "raw" / NAME
+    make_dataset(raw / "train", per_class=5)
+    make_dataset(raw / "val", per_class=4, seed=1)
+    for name in ("train/cat/001.png", "train/cat/002.png", "val/cat/001.png"):
+        (raw / name).write_bytes((raw / "train/cat/000.png").read_bytes())
+    (raw / "train/dog/004.png").write_bytes((raw / "train/cat/004.png").read_bytes())
+    (raw / "val/dog/000.png").rename(raw / "val/dog/000.JPG")
+    return raw
+
+
+FOUND = {
+    "train/cat/000.png": "leakage",
+    "train/cat/001.png": "leakage",
+    "train/cat/002.png": "leakage",
+    "train/cat/004.png": "label conflict",
+    "train/dog/004.png": "label conflict",
+    "val/dog/000.JPG": "wrong extension",
+}
+
+
+def test_duplicates_are_reported_and_kept(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    run_link(tmp_path)
+
+    assert report(tmp_path) == FOUND
+    assert len(rows(tmp_path, "train")) == 10
+
+
+def test_duplicates_are_left_out_on_demand(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    run_link(tmp_path, on_duplicate="skip")
+
+    assert report(tmp_path) == FOUND
+    assert rows(tmp_path, "train").keys() == {"train/cat/003.png"} | {f"train/dog/00{i}.png" for i in range(4)}
+    assert "val/cat/001.png" in rows(tmp_path, "val")
+
+
+def test_duplicates_stop_the_stage_on_demand(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    with pytest.raises(DatasetError, match=r"5 of 18 files in .* have the bytes of another"):
+        run_link(tmp_path, on_duplicate="error")
+
+    assert report(tmp_path) == FOUND
+
+
+# --- Memory -------------------------------------------------------------------------------------
+
+
+def age(raw: Path) -> None:
+    """As if the images had been there for long."""
+    for path in raw.rglob("*.png"):
+        os.utime(path, ns=(10**18, 10**18))
+
+
+def test_what_was_verified_is_not_read_again(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(raw)
+    run_link(tmp_path)
+    before = outs(tmp_path)
+    read = []
+    monkeypatch.setattr(
+        "formwork.datasets.verify.check_all", lambda root, paths: read.extend(paths) or check_all(root, paths)
+    )
+
+    run_link(tmp_path)
+    assert (read, outs(tmp_path)) == ([], before)
+
+    (raw / "cat/000.png").write_bytes((raw / "cat/002.png").read_bytes())
+    run_link(tmp_path)
+    assert read == ["cat/000.png"]
+    run_link(tmp_path)
+    assert read == ["cat/000.png"] * 2, "changed just now: it may change again within the same tick of the clock"
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100])
+def test_a_damaged_memory_is_made_anew(raw: Path, tmp_path: Path, content: bytes) -> None:
+    age(raw)
+    run_link(tmp_path)
+    before = outs(tmp_path)
+    (tmp_path / "interim" / NAME / MEMORY).write_bytes(content)
+
+    run_link(tmp_path)
+
+    assert outs(tmp_path) == before

@@ -17,8 +17,9 @@ from formwork.bench.measure import alternate
 from formwork.bench.page import publish, table
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Manifest, write_manifest
-from formwork.datasets.scan import find_candidates, inspect
+from formwork.datasets.scan import find_candidates
 from formwork.datasets.sources.synthetic import write_photos
+from formwork.datasets.verify import verify
 from formwork.loading.threads import thread_counts_kept
 from formwork.params import BetonParams
 
@@ -47,7 +48,7 @@ def main(a: argparse.Namespace) -> None:
         raw = folder / "photos"
         if not raw.is_dir():
             write_photos(raw, images=a.images, classes=10, seed=0, workers=a.workers)
-        manifest = _manifest(raw, folder / "photos.csv")
+        manifest = _manifest(raw, folder / "photos.csv", a.workers)
         rates = {
             mode: alternate(
                 {
@@ -91,10 +92,11 @@ def main(a: argparse.Namespace) -> None:
     )
 
 
-def _manifest(raw: Path, path: Path) -> Manifest:
-    rows = [inspect(raw, candidate).row for candidate in find_candidates(raw, 0.5)]
-    labels = {name: label for label, name in enumerate(sorted({row.class_name for row in rows}))}
-    return write_manifest(path, [replace(row, label=labels[row.class_name]) for row in rows])
+def _manifest(raw: Path, path: Path, workers: int) -> Manifest:
+    candidates = find_candidates(raw, 0.5)
+    labels = {name: label for label, name in enumerate(sorted({c.class_name for c in candidates}))}
+    with tempfile.TemporaryDirectory() as memory:
+        return write_manifest(path, verify(raw, candidates, labels, workers, Path(memory) / "verified").rows)
 
 
 def _formwork(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int) -> Callable[[], int]:
@@ -120,7 +122,7 @@ class _Photos:
 
 
 def _stock(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int) -> Callable[[], int]:
-    with thread_counts_kept():
+    with thread_counts_kept():  # here, because FFCV takes seconds to import
         from ffcv.fields import IntField, RGBImageField
         from ffcv.writer import DatasetWriter
 

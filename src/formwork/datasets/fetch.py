@@ -9,45 +9,57 @@ from pathlib import Path
 
 from formwork.datasets.sources import SOURCES
 from formwork.errors import DatasetError, did_you_mean
+from formwork.params import Section, Sources
 
 RECORD = ".fetched.json"
-"""In the fetched folder: the source's version, and the digest of each file that was written."""
+"""In the fetched folder: version and options of the source, and the digest of each file that was written."""
 
 
-def fetch(name: str, target: Path) -> None:
+def fetch(name: str, target: Path, sources: Sources) -> None:
     """Write the dataset `name` to `target`, whole or not at all.
 
-    What is there already is left alone when it is what would be written, and replaced when it is an untouched
-    older version.
+    What is there already is left alone when it is what would be written, and replaced when it is untouched, and of an
+    older version or other options. Archives that were downloaded outlive a failure, in `.<name>.archives` beside
+    `target`, and are removed when the dataset is whole.
+
+    Args:
+        sources: the options of each source, of params.yaml.
 
     Raises:
-        DatasetError: unknown name; or `target` holds files that somebody added or changed, which are kept.
+        DatasetError: unknown name; a download failed; no file can be written; or `target` holds files that somebody
+            added or changed, which are kept.
     """
     if name not in SOURCES:
         raise DatasetError(
             f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. {did_you_mean(name, SOURCES)}"
         )
     source = importlib.import_module(f"formwork.datasets.sources.{name}")
-    if target.exists():
-        version = _untouched_version(target, name)
-        if version == source.VERSION:
-            print(f"{target} is complete and unchanged.")
-            return
-    partial, old = (target.with_name(f".{target.name}.{part}") for part in ("partial", "old"))
+    options: Section = getattr(sources, name)
+    made = {"version": source.VERSION, "options": options.model_dump(mode="json")}
+    if target.exists() and _untouched(target, name) == made:
+        print(f"{target} is complete and unchanged.")
+        return
+    partial, old, archives = (target.with_name(f".{target.name}.{part}") for part in ("partial", "old", "archives"))
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    source.write(partial)
-    record = {"version": source.VERSION, "sha256": _digests(partial)}
-    (partial / RECORD).write_text(json.dumps(record, indent=0, sort_keys=True) + "\n", encoding="utf-8")
-    if target.exists():
-        os.replace(target, old)
-    os.replace(partial, target)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        archives.mkdir(exist_ok=True)
+        source.write(partial, archives, options)
+        record = made | {"sha256": _digests(partial)}
+        (partial / RECORD).write_text(json.dumps(record, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        if target.exists():
+            os.replace(target, old)
+        os.replace(partial, target)
+    except OSError as error:  # a full disk, say
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DatasetError(f"{target} could not be written: {error}. Nothing was changed.") from error
+    for leftover in (old, archives):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _untouched_version(target: Path, name: str) -> int:
-    """The version of the source that wrote `target`."""
+def _untouched(target: Path, name: str) -> dict[str, object]:
+    """Version and options of the source that wrote `target`."""
     advice = (
         f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
         f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` "
@@ -56,7 +68,7 @@ def _untouched_version(target: Path, name: str) -> int:
     )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        version, before = record["version"], dict(record["sha256"])
+        made, before = {key: record[key] for key in ("version", "options")}, dict(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
     now = _digests(target)
@@ -68,7 +80,7 @@ def _untouched_version(target: Path, name: str) -> int:
         ]
         listing = "\n".join(kinds[:10] + ([f"  ... and {len(kinds) - 10} more"] if len(kinds) > 10 else []))
         raise DatasetError(f"{target} was edited after it was fetched:\n{listing}\n{advice}")
-    return version
+    return made
 
 
 def _digests(folder: Path) -> dict[str, str]:

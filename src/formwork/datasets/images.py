@@ -1,36 +1,157 @@
-"""What an image file means: the one conversion to 8-bit RGB, used for betons and by the PyTorch loader alike."""
+"""What an image file means: the one conversion to 8-bit RGB, used for betons and by the PyTorch loader alike.
+
+docs/pixels.md has the table: which files are images, and what each kind of pixel becomes.
+"""
 
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from PIL import ExifTags, Image, ImageOps
+import numpy as np
+from PIL import (  # each registers its format; Pillow itself would import every plugin that it has
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,  # noqa: F401
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
 
-Image.MAX_IMAGE_PIXELS = None  # a dataset is its user's own choice: no guard against decompression bombs
+EXTENSIONS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpx", ".j2c", ".jpf"),
+    "AVIF": (".avif", ".avifs"),
+}
+"""The formats that count as images, as Pillow names them, and the extensions of each.
+
+Not everything that Pillow opens: it would hand EPS files, which are programs, to an interpreter, and formats without a
+signature are found in any damaged file.
+"""
+FORMATS = [name for name in EXTENSIONS if name in Image.OPEN]  # Pillow may be built without WebP or AVIF
+STILLS_OF_MANY_FRAMES = ("MPO",)  # a phone's JPEG, followed by the same picture for another use: the first one counts
+
+MAX_PIXELS = 1 << 28  # 16,384 x 16,384: 0.8 GB as RGB
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error, is replaced by that one
+
+WHITE = (255, 255, 255, 255)
+ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # of Image.info, where it may be
+CONVERTED = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+GREY_16 = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 # Pillow warns about odd metadata that changes no pixel, once a file: no user can act on that. Said once and for all,
 # because warnings.catch_warnings is not safe on threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The pixels that models see: upright (EXIF orientation applied), mode RGB, 8 bits a channel."""
-    image.load()
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else exif_transpose would copy every pixel
-        image = ImageOps.exif_transpose(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+class UndefinedPixels(OSError):
+    """An image whose pixels have no one meaning as 8-bit RGB.
+
+    Attributes:
+        kind: "animated", "too large" or "unsupported pixels".
+    """
+
+    def __init__(self, kind: str, reason: str):
+        super().__init__(reason)
+        self.kind = kind
+
+
+class Decoded(NamedTuple):
+    """rgb: upright, mode RGB. mode, format: as Pillow names what the file holds."""
+
+    rgb: Image.Image
+    mode: str
+    format: str
 
 
 def read_rgb(path: Path | BinaryIO) -> Image.Image:
     """Read, decode and convert an image file, or one opened already.
 
     Raises:
-        OSError: it is missing, unreadable or no whole image; the message says which.
+        OSError: it is missing, unreadable, no whole image, or one of undefined pixels; the message says which.
     """
+    return decode(path).rgb
+
+
+def decode(path: Path | BinaryIO) -> Decoded:
+    """As read_rgb, with what the file holds."""
     try:
-        with Image.open(path) as image:
-            return to_rgb(image)
+        with Image.open(path, formats=FORMATS) as image:
+            mode, kind, (width, height) = image.mode, image.format or "", image.size
+            if width * height > MAX_PIXELS:
+                raise UndefinedPixels(
+                    "too large", f"{width} x {height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
+                )
+            if getattr(image, "is_animated", False) and kind not in STILLS_OF_MANY_FRAMES:
+                raise UndefinedPixels("animated", f"{image.n_frames} frames or pages")
+            return Decoded(to_rgb(image), mode, kind)
     except OSError:
         raise
     except Exception as error:  # Pillow's parsers raise many kinds on damaged data (SyntaxError, struct.error...)
         raise OSError(f"damaged image data: {type(error).__name__}: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The pixels that models see: upright (EXIF orientation applied), mode RGB, 8 bits a channel.
+
+    Of 16 bits the upper 8 are taken. What is transparent is laid on white. Colour profiles are not applied.
+
+    Returns:
+        A converted copy, or `image` itself where it is upright RGB already.
+
+    Raises:
+        UndefinedPixels: it holds 32-bit or floating-point values, or Lab colours.
+    """
+    tile = getattr(image, "tile", None)  # how the file holds the pixels; gone once loaded
+    image.load()
+    if not ORIENTATION_KEYS.isdisjoint(image.info):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    stored = tile[0].args if tile else None
+    _scale_transparent_colour(image, stored)
+    if image.mode in GREY_16 or (image.mode == "I" and image.format == "PPM"):  # Pillow scales that one to 16 bits
+        return _from_16_bits(image, 4 if _raw_mode(stored) == "I;12" else 8)
+    if image.mode not in CONVERTED:
+        raise UndefinedPixels(
+            "unsupported pixels",
+            f"pixels of Pillow's mode {image.mode} have no agreed range: store 8 or 16 bits a channel",
+        )
+    if image.has_transparency_data:
+        # Pillow has no way from La to RGBA but by LA.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, WHITE), rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _raw_mode(stored: object) -> object:
+    """Of a tile's arguments, which are the raw mode, or a tuple that starts with it."""
+    return stored[0] if isinstance(stored, tuple) and stored else stored
+
+
+def _scale_transparent_colour(image: Image.Image, stored: object) -> None:
+    """A PNG may name one colour as transparent, in the file's own units: bring it to those of the 8-bit pixels."""
+    colour, raw_mode = image.info.get("transparency"), _raw_mode(stored)
+    if raw_mode == "RGB;16B" and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+    elif raw_mode in ("L;2", "L;4") and isinstance(colour, int):
+        image.info["transparency"] = colour * 255 // (3 if raw_mode == "L;2" else 15)
+
+
+def _from_16_bits(image: Image.Image, shift: int) -> Image.Image:
+    """Grey of 12 or 16 bits by its upper 8, as Pillow, libpng and OpenCV take colour of 16 bits."""
+    values = np.asarray(image)
+    grey = (values >> shift).astype(np.uint8)
+    if (colour := image.info.get("transparency")) is not None:
+        grey[values == colour] = WHITE[0]
+    return Image.fromarray(grey).convert("RGB")

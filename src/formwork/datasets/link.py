@@ -1,21 +1,24 @@
 """The link stage: raw images to a manifest, a tree of links and the dataset's settings."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from formwork.datasets.manifest import SPLITS, write_manifest
-from formwork.datasets.scan import LISTED, BadFile, Image8, find_candidates, inspect_all
+from formwork.datasets import findings
+from formwork.datasets.findings import Finding
+from formwork.datasets.groups import select
+from formwork.datasets.manifest import SPLITS, Row, write_manifest
+from formwork.datasets.scan import LISTED, find_candidates
 from formwork.datasets.settings import Settings
 from formwork.datasets.tree import ensure_tree
+from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
-from formwork.files import write_csv
 from formwork.params import Dataset, Operations, Params
 
 LARGEST_AUTO_RESOLUTION = 224
+MEMORY = ".verified.sqlite3"  # beside the manifests: no out, ignored by git, harmless to delete
 SMALL = 64  # pixels; below it objects fill the image and a crop of 8 % of its area shows nothing
 
 
@@ -24,46 +27,71 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
 
     Args:
         raw: data/raw/<name>. interim: data/interim/<name>.
-        report: CSV that lists the files left out.
+        report: CSV of all that is wrong; written also where the stage then stops.
 
     Raises:
         DatasetError: the dataset is missing or cannot be used; the message names folders, files and what to do.
     """
-    candidates = find_candidates(raw, params.data.val_fraction)
-    good: list[Image8] = []
-    bad: list[BadFile] = []
-    for result in inspect_all(raw, candidates, max(params.data.num_workers, 1)):
-        (bad if isinstance(result, BadFile) else good).append(result)
-    write_csv(report, [("path", "reason"), *((b.path, b.reason) for b in bad)])
-    if bad and params.data.on_bad_image == "error":
-        raise DatasetError(
-            f"{_listing(bad)}\n{len(bad)} of {len(candidates)} files in {raw} are no readable images; all are listed "
-            f"in {report}. Repair or remove them, or leave them out with `-S data.on_bad_image=skip`."
-        )
-    if bad:
-        print(f"{_listing(bad)}\n{len(bad)} unreadable files are left out; all are listed in {report}.")
-
+    data = params.data
+    candidates = find_candidates(raw, data.val_fraction)
+    candidates = select(candidates, data.name, data.group, params.dataset.groups)
     class_names = sorted({candidate.class_name for candidate in candidates})
-    _check_classes(class_names, good, raw)
-    number = {name: label for label, name in enumerate(class_names)}
+    labels = {name: label for label, name in enumerate(class_names)}
+    checked = verify(raw, candidates, labels, data.num_workers, interim / MEMORY)
+    found = findings.find(candidates, checked.rows, checked.bad)
+    policy = (data.on_bad_image, data.on_duplicate)
+    findings.write_report(report, candidates, found, *policy)
+    actions = Counter(finding.action(*policy) for finding in found)
+    summary = findings.summary(candidates, found, *policy)
+    if actions["stopped"]:
+        raise DatasetError(_stopped(found, policy, summary, f"of {len(candidates)} files in {raw}", report))
+    if found:
+        print(f"{summary}\n{actions['left out']} files are left out; all findings are listed in {report}.")
+    left_out = {finding.position for finding in found if finding.action(*policy) == "left out"}
+    positions = {
+        split: [i for i, c in enumerate(candidates) if c.split == split and i not in left_out] for split in SPLITS
+    }
+    rows = {split: [checked.rows[i] for i in positions[split]] for split in SPLITS}
+    _check_classes(class_names, rows, raw)
     for split in SPLITS:
-        rows = [replace(g.row, label=number[g.row.class_name]) for g in good if g.split == split]
-        ensure_tree(write_manifest(interim / f"{split}.csv", rows), raw)
-        print(f"{split}: {len(rows)} images of {len({row.label for row in rows})} classes")
-    train = [g for g in good if g.split == "train"]
-    settings(params.data.name, params.dataset, class_names, train).write(interim / "dataset.json")
+        ensure_tree(write_manifest(interim / f"{split}.csv", rows[split]), raw)
+        print(f"{split}: {len(rows[split])} images of {len({row.label for row in rows[split]})} classes")
+    moments = checked.moments[positions["train"]].sum(axis=0)
+    settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
 
 
-def settings(name: str, dataset: Dataset, class_names: list[str], train: Sequence[Image8]) -> Settings:
-    """The dataset's entry in params.yaml with each `auto` worked out on the training images."""
+def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
+    stopping = [finding for finding in found if finding.action(*policy) == "stopped"]
+    bad = sum(finding.kind in findings.BAD for finding in stopping)
+    lines = [summary]
+    if bad:
+        lines.append(
+            f"{bad} {total} cannot be used as images. Repair or remove them, or leave them out with "
+            "`-S data.on_bad_image=skip`."
+        )
+    if len(stopping) > bad:
+        lines.append(
+            f"{len(stopping) - bad} {total} have the bytes of another, and data.on_duplicate is error. Remove copies, "
+            "leave them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
+        )
+    return "\n".join([*lines, f"All findings are listed in {report}."])
+
+
+def settings(
+    name: str, dataset: Dataset, class_names: list[str], train: Sequence[Row], moments: np.ndarray
+) -> Settings:
+    """The dataset's entry in params.yaml with each `auto` worked out on the training images.
+
+    Args:
+        moments: (3, 2), by channel the sum of all 8-bit values of the training images, and of their squares.
+    """
     resolution = dataset.resolution
     if resolution == "auto":
-        shorter = np.median([min(image.row.width, image.row.height) for image in train])
+        shorter = np.median([min(row.width, row.height) for row in train])
         resolution = min(int(shorter), LARGEST_AUTO_RESOLUTION)
-    pixels = sum(image.row.width * image.row.height for image in train)
-    mean = sum(image.sums for image in train) / pixels
+    mean, square = (moments / sum(row.width * row.height for row in train)).T
     # Grey images of one value have no spread: divide by one grey level rather than by zero.
-    std = np.maximum(np.sqrt(np.maximum(sum(i.squares for i in train) / pixels - mean**2, 0)), 1)
+    std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1)
     return Settings(
         name=name,
         class_names=class_names,
@@ -86,8 +114,8 @@ def _default_train(resolution: int) -> Operations:
     return [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
 
 
-def _check_classes(class_names: Sequence[str], good: Sequence[Image8], raw: Path) -> None:
-    counts = {split: Counter(g.row.class_name for g in good if g.split == split) for split in SPLITS}
+def _check_classes(class_names: Sequence[str], rows: Mapping[str, Sequence[Row]], raw: Path) -> None:
+    counts = {split: Counter(row.class_name for row in rows[split]) for split in SPLITS}
     for split in SPLITS:
         if not counts[split]:
             raise DatasetError(
@@ -101,10 +129,3 @@ def _check_classes(class_names: Sequence[str], good: Sequence[Image8], raw: Path
     unseen = [name for name in class_names if not counts["val"][name]]
     if unseen:
         print(f"WARNING: no validation images of class {', '.join(unseen[:LISTED])}.")
-
-
-def _listing(bad: Sequence[BadFile]) -> str:
-    lines = [f"  {b.path}: {b.reason}" for b in bad[:LISTED]]
-    if len(bad) > LISTED:
-        lines.append(f"  ... and {len(bad) - LISTED} more")
-    return "\n".join(lines)

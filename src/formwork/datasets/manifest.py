@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +113,7 @@ def read_manifest(path: Path) -> Manifest:
 def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: path_bytes(row.path))
-    write_csv(path, [HEADER, *map(astuple, rows)])
+    write_csv(path, chain([HEADER], map(attrgetter(*HEADER), rows)))
     return Manifest(path, rows)
 
 

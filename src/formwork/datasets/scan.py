@@ -1,51 +1,23 @@
-"""Looking at raw images: which there are, to which split and class each belongs, and whether each can be read."""
+"""Which raw images there are, and to which split and class each belongs."""
 
-import hashlib
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from formwork.datasets.images import read_rgb
-from formwork.datasets.manifest import SPLIT_FOLDERS, SPLITS, Row, in_validation
+from formwork.datasets.manifest import SPLIT_FOLDERS, SPLITS, in_validation
 from formwork.errors import DatasetError
 
-VALUES = np.arange(256)
-LISTED = 20  # bad files named on screen; all of them are in the report
+LISTED = 20  # names in an error message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that should be an image: path relative to the raw dataset."""
 
     split: str
     class_name: str
     path: str
-
-
-@dataclass(frozen=True)
-class Image8:
-    """What reading a file found: its manifest row (label still 0), and the sums for channel statistics.
-
-    sums, squares: (3,) int64, over all pixels, of 8-bit values and their squares by channel.
-    """
-
-    split: str
-    row: Row
-    sums: np.ndarray
-    squares: np.ndarray
-
-
-@dataclass(frozen=True)
-class BadFile:
-    path: str
-    reason: str
 
 
 def find_candidates(raw: Path, val_fraction: float) -> list[Candidate]:
@@ -143,41 +115,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def inspect(raw: Path, candidate: Candidate) -> Image8 | BadFile:
-    """Read and fully decode one file, once."""
-    path = raw / candidate.path
-    try:
-        data = path.read_bytes()
-        if not data:
-            return BadFile(candidate.path, "empty file")
-        with Image.open(io.BytesIO(data)) as image:
-            mode, kind = image.mode, image.format or ""
-        rgb = read_rgb(io.BytesIO(data))
-    except FileNotFoundError:
-        return BadFile(candidate.path, "broken symlink")
-    except Image.UnidentifiedImageError:
-        return BadFile(candidate.path, "not an image")
-    except Exception as error:  # whatever Pillow's parsers raise on hostile bytes, the file is to be listed
-        return BadFile(candidate.path, getattr(error, "strerror", None) or str(error) or type(error).__name__)
-    histogram = np.array(rgb.histogram(), dtype=np.int64).reshape(3, 256)
-    row = Row(
-        path=candidate.path,
-        class_name=candidate.class_name,
-        label=0,
-        bytes=len(data),
-        width=rgb.width,
-        height=rgb.height,
-        mode=mode,
-        format=kind,
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
-    return Image8(candidate.split, row, histogram @ VALUES, histogram @ VALUES**2)
-
-
-def inspect_all(raw: Path, candidates: Sequence[Candidate], workers: int) -> Iterable[Image8 | BadFile]:
-    """`inspect` for each candidate, in order, on threads: Pillow and hashlib release the interpreter's lock."""
-    with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(lambda candidate: inspect(raw, candidate), candidates)
-        yield from tqdm(results, total=len(candidates), desc="link", unit=" images", mininterval=0.5)

@@ -28,16 +28,24 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     if not (tree.is_dir() and stamp.is_file() and stamp.read_text() == identity):
         stamp.unlink(missing_ok=True)
         _remove(tree)
-        for row in manifest.rows:
-            link = tree / row.tree_path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(os.path.relpath(raw / row.path, link.parent))
+        _link(manifest, raw, tree)
         write_text(stamp, identity)
     if manifest.rows and not (tree / manifest.rows[0].tree_path).exists():
         raise DatasetError(
             f"The original images {raw} are missing, and {tree} links to them. Run `dvc pull {raw}` or `dvc repro`."
         )
     return tree
+
+
+def _link(manifest: Manifest, raw: Path, tree: Path) -> None:
+    """One relative link a row; what is the same for all links of a folder is worked out once."""
+    upward: dict[str, str] = {}
+    for row in manifest.rows:
+        folder = os.path.join(tree, os.path.dirname(row.tree_path))
+        if folder not in upward:
+            os.makedirs(folder, exist_ok=True)
+            upward[folder] = os.path.relpath(raw, folder)
+        os.symlink(os.path.join(upward[folder], row.path), os.path.join(tree, row.tree_path))
 
 
 def _remove(tree: Path) -> None:

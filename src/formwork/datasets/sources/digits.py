@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from formwork.params import Section
+
 VERSION = 1
 WHITE = 16  # the brightest of scikit-learn's grey levels
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, archives: Path, options: Section) -> None:
     """Write <digit>/<number>.png below `folder`, 8-bit grey, the same bytes each time."""
     from sklearn.datasets import load_digits  # here, because it takes seconds
 

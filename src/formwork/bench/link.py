@@ -1,0 +1,279 @@
+"""Verification: the link stage as users run it on many small images, and its rate over that of decoding alone."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from formwork.bench.measure import Rates, alternate
+from formwork.bench.page import publish, table
+from formwork.datasets.scan import find_candidates
+from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
+
+ROOT = Path(__file__).parents[3]
+CLASSES = 100
+DESIGNS = 500  # small images that differ in their pixels; each file differs in a text, so that none are duplicates
+POLL_SECONDS = 0.2
+PHOTOS = 1200
+OLD_NS = 10**18  # when the files were made, to their readers: those made just now would not be remembered
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of src/link.py. peak_bytes: of the memory of all its processes together; see PeakMemory."""
+
+    files: int
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def rate(self) -> float:
+        return self.files / self.seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--files", type=int, nargs=2, default=[20_000, 200_000], metavar=("FEW", "MANY"))
+    parser.add_argument("--photos", type=Path, help="folder <class>/*.jpg; made where it is not given")
+    parser.add_argument("--rounds", type=int, default=5, help="of verification against decoding alone")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md")
+    parser.add_argument("--results", type=Path, default=ROOT / "results/bench")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, workers = Path(name), arguments.workers
+        runs = {files: _runs(folder / str(files), files, workers) for files in arguments.files}
+        photos = arguments.photos or make_photos(folder / "photos", PHOTOS)
+        few = folder / str(arguments.files[0]) / "data/raw/small"
+        rates = {
+            "32 x 32 PNG": against_decoding(few, folder / "small.sqlite3", workers, arguments.rounds),
+            "500 x 375 JPEG": against_decoding(photos, folder / "photos.sqlite3", workers, arguments.rounds),
+        }
+    results = {
+        "runs": {
+            files: {name: asdict(run) | {"files_per_second": run.rate} for name, run in by_name.items()}
+            for files, by_name in runs.items()
+        },
+        "slope": {name: slope([by_name[name] for by_name in runs.values()]) for name in ("first", "again")},
+        "images_per_second": {
+            kind: {name: rate.values for name, rate in contenders.items()} for kind, contenders in rates.items()
+        },
+    }
+    command = "python src/bench.py link"
+    publish("link", command, _body(runs, rates, workers), results, arguments.page, arguments.results)
+
+
+def _body(runs: dict[int, dict[str, Run]], rates: dict[str, dict[str, Rates]], workers: int) -> str:
+    stages = table(
+        ["files", "run", "seconds", "files/s", "peak memory"],
+        [
+            [f"{files:,}", name, f"{run.seconds:.1f}", f"{run.rate:,.0f}", f"{run.peak_bytes / 1e6:,.0f} MB"]
+            for files, by_name in runs.items()
+            for name, run in by_name.items()
+        ],
+    )
+    slopes = {name: slope([by_name[name] for by_name in runs.values()]) for name in ("first", "again")}
+    growth = "; ".join(
+        f"{name}: {s['seconds'] * 1e6:.0f} µs and {s['bytes']:,.0f} bytes a file" for name, s in slopes.items()
+    )
+    parallel = table(
+        ["images", "verified, images/s", "decoded only, images/s", "verified over decoded"],
+        [
+            [kind, *(f"{by[name].median:,.0f}" for name in ("verified", "decoded")), f"{ratio(by):.2f}"]
+            for kind, by in rates.items()
+        ],
+    )
+    return (
+        f"`src/link.py` with {workers} workers on 32 x 32 PNGs, no two alike: a first run, and a second one that finds "
+        "nothing changed. Memory is the sum of the proportional set sizes of all processes of the stage, read from "
+        f"/proc every {POLL_SECONDS} s; files/s include starting Python and writing the manifests and the tree.\n\n"
+        f"{stages}\n\nFrom the smaller to the larger number of files, {growth}.\n\n"
+        f"Verification against {workers} processes that open each file and decode it to RGB with Pillow and do nothing "
+        f"else. The ratio is the median of the ratios of each round, start of the processes included.\n\n{parallel}"
+    )
+
+
+def ratio(rates: dict[str, Rates]) -> float:
+    """Verified over decoded: median over rounds, of which both parts ran one after the other."""
+    return float(np.median(np.divide(rates["verified"].values, rates["decoded"].values)))
+
+
+def slope(runs: Sequence[Run]) -> dict[str, float]:
+    """Seconds and bytes of memory that one more file costs, between the first and the last run."""
+    few, many = runs[0], runs[-1]
+    files = many.files - few.files
+    return {"seconds": (many.seconds - few.seconds) / files, "bytes": (many.peak_bytes - few.peak_bytes) / files}
+
+
+# --- The stage ----------------------------------------------------------------------------------
+
+
+def _runs(repository: Path, files: int, workers: int) -> dict[str, Run]:
+    raw = make_small(repository / "data/raw/small", files)
+    params = {"data": {"name": "small", "fetch": ["small"], "num_workers": workers}}
+    (repository / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
+    return {name: run_stage(repository, raw, files) for name in ("first", "again")}
+
+
+def run_stage(repository: Path, raw: Path, files: int) -> Run:
+    """Run src/link.py there, as DVC does."""
+    command = [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), "data/interim/small", "findings.csv"]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with PeakMemory(process.pid) as memory:
+        status = process.wait()
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return Run(files, time.perf_counter() - start, memory.peak)
+
+
+class PeakMemory:
+    """The largest sum of the memory of a process and all its descendants, seen by looking every POLL_SECONDS.
+
+    The memory of a process is its proportional set size: of pages that several processes share, each counts its part.
+    """
+
+    def __init__(self, process: int):
+        self.peak = 0
+        self._process = process
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak = max(self.peak, sum(map(_proportional_set_size, _tree(self._process))))
+            if self._ended.wait(POLL_SECONDS):
+                return
+
+
+def _tree(process: int) -> Iterator[int]:
+    yield process
+    try:
+        tasks = list(Path(f"/proc/{process}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it ended meanwhile
+        return
+    for child in children:
+        yield from _tree(child)
+
+
+def _proportional_set_size(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it ended meanwhile
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+# --- Decoding alone -----------------------------------------------------------------------------
+
+
+def against_decoding(raw: Path, memory: Path, workers: int, rounds: int) -> dict[str, Rates]:
+    """Images/s of verification with an empty memory, and of decoding alone, on all images below `raw`."""
+    candidates = find_candidates(raw, 0.2)
+    labels = {candidate.class_name: 0 for candidate in candidates}
+    paths = [f"{raw}/{candidate.path}" for candidate in candidates]
+    size = sum(map(os.path.getsize, paths)) / len(paths)
+    chunk = min(CHUNK_FILES, max(int(CHUNK_BYTES / size), 1))  # as verification does it
+
+    def verified() -> int:
+        memory.unlink(missing_ok=True)
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):  # its progress bar
+            return len(verify(raw, candidates, labels, workers, memory).rows)
+
+    def decoded() -> int:
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            return sum(pool.map(_decode_all, [paths[i : i + chunk] for i in range(0, len(paths), chunk)]))
+
+    return alternate({"verified": verified, "decoded": decoded}, rounds)
+
+
+def _decode_all(paths: Sequence[str]) -> int:
+    for path in paths:
+        with Image.open(path) as image:
+            image.convert("RGB")
+    return len(paths)
+
+
+# --- Images -------------------------------------------------------------------------------------
+
+
+def make_small(raw: Path, files: int) -> Path:
+    """32 x 32 PNGs of some 2.5 kB, no two of the same bytes, in CLASSES class folders."""
+    rng = np.random.default_rng(0)
+    designs = [_encoded(small_image(rng), "PNG") for _ in range(DESIGNS)]
+    for number in range(files):
+        path = raw / f"class {number % CLASSES:03d}" / f"{number:06d}.png"
+        if number < CLASSES:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(with_text(designs[number % DESIGNS], str(number)))
+        os.utime(path, ns=(OLD_NS, OLD_NS))
+    return raw
+
+
+def small_image(rng: np.random.Generator) -> Image.Image:
+    blocks = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
+    return Image.fromarray((np.asarray(blocks) + rng.integers(-8, 9, (32, 32, 3))).clip(0, 255).astype(np.uint8))
+
+
+def with_text(png: bytes, text: str) -> bytes:
+    """The same image with a comment in front of its last chunk: other bytes, and the same work to decode."""
+    chunk = b"tEXtComment\0" + text.encode()
+    return png[:-12] + _chunk(chunk) + png[-12:]
+
+
+def _chunk(typed: bytes) -> bytes:
+    """A PNG chunk, of its type and data: length and checksum added."""
+    return (len(typed) - 4).to_bytes(4, "big") + typed + zlib.crc32(typed).to_bytes(4, "big")
+
+
+def make_photos(raw: Path, files: int) -> Path:
+    """JPEGs of 500 x 375 (three quarters) and 375 x 500 pixels: noise of spectrum 1/f**1.1, quality 92."""
+    rng = np.random.default_rng(0)
+    for number in range(files):
+        size = (375, 500) if number % 4 else (500, 375)
+        path = raw / f"class {number % 10}" / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_encoded(photo(rng, *size), "JPEG", quality=92))
+        os.utime(path, ns=(OLD_NS, OLD_NS))
+    return raw
+
+
+def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    frequency[0, 0] = 1
+    channels = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency**1.1, (height, width))
+    channels = channels.mean(axis=0) + 0.3 * (channels - channels.mean(axis=0))
+    values = 128 + 50 * (channels - channels.mean()) / channels.std()
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _encoded(image: Image.Image, format: str, **options: object) -> bytes:  # noqa: A002
+    file = BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()

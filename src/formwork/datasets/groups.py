@@ -1,0 +1,60 @@
+"""Groups: subsets of a dataset's classes, by the names that params.yaml gives them."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from formwork.datasets.scan import Candidate
+from formwork.errors import DatasetError
+
+ALL = "all"
+LISTED = 10  # near matches, or names, in a message
+
+
+def select(
+    candidates: Sequence[Candidate], dataset: str, group: str, groups: Mapping[str, Sequence[str | int]]
+) -> list[Candidate]:
+    """The candidates whose class belongs to a group, in their order, of every split.
+
+    Args:
+        dataset: its name, for messages.
+        group: "all", or one of `groups`.
+        groups: class names, or ids: positions in the sorted list of all class names, from 0.
+
+    Raises:
+        DatasetError: the group is unknown or empty, or names classes that the dataset does not have; near matches are
+            listed.
+    """
+    if group == ALL:
+        return list(candidates)
+    if group not in groups:
+        raise DatasetError(
+            f"data.group in params.yaml is {group!r}, which datasets.{dataset}.groups does not define. "
+            f"{_nearest(group, [ALL, *groups])}"
+        )
+    key = f"datasets.{dataset}.groups.{group}"
+    names = sorted({candidate.class_name for candidate in candidates})
+    chosen, faults = set(), []
+    for entry in groups[group]:
+        if isinstance(entry, int) and 0 <= entry < len(names):
+            chosen.add(names[entry])
+        elif isinstance(entry, int):
+            faults.append(f"  {entry}: ids go from 0 to {len(names) - 1}.")
+        elif entry in names:
+            chosen.add(entry)
+        else:
+            faults.append(f"  {entry!r}: {_nearest(entry, names)}")
+    if faults:
+        raise DatasetError("\n".join([f"{key} in params.yaml names classes that {dataset} does not have:", *faults]))
+    if not chosen:
+        raise DatasetError(f"{key} in params.yaml is empty. List class names, or their ids, from 0.")
+    return [candidate for candidate in candidates if candidate.class_name in chosen]
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """A sentence that lists the known words near to `word`, whatever their case, or the first of all."""
+    lower = {name.lower(): name for name in known}
+    near = [lower[match] for match in get_close_matches(word.lower(), lower, n=LISTED)]
+    if near:
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    more = f", ... ({len(known)} in all)" if len(known) > LISTED else ""
+    return f"Known: {', '.join(sorted(known)[:LISTED])}{more}."

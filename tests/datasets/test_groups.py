@@ -1,0 +1,78 @@
+"""Groups of classes, by name and by id."""
+
+from pathlib import Path
+
+import pytest
+
+from formwork.datasets.groups import select
+from formwork.datasets.scan import Candidate
+from formwork.errors import DatasetError
+from tests.datasets.test_link import NAME, rows, run_link
+from tests.images import make_dataset
+
+CLASSES = ["crab", "lion", "lobster", "snail", "tiger"]
+CANDIDATES = [Candidate(split, name, f"{split}/{name}/1.png") for split in ("val", "train") for name in CLASSES]
+GROUPS = {"cats": ["tiger", "lion"], "ids": [4, "crab", 0], "wrong": ["Lobstr", 5, -1, "zzz"], "none": []}
+
+
+def classes(group: str) -> list[str]:
+    return [c.class_name for c in select(CANDIDATES, "zoo", group, GROUPS) if c.split == "train"]
+
+
+def test_all_is_every_class() -> None:
+    assert select(CANDIDATES, "zoo", "all", {}) == CANDIDATES
+
+
+def test_by_name_and_by_id_in_both_splits() -> None:
+    assert classes("cats") == ["lion", "tiger"]
+    assert classes("ids") == ["crab", "tiger"]
+    assert [c.split for c in select(CANDIDATES, "zoo", "cats", GROUPS)] == ["val", "val", "train", "train"]
+
+
+@pytest.mark.parametrize(
+    ("group", "reasons"),
+    [
+        ("cat", ["data.group in params.yaml is 'cat'", "datasets.zoo.groups does not define", "Did you mean 'cats'?"]),
+        ("qqq", ["Known: all, cats, ids, none, wrong."]),
+        ("none", ["datasets.zoo.groups.none in params.yaml is empty"]),
+        (
+            "wrong",
+            [
+                "datasets.zoo.groups.wrong in params.yaml names classes that zoo does not have",
+                "'Lobstr': Did you mean 'lobster'?",
+                "5: ids go from 0 to 4.",
+                "-1: ids go from 0 to 4.",
+                "'zzz': Known: crab, lion, lobster, snail, tiger.",
+            ],
+        ),
+    ],
+)
+def test_mistakes_are_listed_with_near_matches(group: str, reasons: list[str]) -> None:
+    with pytest.raises(DatasetError) as error:
+        classes(group)
+    for reason in reasons:
+        assert reason in str(error.value)
+
+
+def test_names_without_a_near_match_are_not_listed_by_the_thousand() -> None:
+    many = [Candidate("train", f"n{i:04d}", "x") for i in range(1000)]
+    with pytest.raises(DatasetError, match=r"n0009, \.\.\. \(1000 in all\)\.$"):
+        select(many, "zoo", "g", {"g": ["qqqq"]})
+
+
+def test_link_numbers_the_classes_of_the_group(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "raw" / NAME, CLASSES, per_class=12)
+
+    settings = run_link(tmp_path, {"groups": GROUPS}, group="cats")
+
+    assert settings.class_names == ["lion", "tiger"]
+    for split in ("train", "val"):
+        assert set(rows(tmp_path, split).values()) == {("lion", 0), ("tiger", 1)}
+
+
+def test_an_unknown_group_is_found_before_any_image_is_read(tmp_path: Path) -> None:
+    raw = make_dataset(tmp_path / "raw" / NAME, CLASSES, per_class=2)
+    (raw / "crab" / "000.png").write_bytes(b"no image")
+
+    with pytest.raises(DatasetError, match="Did you mean 'cats'"):
+        run_link(tmp_path, {"groups": GROUPS}, group="cast")
