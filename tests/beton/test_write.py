@@ -1,26 +1,19 @@
 """A beton is a pure function of its manifest and params, and appears whole or not at all."""
 
 import hashlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import formwork
 from formwork.beton import format as layout
 from formwork.beton import provenance, write
 from formwork.beton.read import check_beton, open_beton
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Manifest
-from formwork.errors import BetonError, FormworkError
+from formwork.errors import BetonError
 from formwork.params import BetonParams
 from tests.images import make_dataset, make_manifest
 
@@ -166,104 +159,3 @@ def test_a_sample_too_large_for_the_format_is_named(
 
     with pytest.raises(BetonError, match=r"\.png takes .* GB, too much for a beton. Set ffcv.beton.max_resolution"):
         write_beton(manifest, raw, path, BetonParams(write_mode="raw"), 2)
-
-
-# --- Faults -------------------------------------------------------------------------------------
-
-
-def fault(kind: str, manifest: Manifest, raw: Path) -> tuple[Manifest, str]:
-    """Do something to one image among many; the manifest to write then, and the image's path."""
-    row = manifest.rows[23]
-    source = raw / row.path
-    content = source.read_bytes()
-    if kind == "missing":
-        source.unlink()
-    elif kind == "changed":
-        source.write_bytes(content[:-1] + b"?")
-    elif kind == "no image":  # and was none when the manifest was made
-        source.write_bytes(content[:40])
-        row = replace(row, sha256=hashlib.sha256(content[:40]).hexdigest())
-    elif kind == "a folder":
-        source.unlink()
-        source.mkdir()
-    return Manifest(manifest.path, [*manifest.rows[:23], row, *manifest.rows[24:]]), row.path
-
-
-@pytest.mark.parametrize("kind", ["missing", "changed", "no image", "a folder"])
-@pytest.mark.parametrize("existing", [True, False])
-@pytest.mark.parametrize("workers", [1, 4])
-def test_one_bad_image_stops_the_conversion_and_changes_nothing(
-    raw: Path, path: Path, tmp_path: Path, kind: str, existing: bool, workers: int
-) -> None:
-    copy = shutil.copytree(raw, tmp_path / "copy")
-    manifest, name = fault(kind, make_manifest(copy, tmp_path / "train.csv"), copy)
-    path.parent.mkdir()
-    if existing:
-        path.write_bytes(b"old")
-    start = time.monotonic()
-
-    with pytest.raises(BetonError) as error:
-        write_beton(manifest, copy, path, BetonParams(), workers)
-
-    assert time.monotonic() - start < 10
-    assert str(copy / name) in str(error.value)
-    assert "Run `dvc " in str(error.value)
-    assert names(path.parent) == (["train.beton"] if existing else [])
-    assert not existing or path.read_bytes() == b"old"
-
-
-def test_a_folder_that_cannot_be_written_is_named(manifest: Manifest, raw: Path, path: Path) -> None:
-    path.parent.touch()
-
-    with pytest.raises(FormworkError, match=f"Cannot write {path}"):
-        write_beton(manifest, raw, path, BetonParams(), 1)
-
-
-def test_a_beton_linked_into_the_cache_is_replaced_there_unchanged(manifest: Manifest, raw: Path, path: Path) -> None:
-    path.parent.mkdir()
-    cached = path.with_name("cached")
-    cached.write_bytes(b"old")
-    path.hardlink_to(cached)
-
-    write_beton(manifest, raw, path, BetonParams(), 2)
-
-    assert cached.read_bytes() == b"old"
-    assert len(open_beton(path)) == 40
-
-
-@pytest.mark.parametrize(("number", "left"), [(signal.SIGINT, []), (signal.SIGKILL, [".train.beton.tmp"])])
-def test_an_interrupted_conversion_keeps_the_old_beton(
-    raw: Path, path: Path, tmp_path: Path, number: signal.Signals, left: list[str]
-) -> None:
-    """The stage waits for an image that is a pipe, and gets the signal while it does."""
-    copy = shutil.copytree(raw, tmp_path / "raw")
-    manifest = make_manifest(copy, tmp_path / "train.csv")
-    pipe = copy / manifest.rows[manifest.storage_order[-1]].path
-    content = pipe.read_bytes()
-    pipe.unlink()
-    os.mkfifo(pipe)
-    path.parent.mkdir()
-    path.write_bytes(b"old")
-    (tmp_path / "params.yaml").write_text("data: {name: mine}")
-    script = Path(formwork.__file__).parents[1] / "convert.py"
-
-    with subprocess.Popen(
-        [sys.executable, script, copy, manifest.path, path, "metrics.json", "speed.json"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-    ) as stage:
-        with pipe.open("wb"):  # opens when the stage does
-            stage.send_signal(number)
-            if number == signal.SIGKILL:
-                stage.wait()
-        assert b"Traceback" not in stage.stderr.read()
-
-    assert stage.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert path.read_bytes() == b"old"
-    assert names(path.parent) == [*left, "train.beton"]
-
-    pipe.unlink()
-    pipe.write_bytes(content)
-    write_beton(manifest, copy, path, BetonParams(), 2)
-    check_beton(open_beton(path), manifest)
-    assert names(path.parent) == ["train.beton"]

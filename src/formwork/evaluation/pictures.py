@@ -44,6 +44,6 @@ def image_rows(path: Path, title: str, rows: Sequence[Row]) -> None:
         line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=9)
         for axis, image, caption in zip(line, images, captions, strict=False):
             axis.imshow(image, interpolation="nearest")
-            axis.set_title(caption, fontsize=8)
+            axis.set_title(caption, fontsize=8, parse_math=False)  # a dollar sign is a dollar sign
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

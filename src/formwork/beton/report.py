@@ -1,0 +1,122 @@
+"""What a beton holds and what it was made from, as text."""
+
+from collections import Counter
+from collections.abc import Mapping
+from textwrap import fill
+
+import numpy as np
+
+from formwork.beton.format import MODE_NAMES
+from formwork.beton.read import Beton
+
+WIDTH = 100  # characters a line
+BAR = 40  # characters of the longest bar
+BINS = 10  # of a histogram, at most
+NO_BREAK = "\u00a0"  # a space at which no line ends
+
+
+def report(beton: Beton) -> str:
+    """Size, provenance, storage modes, classes, and histograms of bytes and resolutions."""
+    size = beton.path.stat().st_size
+    return "\n\n".join(
+        [
+            f"{beton.path}: {len(beton)} images of {len(np.unique(beton.labels))} classes, {_bytes(size)} ({size} "
+            f"bytes), in pages of {_bytes(beton.page_size)}",
+            _provenance(beton),
+            _lines("Stored as", _shares(beton)),
+            _classes(beton),
+            "Bytes a sample\n" + histogram(beton.sizes),
+            "Resolutions, width x height in pixels\n" + _resolutions(beton),
+        ]
+    )
+
+
+def class_names(beton: Beton) -> dict[int, str]:
+    """What to call each label."""
+    known = beton.provenance.facts["class_names"] if beton.provenance else {}
+    return {label: known.get(str(label), f"label {label}") for label in np.unique(beton.labels).tolist()}
+
+
+def histogram(values: np.ndarray) -> str:
+    """A line a bin for positive integers: bins of equal width, or of equal ratio where values differ much; where there
+    are few values, one for each of them."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= BINS:
+        return _bars({str(value): count for value, count in zip(distinct.tolist(), counts.tolist(), strict=True)})
+    low, high = int(distinct[0]), int(distinct[-1]) + 1
+    space = np.geomspace if high > 8 * low else np.linspace
+    edges = np.unique(np.round(space(low, high, BINS + 1)).astype(np.int64))
+    counts, _ = np.histogram(values, edges)
+    names = [f"{start} to {stop - 1}" for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+    return _bars(dict(zip(names, counts.tolist(), strict=True)))
+
+
+def _resolutions(beton: Beton) -> str:
+    """By size where there are few, else by the longer side."""
+    sizes = Counter(zip(beton.widths.tolist(), beton.heights.tolist(), strict=True))
+    if len(sizes) <= BINS:
+        return _bars({f"{width} x {height}": count for (width, height), count in sorted(sizes.items())})
+    (width, height), count = max(sizes.items(), key=lambda item: (item[1], item[0]))
+    return (
+        f"  {len(sizes)} different ones, the most frequent {width} x {height} ({count}); by the longer side:\n"
+        + histogram(np.maximum(beton.widths, beton.heights))
+    )
+
+
+def _provenance(beton: Beton) -> str:
+    if beton.provenance is None:
+        return "No provenance and no checksums: written by FFCV's own writer, or an early version of this one."
+    facts = beton.provenance.facts
+    return "\n".join(
+        [
+            _lines("Made from", f"a manifest of {facts['manifest']['images']} images"),
+            _lines("", f"with the SHA-256 {facts['manifest']['sha256']}"),
+            _lines("Params", _pairs(facts["params"])),
+            _lines("Software", _pairs({name: v for name, v in facts["software"].items() if v is not None})),
+        ]
+    )
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    shown = {True: "true", False: "false", None: "null"}  # as params.yaml has them
+    return ", ".join(
+        f"{name}{NO_BREAK}{shown[value] if value is None or isinstance(value, bool) else value}"
+        for name, value in values.items()
+    )
+
+
+def _shares(beton: Beton) -> str:
+    counts = Counter(beton.modes.tolist())
+    return ", ".join(
+        f"{name} {counts[mode]} ({counts[mode] / len(beton):.1%})" for mode, name in MODE_NAMES.items() if counts[mode]
+    )
+
+
+def _classes(beton: Beton) -> str:
+    labels, counts = np.unique(beton.labels, return_counts=True)
+    names = class_names(beton)
+    pairs = zip(labels.tolist(), counts.tolist(), strict=True)
+    return _lines("Classes", ", ".join(f"{names[label]} ({count})".replace(" ", NO_BREAK) for label, count in pairs))
+
+
+def _lines(name: str, text: str) -> str:
+    """A name, and beside it text of as many lines as it needs."""
+    lines = fill(f"{name:12}{text}", WIDTH, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(NO_BREAK, " ")
+
+
+def _bars(counts: Mapping[str, int]) -> str:
+    width = max(map(len, counts))
+    most = max(counts.values())
+    return "\n".join(
+        f"  {name:>{width}}  {count:>{len(str(most))}}  {'#' * -(-count * BAR // most)}".rstrip()
+        for name, count in counts.items()
+    )
+
+
+def _bytes(count: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} GB"

@@ -1,0 +1,36 @@
+"""Tool inspect_beton: what a beton holds and what it was made from, with a picture; --verify checks every sample."""
+
+import argparse
+import os
+from pathlib import Path
+
+from formwork.beton.inspect import find_manifest, verify
+from formwork.beton.read import open_beton
+from formwork.beton.report import report
+from formwork.errors import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "beton", type=Path, help="data/processed/<name>/<split>.beton, or any other FFCV file of images"
+    )
+    parser.add_argument("--verify", action="store_true", help="read and decode every sample, and name the bad ones")
+    parser.add_argument("--manifest", type=Path, help="CSV that it was made from, to name sources of bad samples")
+    parser.add_argument("--sheet", type=Path, help="PNG to draw; default: results/inspect/<name>_<split>.png")
+    arguments = parser.parse_args()
+    beton = open_beton(arguments.beton)
+    manifest = find_manifest(beton, arguments.manifest)
+    print(report(beton))
+    whole = arguments.beton.absolute()  # its name says what it is, also where it is a link into a cache
+    sheet = arguments.sheet or Path("results/inspect") / f"{whole.parent.name}_{whole.stem}.png"
+    from formwork.evaluation.contact_sheet import contact_sheet  # takes seconds, which a damaged file need not wait for
+
+    contact_sheet(beton, sheet)
+    print(f"\nA few images of each class: {sheet}", flush=True)
+    if arguments.verify:
+        print(verify(beton, manifest, os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,116 @@
+"""A beton says what it was made from, and its checksums cover every byte of it."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from formwork.beton import format as layout
+from formwork.beton import provenance
+from formwork.beton.read import open_beton
+from formwork.beton.write import write_beton
+from formwork.datasets.manifest import Manifest
+from formwork.errors import BetonError
+from formwork.params import BetonParams
+from tests.images import make_dataset, make_manifest
+
+PARAMS = BetonParams(write_mode="jpg", jpeg_quality=77, max_resolution=33)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """12 images, of a class whose name is no ASCII, too."""
+    raw = make_dataset(tmp_path / "raw", ["cat", "Löwe"], per_class=6, size=[(40, 30), (9, 8)])
+    return make_manifest(raw, tmp_path / "train.csv")
+
+
+@pytest.fixture
+def path(manifest: Manifest, tmp_path: Path) -> Path:
+    write_beton(manifest, tmp_path / "raw", tmp_path / "train.beton", PARAMS, 2)
+    return tmp_path / "train.beton"
+
+
+def test_it_holds_what_decides_the_bytes(manifest: Manifest, path: Path) -> None:
+    facts = open_beton(path).provenance.facts
+
+    assert facts["params"] == PARAMS.model_dump()
+    assert facts["manifest"] == {"sha256": hashlib.sha256(manifest.path.read_bytes()).hexdigest(), "images": 12}
+    assert facts["class_names"] == {"0": "Löwe", "1": "cat"}
+    assert facts["software"]["pillow"] == Image.__version__
+    assert facts["software"]["libjpeg_turbo"] == features.version("libjpeg_turbo")
+
+
+def test_it_holds_nothing_that_differs_between_machines(manifest: Manifest, path: Path, tmp_path: Path) -> None:
+    text = json.dumps(open_beton(path).provenance.facts)
+
+    assert str(tmp_path) not in text
+    assert os.uname().nodename not in text
+    assert json.loads(provenance.encode_json(provenance.describe(manifest, PARAMS))) == json.loads(text)
+
+
+def test_every_sample_has_its_checksum(path: Path) -> None:
+    beton, content = open_beton(path), path.read_bytes()
+
+    for sample in range(12):
+        data = content[beton.offsets[sample] : beton.offsets[sample] + beton.sizes[sample]]
+        assert beton.provenance.is_intact(sample, data)
+        assert beton.provenance.is_intact(sample, np.frombuffer(data, np.uint8))
+        assert beton.provenance.is_intact(sample, memoryview(data))
+        assert not beton.provenance.is_intact((sample + 1) % 12, data)
+        assert not beton.provenance.is_intact(sample, data[:-1])
+        assert not beton.provenance.is_intact(sample, bytes([data[0] ^ 1]) + data[1:])
+
+
+def test_it_lies_between_the_metadata_and_the_samples(path: Path) -> None:
+    beton, content = open_beton(path), path.read_bytes()
+
+    start = content.index(provenance.MAGIC)
+
+    assert start == layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + 12 * layout.METADATA.itemsize
+    text = provenance.encode_json(beton.provenance.facts)
+    assert beton.offsets.min() == start + provenance.PROVENANCE.itemsize + len(text) + 12 * provenance.CHECKSUM_BYTES
+
+
+def rewrite(path: Path, **values: object) -> None:
+    """Set fields of the header of the provenance."""
+    content = bytearray(path.read_bytes())
+    block = np.frombuffer(content, provenance.PROVENANCE, 1, content.index(provenance.MAGIC))
+    for name, value in values.items():
+        block[name] = value
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"version": 2}, "its provenance is of version 2, not 1"),
+        ({"json_bytes": 2**32 - 1}, "it has only"),
+        ({"json_bytes": 3}, "its tables do not have the checksum"),
+        ({"digest": 0}, "its tables do not have the checksum"),
+    ],
+)
+def test_a_damaged_one_is_an_error(path: Path, values: dict[str, object], reason: str) -> None:
+    rewrite(path, **values)
+
+    with pytest.raises(BetonError, match=reason):
+        open_beton(path)
+
+
+def test_a_beton_without_one_opens(path: Path) -> None:
+    rewrite(path, magic=b"anything")
+
+    assert open_beton(path).provenance is None
+
+
+@pytest.mark.parametrize("change", [{"jpeg_quality": 78}, {"seed": 1}, {"passthrough": False}])
+def test_other_params_are_another_beton(manifest: Manifest, path: Path, tmp_path: Path, change: dict) -> None:
+    before = path.read_bytes()
+
+    write_beton(manifest, tmp_path / "raw", path, PARAMS.model_copy(update=change), 1)
+
+    assert path.read_bytes() != before
+    assert open_beton(path).provenance.facts["params"] == PARAMS.model_dump() | change
