@@ -55,7 +55,7 @@ class BetonParams(Section):
     max_resolution: Annotated[int, Field(ge=1, le=65500)] | None = None
     passthrough: bool = True
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
-    chroma_subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"
+    chroma_subsampling: Literal[444, 422, 420] = 420
 
 
 class Ffcv(Section):

@@ -15,7 +15,7 @@ from PIL import Image
 
 RGB = 0  # TJPF_RGB
 ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT
-SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}  # TJSAMP_444, _422, _420
+SUBSAMPLINGS = {444: 0, 422: 1, 420: 2}  # TJSAMP_444, _422, _420
 
 
 @cache
@@ -62,7 +62,7 @@ def decode(content: bytes, width: int, height: int) -> np.ndarray | None:
     return None if failed else pixels
 
 
-def encode(pixels: np.ndarray, quality: int, subsampling: str) -> bytes:
+def encode(pixels: np.ndarray, quality: int, subsampling: int) -> bytes:
     """A JPEG file of (H, W, 3) uint8 RGB pixels, contiguous.
 
     Args:
@@ -75,7 +75,7 @@ def encode(pixels: np.ndarray, quality: int, subsampling: str) -> bytes:
     turbojpeg = library()
     if turbojpeg is None:
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=":".join(str(subsampling)))
         return buffer.getvalue()
     height, width, _ = pixels.shape
     handle = turbojpeg.tjInitCompress()

@@ -20,6 +20,7 @@ from formwork.datasets.manifest import Manifest, write_manifest
 from formwork.datasets.scan import find_candidates
 from formwork.datasets.sources.synthetic import write_photos
 from formwork.datasets.verify import verify
+from formwork.errors import FormworkError
 from formwork.loading.threads import thread_counts_kept
 from formwork.params import BetonParams
 
@@ -152,7 +153,7 @@ def _quiet():
 def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int) -> tuple[int, float]:
     """Peak resident bytes of the convert stage, and its images/s, for `count` images: the photos again and again."""
     rows = [
-        replace(row, path=f"../again/{i // len(manifest):06d}/{row.path}")
+        replace(row, path=f"again/{i // len(manifest):06d}/{row.path}")
         for i, row in zip(range(count), _endless(manifest), strict=False)
     ]
     for repeat in range(-(-count // len(manifest))):
@@ -171,12 +172,13 @@ def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int)
     )
     script = Path(sys.modules["__main__"].__file__).resolve().with_name("convert.py")
     speed = folder / "speed.json"
-    command = [sys.executable, script, raw, csv, folder / "memory.beton", folder / "metrics.json", speed]
-    process = subprocess.Popen([str(part) for part in command], cwd=folder, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    command = [sys.executable, script, folder, csv, folder / "memory.beton", folder / "metrics.json", speed]
+    with (folder / "convert.txt").open("w") as output:
+        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"convert exited with {process.returncode}")
+        raise FormworkError(f"convert failed: {(folder / 'convert.txt').read_text()}")
     return usage.ru_maxrss * 1024, yaml.safe_load(speed.read_text())["images_per_second"]
 
 
