@@ -1,6 +1,7 @@
 """DVC redoes exactly what a change touches: params, images, and the dataset itself."""
 
 import csv
+import re
 from itertools import count
 
 import pytest
@@ -80,6 +81,25 @@ def test_a_changed_image_converts_its_split_alone(repo: Workspace, change, split
     assert (repo / f"data/processed/shapes/{other}.beton").stat().st_mtime_ns == before.st_mtime_ns
     assert {path for path in repo.changes() if not path.startswith("results/")} == {"data/raw/shapes.dvc", "dvc.lock"}
     assert not repo.changes() & {f"results/{folder}{other}.json" for folder in ("convert/", "speed/convert_")}
+
+
+def test_bad_images_stop_link_until_they_are_to_be_left_out(repo: Workspace):
+    """`dvc repro` lists what is wrong; the param that it names leaves these files out, and nothing is left to do."""
+    raw = repo / "data/raw/shapes"
+    kept, copy = images(repo, "train")[:2]
+    (raw / copy).write_bytes((raw / kept).read_bytes())
+    (raw / "b/000.png").write_bytes(b"")
+    stopped = repo.dvc("repro link", status=255).output
+    assert "zero bytes                1  stopped\n    b/000.png: the file is empty" in stopped
+    assert "b/000.png" in (repo / "results/link/findings.csv").read_text()
+
+    (skip,) = re.findall(r"`(-S data\.on_bad_image=\S+)`", stopped)
+    assert repo.dvc(f"exp run {skip} -S data.on_duplicate=skip link").ran == ["link"]
+
+    left = {*images(repo, "train"), *images(repo, "val")}
+    assert len(left) == 58
+    assert {"b/000.png", copy}.isdisjoint(left)
+    assert repo.dvc("repro link").ran == []
 
 
 def test_betons_come_back_from_the_run_cache(repo: Workspace):

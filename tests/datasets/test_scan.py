@@ -224,6 +224,12 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "broken symlink": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to("none")), "broken symlink"),
     "symlink loop": ("cat/000.png", lambda path: _replace(path, lambda p: p.symlink_to(p.name)), "unreadable"),
     "forbidden": ("cat/000.png", lambda path: path.chmod(0), "no permission"),
+    "animated": (
+        "cat/000.png",
+        lambda path: Image.new("L", (4, 4)).save(path, "GIF", save_all=True, append_images=[Image.new("L", (4, 4), 9)]),
+        "animated",
+    ),
+    "floating-point": ("cat/000.png", lambda path: Image.new("F", (4, 4)).save(path, "TIFF"), "unsupported pixels"),
     "pipe": ("cat/000.png", lambda path: _replace(path, os.mkfifo), "unreadable"),
 }
 

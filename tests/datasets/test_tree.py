@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,17 @@ def test_missing_raw_images_are_named(raw: Path, manifest: Manifest, built: bool
 
     moved.rename(raw)
     check(ensure_tree(manifest, raw), manifest, raw)
+
+
+def test_several_processes_may_want_it_at_once(tmp_path: Path) -> None:
+    """One makes it, the others wait; each finds the whole tree when it returns."""
+    raw = make_dataset(tmp_path / "raw", per_class=200, size=(1, 1))
+    manifest = make_manifest(raw, tmp_path / "interim" / "train.csv")
+    barrier = threading.Barrier(4)
+
+    def make(_: int) -> int:
+        barrier.wait(timeout=60)
+        return sum(path.is_file() for path in ensure_tree(manifest, raw).rglob("*.png"))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(make, range(4))) == [400] * 4

@@ -156,6 +156,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> "PeakMemory":
+        self._look()
         self._thread.start()
         return self
 
@@ -164,10 +165,11 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while True:
-            self.peak = max(self.peak, sum(map(_proportional_set_size, _tree(self._process))))
-            if self._ended.wait(POLL_SECONDS):
-                return
+        while not self._ended.wait(POLL_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        self.peak = max(self.peak, sum(map(_proportional_set_size, _tree(self._process))))
 
 
 def _tree(process: int) -> Iterator[int]:

@@ -63,7 +63,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
     stopping = [finding for finding in found if finding.action(*policy) == "stopped"]
     bad = sum(finding.kind in findings.BAD for finding in stopping)
-    lines = [summary]
+    lines = [f"{len(stopping)} findings {total} stop this stage.", summary]
     if bad:
         lines.append(
             f"{bad} {total} cannot be used as images. Repair or remove them, or leave them out with "

@@ -4,6 +4,7 @@ It is never an out of DVC, which would hash every image a second time, or turn t
 beside the manifest and rebuilt whenever it is missing or belongs to another version of the manifest.
 """
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -25,16 +26,23 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     tree = manifest.path.with_suffix("")
     stamp = manifest.path.with_name(f".{tree.name}.tree")  # which manifest the tree shows; written last
     identity = f"{manifest.digest} {os.path.relpath(raw, tree)}\n"
-    if not (tree.is_dir() and stamp.is_file() and stamp.read_text() == identity):
-        stamp.unlink(missing_ok=True)
-        _remove(tree)
-        _link(manifest, raw, tree)
-        write_text(stamp, identity)
+    if not _shows(tree, stamp, identity):
+        with open(manifest.path.with_name(f".{tree.name}.lock"), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # others wait, and then find it made
+            if not _shows(tree, stamp, identity):
+                stamp.unlink(missing_ok=True)
+                _remove(tree)
+                _link(manifest, raw, tree)
+                write_text(stamp, identity)
     if manifest.rows and not (tree / manifest.rows[0].tree_path).exists():
         raise DatasetError(
             f"The original images {raw} are missing, and {tree} links to them. Run `dvc pull {raw}` or `dvc repro`."
         )
     return tree
+
+
+def _shows(tree: Path, stamp: Path, identity: str) -> bool:
+    return tree.is_dir() and stamp.is_file() and stamp.read_text() == identity
 
 
 def _link(manifest: Manifest, raw: Path, tree: Path) -> None:
