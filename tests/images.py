@@ -10,6 +10,18 @@ from formwork.datasets.manifest import Manifest, write_manifest
 from formwork.datasets.scan import find_candidates
 from formwork.datasets.verify import verify
 
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # what a viewer shows of (H, W, ...) pixels that a file of this orientation holds
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
 
 def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     """Smooth colours, which JPEG compresses well."""

@@ -122,6 +122,7 @@ def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
         ("data.val_fraction", 1, "less than 1"),
         ("data.val_fraction", True, "valid number"),
         ("data.on_bad_image", "ignore", "'error' or 'skip'"),
+        ("data.on_duplicate", "remove", "'report', 'error' or 'skip'"),
         ("data.batch_size", 0, "greater than or equal to 1"),
         ("data.batch_size", 64.0, "valid integer"),
         ("data.num_workers", -1, "greater than or equal to 0"),
@@ -256,7 +257,7 @@ def test_a_dataset_without_entry_has_the_defaults(tmp_path: Path) -> None:
     ("stage", "arguments"),
     [
         ("link", "raw made/interim made/report.csv"),
-        ("convert", "raw interim/train.csv made/train.beton"),
+        ("convert", "raw interim/train.csv made/train.beton made/a.json made/b.json"),
         ("fetch", "digits made/digits"),
     ],
 )

@@ -13,19 +13,7 @@ from PIL import Image
 
 import formwork
 from formwork.datasets.images import UndefinedPixels, read_rgb, to_rgb
-from tests.images import photo
-
-ORIENTATION = 0x0112
-UPRIGHT = {  # how a viewer turns what an orientation's file holds
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
+from tests.images import ORIENTATION, UPRIGHT, photo
 
 
 def written(image: Image.Image, format: str = "PNG", **options: object) -> io.BytesIO:  # noqa: A002

@@ -1,6 +1,7 @@
 """Loading: images/s of every loader on the same images, consumed by an empty loop."""
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from formwork.bench.page import publish, table
 from formwork.beton.write import write_beton
 from formwork.datasets.link import link
 from formwork.datasets.manifest import read_manifest
+from formwork.datasets.sources.synthetic import write_photos
 from formwork.errors import FormworkError
 from formwork.params import BetonParams, Params
 
@@ -138,26 +140,12 @@ class Contender:
 
 def write_images(folder: Path, kind: str, count: int) -> None:
     """`count` images of a workload in `folder`/<class>/; the same each time."""
+    if kind == "photo":
+        write_photos(folder, count, CLASSES, 0, len(os.sched_getaffinity(0)))
+        return
     rng = np.random.default_rng(0)
+    shape = (32, 32, 3) if kind == "tiny" else (28, 28)
     for number in range(count):
-        path = folder / f"c{number % CLASSES}" / f"{number:06d}"
+        path = folder / f"c{number % CLASSES}" / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "photo":
-            height, width = (375, 500) if rng.random() < 0.75 else (500, 375)
-            Image.fromarray(noise(height, width, rng)).save(path.with_suffix(".jpg"), quality=92)
-        else:
-            shape = (32, 32, 3) if kind == "tiny" else (28, 28)
-            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path.with_suffix(".png"))
-
-
-def noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """(height, width, 3) uint8: noise with the spectrum of photographs, 1 / f**1.1, and correlated channels."""
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    frequency[0, 0] = 1
-
-    def spectrum() -> np.ndarray:
-        return rng.standard_normal(frequency.shape) + 1j * rng.standard_normal(frequency.shape)
-
-    common = spectrum()
-    planes = [np.fft.irfft2((common + 0.35 * spectrum()) / frequency**1.1, s=(height, width)) for _ in range(3)]
-    return np.clip(np.stack([(p - p.mean()) / p.std() for p in planes], -1) * 50 + 120, 0, 255).astype(np.uint8)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
