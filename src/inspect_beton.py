@@ -24,7 +24,7 @@ def main() -> None:
     print(report(beton))
     whole = arguments.beton.absolute()  # its name says what it is, also where it is a link into a cache
     sheet = arguments.sheet or Path("results/inspect") / f"{whole.parent.name}_{whole.stem}.png"
-    from formwork.evaluation.contact_sheet import contact_sheet  # takes seconds, which a damaged file need not wait for
+    from formwork.evaluation.contact_sheet import contact_sheet  # slow to import: an error need not wait for it
 
     contact_sheet(beton, sheet)
     print(f"\nA few images of each class: {sheet}", flush=True)

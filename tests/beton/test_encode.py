@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from formwork.beton.encode import encode, scale_down
+from formwork.beton.encode import Stored, encode, scale_down
 from formwork.beton.format import JPG, RAW
+from formwork.beton.provenance import checksum
+from formwork.datasets.images import read_rgb
 from formwork.datasets.manifest import Manifest
 from formwork.errors import BetonError
 from formwork.params import BetonParams
 from tests import permissions
-from tests.images import make_dataset, make_manifest
+from tests.images import make_dataset, make_manifest, photo
 
 
 @pytest.fixture
@@ -100,6 +102,122 @@ def test_proportion_is_drawn_by_the_seed_for_each_image_alone(manifest: Manifest
     assert drawn == again
     assert drawn != other
     assert {path for path in grown if not path.startswith("another/")} == drawn
+
+
+# --- JPEG sources -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jpegs(tmp_path: Path) -> Manifest:
+    """20 JPEG files of 64 x 48 and 30 x 30 pixels, 4:4:4 and of quality 80, and their manifest beside `raw`."""
+    raw = tmp_path / "jpegs" / "raw"
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        path = raw / "ab"[number // 10] / f"{number:02d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(rng, *((64, 48) if number % 2 else (30, 30))).save(path, quality=80, subsampling="4:4:4")
+    return make_manifest(raw, tmp_path / "jpegs" / "train.csv")
+
+
+def stored(manifest: Manifest, **params: object) -> list[Stored]:
+    raw = manifest.path.parent / "raw"
+    return [encode(row, raw, BetonParams(**({"write_mode": "jpg"} | params))) for row in manifest.rows]
+
+
+def files(manifest: Manifest) -> list[bytes]:
+    return [(manifest.path.parent / "raw" / row.path).read_bytes() for row in manifest.rows]
+
+
+def test_a_jpeg_is_stored_as_it_is(jpegs: Manifest) -> None:
+    samples = stored(jpegs)
+
+    assert [sample.data for sample in samples] == files(jpegs)
+    assert all(sample.passed_through and sample.mode == JPG for sample in samples)
+    assert [(sample.width, sample.height) for sample in samples] == [(row.width, row.height) for row in jpegs.rows]
+    assert all(sample.checksum == checksum(sample.data) for sample in samples)
+
+
+def test_settings_of_the_encoder_do_not_matter_to_what_is_stored_as_it_is(jpegs: Manifest) -> None:
+    assert stored(jpegs, jpeg_quality=30, chroma_subsampling="4:2:2") == stored(jpegs)
+
+
+def test_without_passthrough_every_image_is_encoded(jpegs: Manifest) -> None:
+    for sample, content in zip(stored(jpegs, passthrough=False), files(jpegs), strict=True):
+        with Image.open(io.BytesIO(content)) as image:
+            expected = io.BytesIO()
+            image.save(expected, "JPEG", quality=90, subsampling="4:2:0")
+        assert sample.data == expected.getvalue()
+        assert sample.checksum == checksum(sample.data)
+        assert not sample.passed_through
+
+
+@pytest.mark.parametrize(
+    "change", [{"jpeg_quality": 89}, {"chroma_subsampling": "4:4:4"}, {"chroma_subsampling": "4:2:2"}]
+)
+def test_settings_of_the_encoder_change_what_is_encoded(jpegs: Manifest, change: dict[str, object]) -> None:
+    before, after = stored(jpegs, passthrough=False), stored(jpegs, passthrough=False, **change)
+
+    assert all(a.data != b.data for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_chroma_subsampling_is_that_of_the_file(jpegs: Manifest, subsampling: str) -> None:
+    sampling = {"4:4:4": 0x11, "4:2:2": 0x21, "4:2:0": 0x22}[subsampling]
+
+    for sample in stored(jpegs, passthrough=False, chroma_subsampling=subsampling):
+        assert sample.data[sample.data.index(b"\xff\xc0") + 11] == sampling
+
+
+def test_only_what_is_within_max_resolution_is_stored_as_it_is(jpegs: Manifest) -> None:
+    for sample, row, content in zip(stored(jpegs, max_resolution=32), jpegs.rows, files(jpegs), strict=True):
+        assert sample.passed_through == (row.width == 30)
+        assert (sample.data == content) == (row.width == 30)
+        assert max(sample.width, sample.height) <= 32
+
+
+def test_a_jpeg_that_is_turned_by_its_metadata_is_encoded_upright(jpegs: Manifest) -> None:
+    path = jpegs.path.parent / "raw" / jpegs.rows[1].path
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with Image.open(path) as image:
+        image.save(path, quality=80, exif=exif)
+    turned = make_manifest(path.parent.parent, jpegs.path)
+    assert (turned.rows[1].width, turned.rows[1].height) == (48, 64)
+
+    sample = stored(turned, jpeg_quality=100)[1]
+
+    assert (sample.passed_through, sample.width, sample.height) == (False, 48, 64)
+    with Image.open(io.BytesIO(sample.data)) as image:
+        difference = np.asarray(image).astype(int) - np.asarray(read_rgb(path))
+    assert np.abs(difference).mean() < 3
+
+
+def test_raw_holds_a_jpegs_pixels(jpegs: Manifest) -> None:
+    for sample, content in zip(stored(jpegs, write_mode="raw"), files(jpegs), strict=True):
+        assert (sample.mode, sample.passed_through) == (RAW, False)
+        assert sample.data == read_rgb(io.BytesIO(content)).tobytes()
+
+
+@pytest.mark.parametrize("passthrough", [True, False])
+def test_smart_compares_what_it_would_store(jpegs: Manifest, passthrough: bool) -> None:
+    """The file's own size where the file itself would be stored."""
+    would = stored(jpegs, passthrough=passthrough)
+    pixels = [sample.width * sample.height * 3 for sample in would]
+    threshold = float(np.median([size / len(sample.data) for size, sample in zip(pixels, would, strict=True)]))
+
+    samples = stored(jpegs, write_mode="smart", smart_threshold=threshold, passthrough=passthrough)
+
+    expected = [size > threshold * len(sample.data) for size, sample in zip(pixels, would, strict=True)]
+    assert 0 < sum(expected) < len(expected)
+    assert [sample.mode == JPG for sample in samples] == expected
+    assert all(sample == other for sample, other, jpg in zip(samples, would, expected, strict=True) if jpg)
+
+
+def test_proportion_stores_files_as_they_are_too(jpegs: Manifest) -> None:
+    samples = stored(jpegs, write_mode="proportion", compress_probability=0.5)
+
+    assert 0 < sum(sample.passed_through for sample in samples) < len(samples)
+    assert all(sample.passed_through == (sample.mode == JPG) for sample in samples)
 
 
 # --- max_resolution -----------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from formwork.datasets.settings import Settings
 from formwork.files import atomic_write
+
+if TYPE_CHECKING:  # it takes a second and 400 MB, which a picture of a beton can do without
+    import torch
 
 COLUMNS = 8
 CELL = 1.35  # inches a side
@@ -19,9 +22,9 @@ Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
 """A name, images (H, W, 3) uint8, and a caption for each."""
 
 
-def to_pixels(images: torch.Tensor, settings: Settings) -> np.ndarray:
+def to_pixels(images: "torch.Tensor", settings: Settings) -> np.ndarray:
     """Undo the normalisation: (B, 3, H, W) float32 to (B, H, W, 3) uint8."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
+    mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
     return ((images * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
