@@ -23,6 +23,7 @@ from PIL import Image
 from formwork.bench.measure import Rates, alternate
 from formwork.bench.page import publish, table
 from formwork.datasets.scan import find_candidates
+from formwork.datasets.sources.synthetic import write_photos
 from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
 
 ROOT = Path(__file__).parents[3]
@@ -255,24 +256,11 @@ def _chunk(typed: bytes) -> bytes:
 
 
 def make_photos(raw: Path, files: int) -> Path:
-    """JPEGs of 500 x 375 (three quarters) and 375 x 500 pixels: noise of spectrum 1/f**1.1, quality 92."""
-    rng = np.random.default_rng(0)
-    for number in range(files):
-        size = (375, 500) if number % 4 else (500, 375)
-        path = raw / f"class {number % 10}" / f"{number:05d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_encoded(photo(rng, *size), "JPEG", quality=92))
+    """The photo workload."""
+    write_photos(raw, files, classes=10, seed=0, workers=len(os.sched_getaffinity(0)))
+    for path in raw.glob("*/*"):
         os.utime(path, ns=(OLD_NS, OLD_NS))
     return raw
-
-
-def photo(rng: np.random.Generator, height: int, width: int) -> Image.Image:
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    frequency[0, 0] = 1
-    channels = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency**1.1, (height, width))
-    channels = channels.mean(axis=0) + 0.3 * (channels - channels.mean(axis=0))
-    values = 128 + 50 * (channels - channels.mean()) / channels.std()
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def _encoded(image: Image.Image, format: str, **options: object) -> bytes:  # noqa: A002
