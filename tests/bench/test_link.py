@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from formwork.bench import link
-from formwork.bench.link import PeakMemory, Run, make_photos, make_small, slope
+from formwork.bench.link import Run, make_small, slope
+from formwork.bench.memory import PeakMemory
 from formwork.datasets.images import read_rgb
 
 PAGE = "# Benchmarks\n\n<!-- begin link -->\nold\n<!-- end link -->\n\nthe rest\n"
@@ -51,13 +51,6 @@ def test_no_two_small_images_have_the_same_bytes_and_all_are_sound(tmp_path: Pat
     with Image.open(io.BytesIO(paths[-1].read_bytes())) as image:
         image.load()
         assert image.text == {"Comment": str(link.DESIGNS + 2)}
-
-
-def test_photos_are_as_large_as_those_of_large_datasets(tmp_path: Path) -> None:
-    paths = sorted(make_photos(tmp_path, 4).rglob("*.jpg"))
-
-    assert sorted(read_rgb(path).size for path in paths) == [(375, 500)] + [(500, 375)] * 3
-    assert 90e3 < np.mean([path.stat().st_size for path in paths]) < 150e3
 
 
 def test_memory_counts_all_processes(tmp_path: Path) -> None:

@@ -4,13 +4,10 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
@@ -21,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from formwork.bench.measure import Rates, alternate
+from formwork.bench.memory import POLL_SECONDS, run_measured
 from formwork.bench.page import publish, table
 from formwork.datasets.scan import find_candidates
 from formwork.datasets.sources.synthetic import write_photos
@@ -29,7 +27,6 @@ from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
 ROOT = Path(__file__).parents[3]
 CLASSES = 100
 DESIGNS = 500  # small images that differ in their pixels; each file differs in a text, so that none are duplicates
-POLL_SECONDS = 0.2
 PHOTOS = 1200
 OLD_NS = 10**18  # when the files were made, to their readers: those made just now would not be remembered
 
@@ -135,61 +132,7 @@ def _runs(repository: Path, files: int, workers: int) -> dict[str, Run]:
 def run_stage(repository: Path, raw: Path, files: int) -> Run:
     """Run src/link.py there, as DVC does."""
     command = [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), "data/interim/small", "findings.csv"]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with PeakMemory(process.pid) as memory:
-        status = process.wait()
-    if status:
-        raise subprocess.CalledProcessError(status, command)
-    return Run(files, time.perf_counter() - start, memory.peak)
-
-
-class PeakMemory:
-    """The largest sum of the memory of a process and all its descendants, seen by looking every POLL_SECONDS.
-
-    The memory of a process is its proportional set size: of pages that several processes share, each counts its part.
-    """
-
-    def __init__(self, process: int):
-        self.peak = 0
-        self._process = process
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> "PeakMemory":
-        self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(POLL_SECONDS):
-            self._look()
-
-    def _look(self) -> None:
-        self.peak = max(self.peak, sum(map(_proportional_set_size, _tree(self._process))))
-
-
-def _tree(process: int) -> Iterator[int]:
-    yield process
-    try:
-        tasks = list(Path(f"/proc/{process}/task").iterdir())
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it ended meanwhile
-        return
-    for child in children:
-        yield from _tree(child)
-
-
-def _proportional_set_size(process: int) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it ended meanwhile
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return Run(files, *run_measured(command, repository))
 
 
 # --- Decoding alone -----------------------------------------------------------------------------
