@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from formwork.bench import link
-from formwork.bench.link import Run, make_small, slope
+from formwork.bench.link import Run, make_photos, make_small, slope
 from formwork.bench.memory import PeakMemory
 from formwork.datasets.images import read_rgb
 
