@@ -92,8 +92,8 @@ def main(a: argparse.Namespace) -> None:
         "convert",
         COMMAND,
         f"{len(manifest):,} photos, {a.workers} workers; Formwork's times include syncing the file to disk. Scaling "
-        f"cannot be faster than reading and decoding.\n\n{speed}\n\nPeak memory of all processes does not grow with the "
-        f"dataset (photos scaled to 96 pixels, `convert` as a process, its start included):\n\n{peaks}",
+        f"cannot be faster than reading and decoding.\n\n{speed}\n\nPeak memory of all processes does not grow with "
+        f"the dataset (photos scaled to 96 pixels, `convert` as a process, its start included):\n\n{peaks}",
         {
             "rates": {m: {name: v.values for name, v in r.items()} for m, r in rates.items()},
             "peak_bytes": {count: peak for count, (peak, _) in memory.items()},
