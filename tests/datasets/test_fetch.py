@@ -54,6 +54,17 @@ def test_digits_are_those_of_scikit_learn_and_the_same_bytes_each_time(tmp_path:
     assert content(targets[0]) == content(targets[1])
 
 
+def test_what_was_fetched_before_sources_had_options_is_left_alone(target: Path) -> None:
+    record = json.loads((target / RECORD).read_text())
+    del record["options"]
+    (target / RECORD).write_text(json.dumps(record))
+    before = content(target)
+
+    fetch("digits", target, Sources())
+
+    assert content(target) == before
+
+
 def test_what_is_complete_is_left_alone(target: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in [target, *target.rglob("*")]}
 

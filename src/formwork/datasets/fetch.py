@@ -68,7 +68,9 @@ def _untouched(target: Path, name: str) -> dict[str, object]:
     )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        made, before = {key: record[key] for key in ("version", "options")}, dict(record["sha256"])
+        # A record without options is of a time when no source had any.
+        made = {"version": record["version"], "options": record.get("options", {})}
+        before = dict(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
     now = _digests(target)
