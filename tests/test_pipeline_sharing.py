@@ -72,7 +72,7 @@ def test_converting_again_does_not_write_through_links(repo: Workspace, link_typ
 
     repo.set_params(ffcv__beton__jpeg_quality=10)
     # Without DVC, which would delete the link first.
-    repo.shell(f"python src/convert.py data/raw/shapes data/interim/shapes/train.csv {BETON}")
+    repo.shell(f"python src/convert.py data/raw/shapes data/interim/shapes/train.csv {BETON} metrics.json speed.json")
     assert how_linked(repo / BETON) is None
     assert (repo / BETON).read_bytes() != before
     assert snapshot(cache) == cached

@@ -21,16 +21,21 @@ SOURCES = ("resize.py", "loading", "beton")  # of the package: all code that a k
 KEPT = 30 * 24 * 3600  # seconds that the kernels of sources which nobody uses any more are kept
 
 
+def code_digest(parts: tuple[str, ...]) -> str:
+    """SHA-256 of the Python files of this package that `parts` name, files or folders."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in parts for path in (PACKAGE / part, *(PACKAGE / part).rglob("*.py"))):
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
 @cache
 def source_digest() -> str:
     """Of all code that a kernel can contain: numba itself looks at the one file that a function is in, though the
     functions that it calls, and constants, are compiled into it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for source in SOURCES for path in (PACKAGE / source, *(PACKAGE / source).rglob("*.py"))):
-        if path.is_file():
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:32]
+    return code_digest(SOURCES)[:32]
 
 
 @cache

@@ -10,11 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from formwork.kernel_cache import code_digest
 from formwork.params import Params
 from formwork.training.data import Folders
 
-PACKAGE = Path(__file__).parents[1]
-CODE = ("beton", "loading", "training")  # folders of the package that decide what a run computes
+CODE = ("beton", "loading", "resize.py", "training")  # of the package: what decides what a run computes
 SAME = {  # params of the sections below that change nothing of a run but its speed
     "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
@@ -38,9 +38,7 @@ def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
         digest.update(json.dumps([section, content], sort_keys=True).encode())
     for name in ("train.csv", "val.csv", "dataset.json"):
         digest.update(hashlib.sha256((folders.interim / name).read_bytes()).digest())
-    for part in CODE:
-        for path in sorted((PACKAGE / part).rglob("*.py")):
-            digest.update(path.relative_to(PACKAGE).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    digest.update(code_digest(CODE).encode())
     return folder / f"{digest.hexdigest()[:32]}.ckpt"
 
 
