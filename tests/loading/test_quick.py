@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.transforms import ToTensor
+from numba import types
 
 import formwork
 from formwork import kernel_cache
@@ -118,11 +119,14 @@ def test_kernels_of_sources_that_nobody_uses_any_more_are_removed(tmp_path, monk
     assert recent.exists()
 
 
-def test_stock_ffcv_works_beside_it(split):
+@pytest.mark.parametrize("os_cache", [True, False])
+def test_stock_ffcv_works_beside_it(split, os_cache):
     image = RandomResizedCropRGBImageDecoder((8, 8))
     pipelines = {"image": [image, ToTensor()], "label": [IntDecoder(), ToTensor()]}
     labels = []
-    for images, numbers in quick.Loader(str(split.beton), 10, num_workers=1, pipelines=pipelines):
+    for images, numbers in quick.Loader(str(split.beton), 10, num_workers=1, os_cache=os_cache, pipelines=pipelines):
         assert images.shape == (10, 8, 8, 3)
         labels += numbers.flatten().tolist()  # at once: FFCV overwrites its batches
     assert labels == split.manifest.labels.tolist()
+    # FFCV itself makes these types read-only, for the whole process.
+    assert all(array.mutable for array in (types.uint8[::1], types.uint8[:, ::1], types.uint64[::1], types.uint32[::1]))
