@@ -45,6 +45,7 @@ class Data(Section):
     on_duplicate: Literal["report", "error", "skip"] = "report"
     batch_size: PositiveInt = 64
     num_workers: Annotated[int, Field(ge=0)] = 2
+    dtype: Literal["float32", "float16", "bfloat16", "uint8"] = "float32"
 
 
 class BetonParams(Section):

@@ -92,7 +92,9 @@ def test_with_timesteps_the_last_answer_counts():
 
     images = torch.zeros(3, 2, 3, 1, 1)
     images[:, 0, 0] = images[:, 1, 1] = 5.0  # class 0 in the first step, class 1 in the last
-    found = predict(Model(), [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))], torch.device("cpu"))
+    found = predict(
+        Model(), [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))], np.zeros((2, 3), np.float32), torch.device("cpu")
+    )
     assert found.predicted.tolist() == [1, 1, 1]
     assert found.labels.tolist() == [1, 1, 0]
     assert found.losses[2] > found.losses[0]

@@ -12,6 +12,8 @@ from formwork.datasets.settings import Settings
 from formwork.errors import FormworkError
 from formwork.evaluation.pictures import image_grid, to_pixels
 from formwork.files import write_csv, write_json
+from formwork.loading.common import Batch
+from formwork.loading.dtypes import normalise
 from formwork.params import Params
 from formwork.training.checkpoint import load_model
 from formwork.training.data import Folders, ImageData
@@ -43,7 +45,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     settings = data.settings
     if trained_on.class_names != settings.class_names:
         raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")
-    predictions = predict(model, data.loader("val"), device(params.trainer.accelerator))
+    predictions = predict(model, data.loader("val"), data.normal, device(params.trainer.accelerator))
     correct = predictions.labels == predictions.predicted
     by_class = class_accuracy(predictions, len(settings.class_names))
     metrics = {
@@ -72,13 +74,13 @@ def device(accelerator: str) -> torch.device:
     return gpu if gpu is not None and accelerator != "cpu" else torch.device("cpu")
 
 
-def predict(model: torch.nn.Module, loader: Iterable, on: torch.device) -> Predictions:
-    """Run the model over a loader. With timesteps the last step's answer counts."""
+def predict(model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray, on: torch.device) -> Predictions:
+    """Run the model over the validation split, in float32. With timesteps the last step's answer counts."""
     parts = []
     model.to(on)
     with torch.inference_mode():
         for images, labels in tqdm(loader, desc="evaluate", unit=" batches", mininterval=0.5):
-            logits, labels = model(images.to(on)), labels.to(on)
+            logits, labels = model(normalise(images.to(on), normal).float()), labels.to(on)
             if labels.dim() == 2:
                 logits, labels = logits[:, -1], labels[:, -1]
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")

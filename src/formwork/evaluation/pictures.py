@@ -23,9 +23,12 @@ Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
 
 
 def to_pixels(images: "torch.Tensor", settings: Settings) -> np.ndarray:
-    """Undo the normalisation: (B, 3, H, W) float32 to (B, H, W, 3) uint8."""
-    mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
-    return ((images * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    """Undo the normalisation, if there was one: (B, 3, H, W) of any type of Options.dtype to (B, H, W, 3) uint8."""
+    if images.element_size() > 1:
+        images = images.float()
+        mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (settings.mean, settings.std))
+        images = ((images * std + mean) * 255).round().clamp(0, 255).byte()
+    return images.permute(0, 2, 3, 1).numpy()
 
 
 def image_grid(path: Path, title: str, images: Sequence[np.ndarray], captions: Sequence[str]) -> None:

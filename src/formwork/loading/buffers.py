@@ -22,7 +22,7 @@ class BufferPool:
         self.unused = self._references(0)
         self.lock = threading.Lock()
 
-    def take(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32) -> np.ndarray:
+    def take(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """An array with undefined content."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         with self.lock:

@@ -13,10 +13,11 @@ import torch
 from formwork.datasets.manifest import Manifest
 from formwork.errors import FormworkError
 from formwork.loading.augment import Augmentation
+from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.order import BatchSampler, Position
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""images (B, 3, H, W) float32, normalised, channels_last; labels (B,) int64. With timesteps T > 1 (B, T, 3, H, W) and
+"""images (B, 3, H, W), channels_last, of Options.dtype; labels (B,) int64. With timesteps T > 1 (B, T, 3, H, W) and
 (B, T), whose T entries are the same memory."""
 
 
@@ -48,6 +49,8 @@ class Options:
         batches_ahead: batches prepared in advance.
         os_cache: FFCVDataLoader leaves the file in the page cache (True), or takes what it has read out of it again.
         timesteps: T of Batch.
+        dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
+            device (see formwork.loading.dtypes.normalise).
         rank, world_size: of this process in distributed training.
         resolution_schedule: (epoch, side in pixels) pairs: from that epoch on, counted from 0, images have that side.
             Before the first, or without any, they have that of the augmentation.
@@ -64,6 +67,7 @@ class Options:
     batches_ahead: int = 3
     os_cache: bool = True
     timesteps: int = 1
+    dtype: str = "float32"
     rank: int = 0
     world_size: int = 1
     resolution_schedule: tuple[tuple[int, int], ...] = ()
@@ -81,10 +85,9 @@ class Options:
         )
 
     @property
-    def shift_and_scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """(3,) float32 each: an 8-bit value v becomes (v - shift) * scale, both operations rounded to float32."""
-        mean, std = np.asarray(self.mean), np.asarray(self.std)
-        return (255 * mean).astype(np.float32), (1 / (255 * std)).astype(np.float32)
+    def normal(self) -> np.ndarray:
+        """See formwork.loading.dtypes.shift_and_scale."""
+        return shift_and_scale(self.mean, self.std)
 
 
 class WaitClock:

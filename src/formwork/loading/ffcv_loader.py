@@ -18,6 +18,7 @@ from formwork.errors import AugmentationError, BetonError
 from formwork.loading import kernels
 from formwork.loading.buffers import BufferPool
 from formwork.loading.common import Batch, Epochs, Options, Split
+from formwork.loading.dtypes import STORED, as_tensor
 from formwork.loading.quick import Loader
 from formwork.loading.reading import BetonFile
 
@@ -61,7 +62,7 @@ class FFCVDataLoader(Epochs, Loader):
         check_beton(self.beton, split.manifest)
         self.sampler = options.sampler(self.beton.storage_order)
         self.buffers = BufferPool()
-        self.normal = np.stack(options.shift_and_scale)
+        self.normal = options.normal
         self.fname = str(split.beton)
         self.batch_size = options.batch_size // options.world_size
         self.batches_ahead = options.batches_ahead
@@ -123,7 +124,7 @@ class FFCVDataLoader(Epochs, Loader):
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         plan = augmentation.plan(epoch, ids, heights, widths)
         memory, offsets = data.result()
-        images = self.buffers.take((count, side, side, 3))
+        images = self.buffers.take((count, side, side, 3), STORED[self.options.dtype])
         status = np.full(count, 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
@@ -141,7 +142,7 @@ class FFCVDataLoader(Epochs, Loader):
         if status.any():
             raise self._fault(ids, status)
         # A copy of the labels, because a batch is its consumer's to keep and to change.
-        return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(beton.labels[ids])
+        return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), torch.from_numpy(beton.labels[ids])
 
     def _vouched(self, sample: int, data: np.ndarray) -> bool:
         """Whether a sample holds what was written: then what its decoder warns of stands in the original, too, and the

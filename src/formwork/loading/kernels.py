@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, types
 
 from formwork.beton.format import RAW
+from formwork.loading.dtypes import store
 from formwork.loading.quick import LIBRARY
 from formwork.resize import scale_row, scale_widths
 
@@ -47,18 +48,12 @@ _decompress = types.ExternalFunction(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _normalise(line, shift, scale, out):
-    for i in range(np.uint64(len(out))):  # unsigned, as no index can then be one that counts from the end
-        out[i] = (np.float32(line[i]) - shift[i]) * scale[i]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def _transform(source, box, window, shift, flip, normal, black, line, out):
-    """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S) float32.
+    """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S); see formwork.loading.dtypes.
 
     Args:
         normal: (2, 3 * S) float32, what is subtracted from a pixel's values, and what they are then multiplied by.
-        black: (3 * S,) float32, a row of black pixels. line: (3 * S,) uint8, memory to work in.
+        black: (3 * S,) of out's type, a row of black pixels. line: (3 * S,) uint8, memory to work in.
     """
     size = out.shape[0]
     image, first, count, weights, start = scale_widths(source, box, window, flip, size, size)
@@ -72,7 +67,7 @@ def _transform(source, box, window, shift, flip, normal, black, line, out):
             continue
         scale_row(image, first[o], start, count[o], weights[o], line)
         target[:low] = black[:low]
-        _normalise(line[low + 3 * dx : high + 3 * dx], normal[0], normal[1], target[low:high])
+        store(line[low + 3 * dx : high + 3 * dx], normal[0], normal[1], target[low:high])
         target[high:] = black[high:]
 
 
@@ -95,7 +90,7 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
         box, window, shift, flip: the formwork.loading.augment.Plan.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
-        out: (B, S, S, 3) float32.
+        out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
         status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
             JPEG_WARNING they are what the decoder made of it.
     """
@@ -103,11 +98,11 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
     decoded = np.empty(0, np.uint8)
     length = 3 * out.shape[1]
     spread = np.empty((2, length), np.float32)
-    black = np.empty(length, np.float32)
-    line = np.empty(length, np.uint8)
+    black = np.empty(length, out.dtype)
+    line = np.zeros(length, np.uint8)
     for i in range(length):
         spread[0, i], spread[1, i] = normal[0, i % 3], normal[1, i % 3]
-        black[i] = (np.float32(0) - normal[0, i % 3]) * normal[1, i % 3]
+    store(line, spread[0], spread[1], black)
     for i in range(start, stop):
         h, w = heights[i], widths[i]
         status[i] = OK

@@ -15,6 +15,7 @@ from formwork.datasets.tree import ensure_tree
 from formwork.errors import DatasetError, FormworkError
 from formwork.loading.augment import Augmentation, Plan
 from formwork.loading.common import Batch, Epochs, Options, Split
+from formwork.loading.dtypes import normalise
 
 
 class TreeDataset(Dataset):
@@ -25,7 +26,6 @@ class TreeDataset(Dataset):
         self.labels = split.manifest.labels
         self.options = options
         self.tree = ensure_tree(split.manifest, split.raw)
-        self.shift_and_scale = [torch.from_numpy(v).view(1, 3, 1, 1) for v in options.shift_and_scale]
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
 
     def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch | DatasetError:
@@ -41,8 +41,9 @@ class TreeDataset(Dataset):
         images = torch.empty((len(ids), 3, *2 * [augmentation.resolution]), dtype=torch.uint8)
         for i, sample in enumerate(ids):
             images[i] = self._image(augmentation, epoch, int(sample), plan, i)
-        shift, scale = self.shift_and_scale
-        images = images.to(torch.float32, memory_format=torch.channels_last).sub_(shift).mul_(scale)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if self.options.dtype != "uint8":
+            images = normalise(images, self.options.normal).to(getattr(torch, self.options.dtype))
         return images, torch.from_numpy(self.labels[ids])
 
     def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:

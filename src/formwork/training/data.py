@@ -12,7 +12,8 @@ from formwork.datasets.manifest import SPLITS, read_manifest
 from formwork.datasets.settings import Settings, read_settings
 from formwork.errors import DatasetError, ParamsError
 from formwork.loading.augment import Augmentation
-from formwork.loading.common import Epochs, Options, Split
+from formwork.loading.common import Batch, Epochs, Options, Split
+from formwork.loading.dtypes import normalise, shift_and_scale
 from formwork.loading.make import make_loader
 from formwork.params import Params
 
@@ -46,6 +47,7 @@ class ImageData(pl.LightningDataModule):
         super().__init__()
         self.params = params
         self.settings: Settings = read_settings(folders.interim / "dataset.json")
+        self.normal = shift_and_scale(self.settings.mean, self.settings.std)
         self.splits = {
             name: Split(
                 name, read_manifest(folders.interim / f"{name}.csv"), folders.processed / f"{name}.beton", folders.raw
@@ -85,6 +87,7 @@ class ImageData(pl.LightningDataModule):
             batches_ahead=params.ffcv.batches_ahead,
             os_cache=params.ffcv.os_cache,
             timesteps=params.model.timesteps,
+            dtype=params.data.dtype,
             rank=rank,
             world_size=world_size,
             resolution_schedule=tuple((epoch - 1, side) for epoch, side in params.ffcv.resolution_schedule or [])
@@ -113,6 +116,14 @@ class ImageData(pl.LightningDataModule):
                 "Set ffcv.distributed: true, or trainer.devices: 1."
             )
         return self.loader(split, self.trainer.global_rank, world_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """On the device: normalised, and of the type of the weights, if autocast does not see to that."""
+        images, labels = batch
+        images = normalise(images, self.normal)
+        if not self.params.trainer.precision.endswith("mixed"):
+            images = images.to(self.trainer.lightning_module.dtype)
+        return images, labels
 
     def train_dataloader(self):
         self.training = self._for_this_rank("train")
