@@ -10,7 +10,7 @@ import pytest
 from ffcv.fields import FloatField, IntField, RGBImageField
 from ffcv.fields.basics import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, encode_jpeg
-from ffcv.loader import Loader, OrderOption
+from ffcv.loader import OrderOption
 from ffcv.pipeline.compiler import Compiler
 from ffcv.writer import DatasetWriter
 from PIL import Image
@@ -20,6 +20,7 @@ from formwork.beton import write
 from formwork.beton.read import Beton, open_beton
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Manifest
+from formwork.loading.quick import Loader  # FFCV's, which then leaves numba's types as they are
 from formwork.params import BetonParams
 from tests.images import make_manifest, noise, photo
 
@@ -33,9 +34,6 @@ ORDERS = {
     "quasi-random, own memory": (OrderOption.QUASI_RANDOM, False),
 }
 """Order and os_cache."""
-
-LOADERS: list[Loader] = []
-"""Kept to the end: FFCV changes numba's own types, whose compiled code then cannot be freed without a warning."""
 
 
 @pytest.fixture
@@ -60,7 +58,6 @@ def load(
         drop_last=False,
         pipelines={"image": [CenterCropRGBImageDecoder((side, side), 1.0)], "label": [IntDecoder()]},
     )
-    LOADERS.append(loader)
     found = {}
     for images, labels in loader:
         for image, label in zip(images, labels, strict=True):
