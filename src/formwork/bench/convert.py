@@ -16,13 +16,14 @@ from PIL import Image
 from formwork import turbojpeg
 from formwork.bench.measure import alternate
 from formwork.bench.memory import run_measured
-from formwork.bench.page import publish, table
+from formwork.bench.page import publish
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Manifest, Row, write_manifest
 from formwork.datasets.scan import find_candidates
 from formwork.datasets.sources.synthetic import write_photos
 from formwork.datasets.verify import verify
 from formwork.loading.threads import thread_counts_kept
+from formwork.markdown import table
 from formwork.params import BetonParams
 
 MODES = {

@@ -19,10 +19,11 @@ from PIL import Image
 
 from formwork.bench.measure import Rates, alternate
 from formwork.bench.memory import POLL_SECONDS, run_measured
-from formwork.bench.page import publish, table
+from formwork.bench.page import publish
 from formwork.datasets.scan import find_candidates
 from formwork.datasets.sources.synthetic import write_photos
 from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
+from formwork.markdown import table
 
 ROOT = Path(__file__).parents[3]
 CLASSES = 100

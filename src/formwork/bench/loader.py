@@ -14,12 +14,13 @@ from PIL import Image
 
 from formwork.bench.contenders import CONTENDERS
 from formwork.bench.measure import Rates, alternate
-from formwork.bench.page import publish, table
+from formwork.bench.page import publish
 from formwork.beton.write import write_beton
 from formwork.datasets.link import link
 from formwork.datasets.manifest import read_manifest
 from formwork.datasets.sources.synthetic import write_photos
 from formwork.errors import FormworkError
+from formwork.markdown import table
 from formwork.params import BetonParams, Params
 
 CLASSES = 10

@@ -1,18 +1,12 @@
 """docs/benchmarks.md: each benchmark writes its own section, and leaves the others as they are."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from formwork.bench.measure import environment
 from formwork.errors import FormworkError
 from formwork.files import write_json, write_text
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def publish(section: str, command: str, body: str, results: Mapping[str, object], page: Path, folder: Path) -> None:

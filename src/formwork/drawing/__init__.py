@@ -1,0 +1,1 @@
+"""Pictures and charts that people look at."""
