@@ -1,5 +1,6 @@
 """The errors that a user can do something about, and how a command reports them."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -40,4 +41,6 @@ def run(command: Callable[[], None]) -> None:
     except FormworkError as error:
         sys.exit(f"ERROR: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # at once: an exit by sys would wait for threads in the middle of a read

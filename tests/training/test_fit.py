@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from formwork.errors import AugmentationError, DatasetError, FormworkError, Para
 from formwork.loading.make import FALLBACK
 from formwork.training.checkpoint import load_model
 from formwork.training.data import ImageData
+from formwork.training.module import Classifier
 from tests.training.conftest import make_params
 
 CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
@@ -82,6 +86,45 @@ def test_the_other_models_train(run, name, timesteps):
     out = run("out", model={"name": name, "timesteps": timesteps}, trainer={"max_epochs": 1})
     assert 0 < metrics(out)["train"]["loss"] < 3
     load_model(out / "best.pt")
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "small_cnn", "timesteps": 1}, {"name": "rcnn", "timesteps": 3}], ids=["plain", "sequence"]
+)
+def test_images_normalised_on_the_device_train_the_same_model(run, model):
+    changes = {"model": model, "trainer": {"max_epochs": 1}}
+    plain, pixels = run("plain", **changes), run("pixels", data={"dtype": "uint8"}, **changes)
+    assert (plain / "best.pt").read_bytes() == (pixels / "best.pt").read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "uint8"])
+def test_the_model_gets_images_of_its_own_type(run, dtype, precision):
+    out = run("out", data={"dtype": dtype}, trainer={"max_epochs": 1, "precision": precision})
+    assert 0 < metrics(out)["train"]["loss"] < 3
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypatch, lost):
+    steps, handler = [], signal.getsignal(signal.SIGINT)
+    original = Classifier.training_step
+
+    def step(self, batch):
+        steps.append(batch)
+        if len(steps) == 2:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)  # ended by the signal
+            except KeyboardInterrupt:
+                if not lost:
+                    raise
+        return original(self, batch)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        run("out", trainer={"max_epochs": 3})
+    assert len(steps) == 2
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_a_fallback_is_told_and_recorded(run):

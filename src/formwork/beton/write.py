@@ -84,11 +84,16 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     start = time.perf_counter()
     summary = Summary()
     workers = max(workers, 1)
-    with atomic_write(path) as file, ThreadPoolExecutor(workers) as pool:
-        samples = _encode_in_order(pool, workers, manifest, raw, params)
-        with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
-            _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
-        summary.beton_bytes = file.seek(0, 2)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with atomic_write(path) as file:
+            samples = _encode_in_order(pool, workers, manifest, raw, params)
+            with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
+                _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
+            summary.beton_bytes = file.seek(0, 2)
+    finally:
+        # Without waiting: Ctrl-C is not to wait for a source that hangs, on a mount that is gone for example.
+        pool.shutdown(wait=False, cancel_futures=True)
     summary.seconds = time.perf_counter() - start
     return summary
 
@@ -99,22 +104,18 @@ def _encode_in_order(
     """Sample ids and encoded samples in storage order; those in work are bounded in number and in memory."""
     waiting: deque[tuple[int, int, Future[Stored]]] = deque()
     memory = 0
-    try:
-        for sample in manifest.storage_order.tolist():
-            row = manifest.rows[sample]
-            need = _memory_needed(row)
-            while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
-                first, freed, future = waiting.popleft()
-                memory -= freed
-                yield first, future.result()
-            waiting.append((sample, need, pool.submit(encode, row, raw, params)))
-            memory += need
-        while waiting:
-            first, _, future = waiting.popleft()
+    for sample in manifest.storage_order.tolist():
+        row = manifest.rows[sample]
+        need = _memory_needed(row)
+        while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
+            first, freed, future = waiting.popleft()
+            memory -= freed
             yield first, future.result()
-    finally:
-        for _, _, future in waiting:
-            future.cancel()
+        waiting.append((sample, need, pool.submit(encode, row, raw, params)))
+        memory += need
+    while waiting:
+        first, _, future = waiting.popleft()
+        yield first, future.result()
 
 
 def _memory_needed(row: Row) -> int:

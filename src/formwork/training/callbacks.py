@@ -1,7 +1,9 @@
 """What is recorded while training: metrics by epoch with DVCLive, and where the time goes."""
 
+import signal
 import time
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -97,6 +99,35 @@ class EpochLog(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for live in self.lives:
             live.end()
+
+
+class Interruption(pl.Callback):
+    """`with interruption:` Ctrl-C ends the fit with KeyboardInterrupt, always.
+
+    Lightning turns the exception into an exit, and Python loses one that is raised in a destructor: the training would
+    go on. So the signal is kept, and the exception raised again after the batch.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> None:
+        self.before = signal.getsignal(signal.SIGINT)
+        if self.before is signal.default_int_handler:  # a process in the background ignores the signal
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self.before)
+        if self.came and not isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 class Best(pl.Callback):

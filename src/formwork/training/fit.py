@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from formwork.errors import ParamsError
 from formwork.params import Params, Trainer
-from formwork.training.callbacks import Best, EpochLog
+from formwork.training.callbacks import Best, EpochLog, Interruption
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
 from formwork.training.module import Classifier
@@ -28,6 +28,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
 
     Raises:
         FormworkError: see formwork.errors.
+        KeyboardInterrupt: Ctrl-C; the run can go on from its last checkpoint.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice and hardware it did not find
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
@@ -36,15 +37,16 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     data = ImageData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
-    best, callbacks = Best(), []
+    best, interruption, callbacks = Best(), Interruption(), []
     resume, checkpoint = checkpoint_path(model_file.parent / ".resume", params, folders), None
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    trainer = _trainer(params.trainer, [best, EpochLog(results, speed), *callbacks, TQDMProgressBar()])
+    trainer = _trainer(params.trainer, [interruption, best, EpochLog(results, speed), *callbacks, TQDMProgressBar()])
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
-    trainer.fit(classifier, datamodule=data, ckpt_path=resume if checkpoint else None, weights_only=True)
+    with interruption:
+        trainer.fit(classifier, datamodule=data, ckpt_path=resume if checkpoint else None, weights_only=True)
     if not trainer.is_global_zero:
         return
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
