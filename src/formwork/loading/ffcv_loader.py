@@ -103,15 +103,15 @@ class FFCVDataLoader(Epochs, Loader):
                 ThreadPoolExecutor(1, thread_name_prefix="FFCVDataLoader reads") as reader,
                 ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool,
             ):
-                for batch in self._read_ahead(reader, indices):
-                    if not _put(ready, self._make(pool, *batch), left):
+                for batch in self._overlapped(self._start(pool, *read) for read in self._read_ahead(reader, indices)):
+                    if not _put(ready, batch, left):
                         return
             _put(ready, None, left)
         except BaseException as error:  # not swallowed: raised in the consumer
             _put(ready, error, left)
 
     def _read_ahead(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple]:
-        """Arguments of _make. The data of a batch is read while the batch before is being made."""
+        """Arguments of _start. The data of a batch is read while the batch before is being made."""
         mixes = self.options.augmentation.mixup is not None
         ahead = None
         for epoch, ids, partners in indices:
@@ -123,8 +123,28 @@ class FFCVDataLoader(Epochs, Loader):
         if ahead:
             yield ahead
 
-    def _make(self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, places: np.ndarray, data: Future) -> Batch:
-        """ids: (N,) of all images that are needed; places: (B,) of the partners among them, if images are mixed."""
+    def _overlapped(self, started: Iterator[Callable[[], Batch]]) -> Iterator[Batch]:
+        """The batches that were started, each waited for when the next one is started: so workers never wait for a
+        batch to be planned, or for the slowest of them."""
+        before = None
+        for complete in started:
+            if before:
+                yield before()
+            before = complete
+        if before:
+            yield before()
+
+    def _start(
+        self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, places: np.ndarray, data: Future
+    ) -> Callable[[], Batch]:
+        """Give the work on a batch to the workers.
+
+        Args:
+            ids: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
+
+        Returns:
+            A call that waits for the batch.
+        """
         augmentation = self.options.augmentation_at(epoch)
         beton, side, mixes = self.beton, augmentation.resolution, augmentation.mixup is not None
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
@@ -151,26 +171,28 @@ class FFCVDataLoader(Epochs, Loader):
         def finish(start: int, stop: int) -> None:
             kernels.finish(pixels, places, shares, self.normal, start, stop, images)
 
-        self._in_parts(pool, run, len(ids))
-        for i in np.flatnonzero(status == kernels.JPEG_WARNING).tolist():
-            if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
-                status[i] = kernels.OK
-        if status.any():
-            raise self._fault(ids, status)
-        labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
-        if not mixes:
-            return self._batch(images, torch.from_numpy(labels))
-        self._in_parts(pool, finish, count)
-        return self._batch(images, mixed_labels(labels, places, shares, self.options.classes))
+        def complete() -> Batch:
+            _wait(running)
+            for i in np.flatnonzero(status == kernels.JPEG_WARNING).tolist():
+                if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
+                    status[i] = kernels.OK
+            if status.any():
+                raise self._fault(ids, status)
+            labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
+            if mixes:
+                _wait(self._in_parts(pool, finish, count))
+                labels = mixed_labels(labels, places, shares, self.options.classes)
+            else:
+                labels = torch.from_numpy(labels)
+            return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), labels
 
-    def _in_parts(self, pool: ThreadPoolExecutor, work: Callable[[int, int], None], count: int) -> None:
+        running = self._in_parts(pool, run, len(ids))
+        return complete
+
+    def _in_parts(self, pool: ThreadPoolExecutor, work: Callable[[int, int], None], count: int) -> list[Future]:
         """work(start, stop) for parts of a batch of `count` images."""
         step = max(-(-count // (self.num_workers * PARTS)), 1)
-        for future in [pool.submit(work, start, min(start + step, count)) for start in range(0, count, step)]:
-            future.result()
-
-    def _batch(self, images: np.ndarray, labels: torch.Tensor) -> Batch:
-        return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), labels
+        return [pool.submit(work, start, min(start + step, count)) for start in range(0, count, step)]
 
     def _vouched(self, sample: int, data: np.ndarray) -> bool:
         """Whether a sample holds what was written: then what its decoder warns of stands in the original, too, and the
@@ -184,6 +206,11 @@ class FFCVDataLoader(Epochs, Loader):
             f"{self.beton.path}: sample {sample} ({self.split.manifest.rows[sample].path}) cannot be used: "
             f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
         )
+
+
+def _wait(futures: list[Future]) -> None:
+    for future in futures:
+        future.result()
 
 
 def _put(ready: Queue, item: object, left: threading.Event) -> bool:
