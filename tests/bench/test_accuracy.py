@@ -19,6 +19,6 @@ def test_the_difference_is_paired_by_seed():
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")
 def test_both_loaders_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = measure(tmp_path, seeds=1, images=100, epochs=1, resolution=32)
+    found = measure(tmp_path, seeds=1, images=50, epochs=1, resolution=32)
     assert {name: len(values) for name, values in found.items()} == {"FFCVDataLoader": 1, "PyTorchDataLoader": 1}
     assert all(0 <= value <= 1 for values in found.values() for value in values)
