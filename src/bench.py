@@ -10,6 +10,8 @@ BENCHMARKS = {
     "link": "verification: files/s and peak memory against the number of files, and the bare decode rate",
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "loader": "loading: images/s of every loader on the same images",
+    "lightning": "training: what Lightning costs over a bare loop",
+    "timesteps": "loading: time and memory of images repeated in time",
 }
 """Each has a module with add_arguments(parser) and main(arguments)."""
 

@@ -4,9 +4,10 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from formwork.bench import contenders, peers
@@ -55,18 +56,31 @@ def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
-        type=_counts,
+        type=_several,
         default=default_workers(len(os.sched_getaffinity(0))),
         metavar="1,2",
         help="threads or processes of each contender; default: powers of two up to the cores, and the cores",
     )
-    parser.add_argument("--rounds", type=_count, default=5, help="epochs measured, after one to warm up")
     parser.add_argument("--peers", action="store_true", help="loaders of other projects, too: requirements-bench.txt")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the images; nothing is written")
     parser.add_argument("--only", metavar="NAME", help="workloads whose names contain this; nothing is written")
+    add_common_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of all benchmarks of loading."""
+    parser.add_argument("--rounds", type=positive, default=5, help="epochs measured, after one to warm up")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the images; nothing is written")
     parser.add_argument("--folder", type=Path, help="keep the images here for the next run; default: a temporary one")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md")
     parser.add_argument("--results", type=Path, default=ROOT / "results/bench")
+
+
+@contextmanager
+def folder_of(kept: Path | None) -> Iterator[Path]:
+    """The folder of --folder, or a temporary one."""
+    with ExitStack() as stack:
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-loader-")))
+        yield folder.resolve()
 
 
 def default_workers(cores: int) -> list[int]:
@@ -74,11 +88,11 @@ def default_workers(cores: int) -> list[int]:
     return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
 
 
-def _counts(text: str) -> list[int]:
-    return sorted({_count(part) for part in text.split(",")})
+def _several(text: str) -> list[int]:
+    return sorted({positive(part) for part in text.split(",")})
 
 
-def _count(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
@@ -91,11 +105,10 @@ def main(a: argparse.Namespace) -> None:
     if not chosen:
         raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in WORKLOADS])}")
     measured = []
-    with ExitStack() as stack:
-        folder = a.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-loader-")))
+    with folder_of(a.folder) as folder:
         for workload in chosen:
             images = workload.kind.count // (QUICK if a.quick else 1)
-            prepared = prepare(workload, folder.resolve(), images)
+            prepared = prepare(workload, folder, images)
             measured.append(measure(prepared, a.workers, a.rounds, a.peers, once=not measured))
     if a.quick or a.only:
         print(body(measured, a.rounds, picture=None))
@@ -123,13 +136,15 @@ def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers:
         with ExitStack() as stack:
             processes = {c.name: stack.enter_context(_process(c, prepared, count)) for c in chosen}
 
-            def epoch(name: str) -> int:
-                done = processes[name].epoch()  # noqa: B023 (called before the next round)
+            def epoch(name: str, process: LoaderProcess) -> int:
+                done = process.epoch()
                 layouts[name] = _checked(name, done, prepared)
                 return done.images
 
             print(f"{prepared.workload.name}, {count} workers: {', '.join(processes)}", file=sys.stderr)
-            rates[count] = alternate({name: lambda name=name: epoch(name) for name in processes}, rounds)
+            rates[count] = alternate(
+                {name: partial(epoch, name, process) for name, process in processes.items()}, rounds
+            )
     first: dict[str, list[float]] = {}
     for number in range(FIRST_ROUNDS):
         for contender in chosen:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.bench.measure import Rates
+from formwork.bench.measure import Rates, median_ratio
+from formwork.bench.peers import PEERS
 from formwork.beton.write import Summary
 from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.markdown import table
@@ -49,13 +50,9 @@ class Measured:
         return max(self.rates)
 
     def ratio(self, other: str, workers: int | None = None) -> float | None:
-        """Images/s of FFCVDataLoader over those of another contender, if it was there: the median of the ratios of
-        rounds, whose parts ran one after the other."""
+        """Images/s of FFCVDataLoader over those of another contender; None if that was not there."""
         rates = self.rates[workers or self.workers]
-        if other not in rates:
-            return None
-        pairs = zip(rates[FFCV].values, rates[other].values, strict=True)
-        return statistics.median(ours / theirs for ours, theirs in pairs)
+        return median_ratio(rates[FFCV], rates[other]) if other in rates else None
 
     def results(self) -> dict[str, object]:
         """For programs."""
@@ -76,19 +73,20 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
         f"Images/s, consumed by an empty loop: median of {rounds} epochs after one to warm up, in turn; ± is half the "
         "range. Photos are 500 x 375 JPEGs of 117 kB, and RandomResizedCrop(224), a flip and normalisation are done to "
         "them; tiny images are 32 x 32 PNGs, digits 28 x 28 grey ones, both shifted by up to 4 pixels, flipped and "
-        f"normalised. Every contender gives float32 tensors (B, 3, H, W). {_layouts(measured)}",
-        f"FFCVDataLoader with {measured[0].workers} workers, over each of the others; target: what has been claimed "
+        f"normalised. Every contender gives float32 tensors (B, 3, H, W).{_layouts(measured)}{_peers(measured)}",
+        f"FFCVDataLoader with {_count(measured[0].workers)}, over each of the others; target: what has been claimed "
         "for FFCV over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n" + _summary(measured),
     ]
     if picture:
         parts.append(f"![Images per second of each loader on each workload]({picture})")
     for m in measured:
-        parts.append(f"**{m.workload}**, images/s by workers:\n\n{_rates(m)}")
+        parts.append(f"**{m.workload}**, images/s:\n\n{_rates(m)}")
+    first = measured[0]
     parts.append(
         "First batch: seconds from making the loader to its first batch, in a process that has imported all it needs "
-        f"and finds its kernels compiled; {measured[0].workers} workers, median of "
-        f"{len(measured[0].first[FFCV])} processes. {STOCK.capitalize()}, which compiles in each process, was measured "
-        f"once, on {measured[0].workload}.{_uncompiled(measured)}\n\n{_first(measured)}"
+        f"and finds its kernels compiled; {_count(first.workers)}, median of {len(first.first[FFCV])} processes. "
+        f"FFCV's own loader compiles in each process, and was measured once, on {first.workload}.{_uncompiled(measured)}"
+        f"\n\n{_first(measured)}"
     )
     parts.append("Where Formwork loses:\n\n" + "\n".join(f"- {line}" for line in losses(measured)))
     return "\n\n".join(parts)
@@ -140,7 +138,18 @@ def _count(workers: int) -> str:
 def _layouts(measured: Sequence[Measured]) -> str:
     found = [(name, layout) for m in measured for name, layout in m.layouts.items()]
     last = list(dict.fromkeys(name for name, layout in found if layout == "channels_last"))
-    return f"In memory they are channels_last with {', '.join(last)}, contiguous with the others." if last else ""
+    return f" In memory they are channels_last with {', '.join(last)}; contiguous with the others." if last else ""
+
+
+def _peers(measured: Sequence[Measured]) -> str:
+    names = dict.fromkeys(name for m in measured for rates in m.rates.values() for name in rates)
+    there = [name for name in names if name in PEERS]
+    if not there:
+        return ""
+    return (
+        f" {', '.join(there)} are given the very JPEGs that the beton holds, each in its own format, and are written as "
+        "their documentation has it. DALI has up to two batches of an epoch ready before it begins."
+    )
 
 
 def _summary(measured: Sequence[Measured]) -> str:

@@ -1,7 +1,6 @@
 """Loaders of other projects, each written as its own documentation does: JPEG bytes stored as they are, a random crop
 of RandomResizedCrop, a flip, and normalisation to float32. They need requirements-bench.txt."""
 
-import ctypes.util
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from formwork.errors import FormworkError
 REQUIREMENTS = Path(__file__).parents[3] / "requirements-bench.txt"
 INSTALL = f".venv/bin/pip install --no-deps -r {REQUIREMENTS.name}"
 
+LISTED = 3  # packages that an error names
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of RandomResizedCrop
 SHARDS = 16  # of WebDataset, which shares them out to its processes
 SHUFFLED = 1000  # images that WebDataset mixes
@@ -28,9 +28,19 @@ def check_installed(requirements: Path = REQUIREMENTS) -> None:
     pins = re.findall(r"^([\w-]+)==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
     wrong = [f"{name} {wanted} ({found})" for name, wanted in pins if (found := _installed(name)) != wanted]
     if wrong:
-        raise FormworkError(f"--peers needs {', '.join(wrong)}. Run `{INSTALL}`.")
-    if ctypes.util.find_library("avfilter") is None:
-        raise FormworkError("--peers needs FFmpeg's libraries, which SPDL decodes with. Run `apt-get install ffmpeg`.")
+        raise FormworkError(
+            f"--peers: {len(wrong)} of the {len(pins)} packages in {requirements.name} are missing or of another "
+            f"version: {', '.join(wrong[:LISTED])}{', ...' if len(wrong) > LISTED else ''}. Run `{INSTALL}`."
+        )
+    import spdl.io.utils
+
+    try:
+        spdl.io.utils.get_ffmpeg_versions()
+    except RuntimeError as error:
+        raise FormworkError(
+            "--peers: SPDL decodes with FFmpeg, whose libraries are missing. Run `apt-get install ffmpeg`, or what your "
+            "system has in its place."
+        ) from error
 
 
 def _installed(package: str) -> str:
@@ -41,7 +51,7 @@ def _installed(package: str) -> str:
 
 
 def dali(job: Job) -> Callable[[], Loader]:
-    """On the CPU: decodes no more than the crop needs."""
+    """On the CPU, where it decodes no more than the crop needs. It runs ahead of its consumer, into the next epoch, too."""
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.plugin.base_iterator import LastBatchPolicy
     from nvidia.dali.plugin.pytorch import DALIClassificationIterator

@@ -71,12 +71,13 @@ module, which another process finds by its name."""
 
 @dataclass(frozen=True)
 class Epoch:
-    """The images of an epoch, and its first batch: shape and type of the images, and their layout in memory."""
+    """The images of an epoch, and its first batch: shape, type and layout of the images, and bytes of their memory."""
 
     images: int
     shape: list[int]
     dtype: str
     layout: str
+    bytes: int
 
 
 class LoaderProcess:
@@ -185,15 +186,15 @@ def run_epoch(loader: Loader) -> Epoch:
     return Epoch(count, *first)
 
 
-def _described(images: "torch.Tensor | None") -> tuple[list[int], str, str]:
+def _described(images: "torch.Tensor | None") -> tuple[list[int], str, str, int]:
     if images is None:
-        return [], "", ""
+        return [], "", "", 0
     import torch
 
     frame = images if images.dim() == 4 else images[:, 0]  # the timesteps are alike
     channels_last = frame.is_contiguous(memory_format=torch.channels_last) and not frame.is_contiguous()
     layout = "channels_last" if channels_last else "contiguous"
-    return list(images.shape), str(images.dtype).removeprefix("torch."), layout
+    return list(images.shape), str(images.dtype).removeprefix("torch."), layout, images.untyped_storage().nbytes()
 
 
 if __name__ == "__main__":
