@@ -14,7 +14,7 @@ from formwork.bench import contenders, peers
 from formwork.bench.loader_page import FFCV, LIMIT, OURS_PYTORCH, PIL, RESIZED, STOCK, TORCHVISION, Measured, body, draw
 from formwork.bench.measure import alternate
 from formwork.bench.page import publish
-from formwork.bench.process import Epoch, Load, LoaderProcess
+from formwork.bench.process import Epoch, First, Load, LoaderProcess
 from formwork.bench.workloads import WORKLOADS, Prepared, Workload, prepare
 from formwork.errors import FormworkError, did_you_mean
 
@@ -100,7 +100,7 @@ def positive(text: str) -> int:
 
 def main(a: argparse.Namespace) -> None:
     if a.peers:
-        peers.check_installed()
+        peers.check_installed(peers.REQUIREMENTS)
     chosen = [workload for workload in WORKLOADS if (a.only or "") in workload.name]
     if not chosen:
         raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in WORKLOADS])}")
@@ -151,12 +151,12 @@ def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers:
             if contender.name == LIMIT or (contender.name == STOCK and not (once and number == 0)):
                 continue
             with _process(contender, prepared, workers[-1]) as process:
-                first.setdefault(contender.name, []).append(process.first())
+                first.setdefault(contender.name, []).append(_normalised(contender.name, process.first()))
     uncompiled = None
     if once:
         ours = next(contender for contender in chosen if contender.name == FFCV)
         with tempfile.TemporaryDirectory() as cache, _process(ours, prepared, workers[-1], cache) as process:
-            uncompiled = process.first()
+            uncompiled = process.first().seconds
     return Measured(prepared.workload.name, rates, layouts, first, uncompiled, prepared.converted)
 
 
@@ -176,3 +176,14 @@ def _checked(name: str, epoch: Epoch, prepared: Prepared) -> str:
             "its images/s cannot be compared."
         )
     return epoch.layout
+
+
+def _normalised(name: str, first: First) -> float:
+    """Its seconds. Images have black and white in them, or nearly, which normalisation moves to these values."""
+    low, high = ((value - contenders.MEAN[0]) / contenders.STD[0] for value in (0, 1))
+    if not (1.3 * low < first.lowest < 0.5 * low and 0.5 * high < first.highest < 1.3 * high):
+        raise FormworkError(
+            f"{name} gives values from {first.lowest:.2f} to {first.highest:.2f}: its images are not normalised as "
+            "those of the others, and its images/s cannot be compared."
+        )
+    return first.seconds

@@ -85,8 +85,8 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
     parts.append(
         "First batch: seconds from making the loader to its first batch, in a process that has imported all it needs "
         f"and finds its kernels compiled; {_count(first.workers)}, median of {len(first.first[FFCV])} processes. "
-        f"FFCV's own loader compiles in each process, and was measured once, on {first.workload}.{_uncompiled(measured)}"
-        f"\n\n{_first(measured)}"
+        f"FFCV's own loader compiles in each process, and was measured once, on {first.workload}."
+        f"{_uncompiled(measured)}\n\n{_first(measured)}"
     )
     parts.append("Where Formwork loses:\n\n" + "\n".join(f"- {line}" for line in losses(measured)))
     return "\n\n".join(parts)
@@ -147,8 +147,8 @@ def _peers(measured: Sequence[Measured]) -> str:
     if not there:
         return ""
     return (
-        f" {', '.join(there)} are given the very JPEGs that the beton holds, each in its own format, and are written as "
-        "their documentation has it. DALI has up to two batches of an epoch ready before it begins."
+        f" {', '.join(there)} are given the very JPEGs that the beton holds, each in its own format, and are written "
+        "as their documentation has it. DALI has up to two batches of an epoch ready before it begins."
     )
 
 

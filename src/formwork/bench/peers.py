@@ -23,7 +23,7 @@ SHUFFLED = 1000  # images that WebDataset mixes
 CHUNK = "64MB"  # of LitData
 
 
-def check_installed(requirements: Path = REQUIREMENTS) -> None:
+def check_installed(requirements: Path) -> None:
     """Raises FormworkError: a package of requirements-bench.txt is missing or of another version, or FFmpeg is."""
     pins = re.findall(r"^([\w-]+)==(\S+)", requirements.read_text(encoding="utf-8"), re.MULTILINE)
     wrong = [f"{name} {wanted} ({found})" for name, wanted in pins if (found := _installed(name)) != wanted]
@@ -38,8 +38,8 @@ def check_installed(requirements: Path = REQUIREMENTS) -> None:
         spdl.io.utils.get_ffmpeg_versions()
     except RuntimeError as error:
         raise FormworkError(
-            "--peers: SPDL decodes with FFmpeg, whose libraries are missing. Run `apt-get install ffmpeg`, or what your "
-            "system has in its place."
+            "--peers: SPDL decodes with FFmpeg, whose libraries are missing. Run `apt-get install ffmpeg`, or what "
+            "your system has in its place."
         ) from error
 
 
@@ -51,7 +51,7 @@ def _installed(package: str) -> str:
 
 
 def dali(job: Job) -> Callable[[], Loader]:
-    """On the CPU, where it decodes no more than the crop needs. It runs ahead of its consumer, into the next epoch, too."""
+    """On the CPU, where it decodes no more than the crop needs. It makes batches ahead, of the next epoch, too."""
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.plugin.base_iterator import LastBatchPolicy
     from nvidia.dali.plugin.pytorch import DALIClassificationIterator

@@ -1,7 +1,7 @@
 """A contender in a process of its own, so that none changes another's threads, memory or compiled code.
 
 The process says when everything is imported and ready to load. Then it answers each line that it is given: `first` with
-the seconds from making the loader to its first batch, `epoch` with the images of a whole epoch.
+a First, of a loader made for it; `epoch` with an Epoch, of a loader that is kept.
 """
 
 import importlib
@@ -70,6 +70,15 @@ module, which another process finds by its name."""
 
 
 @dataclass(frozen=True)
+class First:
+    """seconds: from making a loader to its first batch. lowest, highest: value in its images."""
+
+    seconds: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
 class Epoch:
     """The images of an epoch, and its first batch: shape, type and layout of the images, and bytes of their memory."""
 
@@ -120,9 +129,8 @@ class LoaderProcess:
                 self.process.wait(EXIT_SECONDS)
         self._kill()
 
-    def first(self) -> float:
-        """Make the loader: seconds until its first batch."""
-        return self._ask("first")
+    def first(self) -> First:
+        return First(**self._ask("first"))
 
     def epoch(self) -> Epoch:
         return Epoch(**self._ask("epoch"))
@@ -138,6 +146,8 @@ class LoaderProcess:
             raise FormworkError(f"{self.name} did not answer for {ANSWER_SECONDS} s.{self._said()}")
         line = self.process.stdout.readline()
         if not line:
+            with suppress(subprocess.TimeoutExpired):  # what it says last may come after its last answer
+                self.process.wait(EXIT_SECONDS)
             raise FormworkError(f"The process of {self.name} ended.{self._said()}")
         return line
 
@@ -164,17 +174,19 @@ def main() -> None:
     loader = None
     for question in sys.stdin:
         if question == "first\n":
-            answer = seconds_to_first_batch(make)
+            answer = load_first(make)
         else:
             loader = make() if loader is None else loader
-            answer = asdict(run_epoch(loader))
-        print(json.dumps(answer), file=answers)
+            answer = run_epoch(loader)
+        print(json.dumps(asdict(answer)), file=answers)
 
 
-def seconds_to_first_batch(make: Callable[[], Loader]) -> float:
+def load_first(make: Callable[[], Loader]) -> First:
     start = time.perf_counter()
-    next(iter(make()))
-    return time.perf_counter() - start
+    batches = iter(make())
+    images, _ = next(batches)
+    seconds = time.perf_counter() - start  # before the iterator goes, which ends its threads
+    return First(seconds, images.min().item(), images.max().item())
 
 
 def run_epoch(loader: Loader) -> Epoch:

@@ -84,7 +84,7 @@ class Prepared:
 def prepare(workload: Workload, root: Path, count: int) -> Prepared:
     """Make what is not yet in `root`: `count` images, the same each time, with manifests. The beton is always made."""
     kind, cores = workload.kind, len(os.sched_getaffinity(0))
-    generation = synthetic.VERSION if kind is PHOTO else GENERATION
+    generation = synthetic.VERSION if kind.name == PHOTO.name else GENERATION
     folder = made_once(root / f"{kind.name}-{generation}-{count}", lambda path: _make(path, kind, count, cores))
     manifest = read_manifest(folder / "train.csv")
     beton = folder / f"{workload.name.replace(', ', '-').replace(' ', '-')}.beton"
@@ -116,7 +116,7 @@ def _make(folder: Path, kind: Kind, count: int, workers: int) -> None:
 
 def write_images(folder: Path, kind: Kind, count: int, seed: int, workers: int) -> None:
     """`count` images in `folder`/<class>/: photos of 500 x 375, 32 x 32 PNGs in colour or 28 x 28 PNGs in grey."""
-    if kind is PHOTO:
+    if kind.name == PHOTO.name:
         synthetic.write_photos(folder, count, CLASSES, seed, workers)
         return
     rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def write_images(folder: Path, kind: Kind, count: int, seed: int, workers: int) 
         path = folder / f"class{number % CLASSES}" / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = small_image(rng)
-        if kind is DIGIT:
+        if kind.name == DIGIT.name:
             image = image.convert("L").crop((0, 0, DIGIT.side, DIGIT.side))
         image.save(path)
 
