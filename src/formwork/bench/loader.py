@@ -33,22 +33,21 @@ class Contender:
 
 
 ALWAYS = (
+    Contender(FFCV, contenders.formwork_ffcv),
+    Contender(OURS_PYTORCH, contenders.formwork_pytorch),
+    Contender(STOCK, contenders.stock_ffcv),
     Contender(PIL, contenders.pytorch_pil),
     Contender(TORCHVISION, contenders.pytorch_torchvision),
-    Contender(STOCK, contenders.stock_ffcv),
-    Contender(OURS_PYTORCH, contenders.formwork_pytorch),
-    Contender(FFCV, contenders.formwork_ffcv),
 )
 
 
 def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
-    chosen = list(ALWAYS)
+    chosen, jpegs = list(ALWAYS), workload.beton.write_mode == "jpg"
     if workload.resized:
-        chosen.insert(2, Contender(RESIZED, contenders.pytorch_pil, resized=True))
-    # They take JPEG files: the very bytes that the beton holds.
-    if with_peers and workload.beton.write_mode == "jpg":
+        chosen.append(Contender(RESIZED, contenders.pytorch_pil, resized=True))
+    if with_peers and jpegs:  # they take JPEG files: the very bytes that the beton holds
         chosen += [Contender(name, load, workload.resized) for name, load in peers.PEERS.items()]
-    if workload.beton.write_mode == "jpg":
+    if jpegs:
         chosen.append(Contender(LIMIT, contenders.bare_libjpeg))
     return chosen
 

@@ -11,14 +11,16 @@ from formwork.beton.write import Summary
 from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.markdown import table
 
-PIL = "PyTorch DataLoader, PIL"
-TORCHVISION = "PyTorch DataLoader, torchvision"
-RESIZED = "PyTorch DataLoader, PIL, images resized before"
+FFCV = "Formwork, FFCVDataLoader"
+OURS_PYTORCH = "Formwork, PyTorchDataLoader"
 STOCK = "stock FFCV"
-OURS_PYTORCH = "Formwork: PyTorchDataLoader"
-FFCV = "Formwork: FFCVDataLoader"
+PIL = "PyTorch, PIL"
+TORCHVISION = "PyTorch, torchvision"
+RESIZED = "PyTorch, PIL, resized before"
 LIMIT = "libjpeg-turbo alone"
 AGAINST = (PIL, TORCHVISION, RESIZED, STOCK)
+
+COLUMNS = 2  # of the chart
 
 TARGETS = {"photo, jpg 256": 5.6, "photo, raw 256": 7.7, "tiny, raw": 2.6, "digit, raw": 1.3}
 """By workload: how many times faster than PyTorch's DataLoader FFCV has been claimed to be on data like it, which is
@@ -69,19 +71,21 @@ class Measured:
 
 def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
     """The Markdown of the section. picture: file name of the chart beside the page."""
+    first = measured[0]
     parts = [
         f"Images/s, consumed by an empty loop: median of {rounds} epochs after one to warm up, in turn; ± is half the "
         "range. Photos are 500 x 375 JPEGs of 117 kB, and RandomResizedCrop(224), a flip and normalisation are done to "
         "them; tiny images are 32 x 32 PNGs, digits 28 x 28 grey ones, both shifted by up to 4 pixels, flipped and "
-        f"normalised. Every contender gives float32 tensors (B, 3, H, W).{_layouts(measured)}{_peers(measured)}",
-        f"FFCVDataLoader with {_count(measured[0].workers)}, over each of the others; target: what has been claimed "
-        "for FFCV over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n" + _summary(measured),
+        f"normalised. PyTorch is its DataLoader on ImageFolder; {RESIZED}: on JPEG files of the beton's resolution, so "
+        "that nobody takes smaller images for a faster loader. Every contender gives float32 tensors (B, 3, H, W)."
+        f"{_layouts(measured)}{_peers(measured)}",
+        f"FFCVDataLoader with {_count(first.workers)}, over each of the others; target: what has been claimed for FFCV "
+        f"over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n{_summary(measured)}",
     ]
     if picture:
         parts.append(f"![Images per second of each loader on each workload]({picture})")
     for m in measured:
         parts.append(f"**{m.workload}**, images/s:\n\n{_rates(m)}")
-    first = measured[0]
     parts.append(
         "First batch: seconds from making the loader to its first batch, in a process that has imported all it needs "
         f"and finds its kernels compiled; {_count(first.workers)}, median of {len(first.first[FFCV])} processes. "
@@ -203,21 +207,24 @@ def _uncompiled(measured: Sequence[Measured]) -> str:
 
 
 def draw(path: Path, measured: Sequence[Measured]) -> None:
-    """A panel of bars for each workload: images/s of each contender with the most workers."""
-    columns = 2
-    rows = -(-len(measured) // columns)
-    bars = max(len(m.rates[m.workers]) for m in measured)
-    with chart(path, rows, columns, (5.2, 0.6 + 0.26 * bars)) as axes:
-        for axis, m in zip(axes, measured, strict=False):
+    """A panel of bars for each workload, those with the most contenders first: images/s with the most workers."""
+    panels = sorted(measured, key=lambda m: -len(m.rates[m.workers]))
+    bars = [len(m.rates[m.workers]) for m in panels[::COLUMNS]]  # of the first panel in each row, which has the most
+    heights = [0.5 + 0.22 * count for count in bars]  # inches
+    with chart(path, len(bars), COLUMNS, (4.6, sum(heights) / len(bars))) as axes:
+        axes[0].get_gridspec().set_height_ratios(heights)
+        for number, (axis, m) in enumerate(zip(axes, panels, strict=False)):
             rates = m.rates[m.workers]
-            names = list(reversed(rates))
-            medians = [rates[name].median for name in names]
-            drawn = axis.barh(names, medians, color=[_colour(name) for name in names])
+            medians = [rate.median for rate in rates.values()]
+            drawn = axis.barh(list(rates), medians, color=[_colour(name) for name in rates])
             axis.bar_label(drawn, [f"{median:,.0f}" for median in medians], padding=3, fontsize=8)
-            axis.set_xlim(0, max(medians) * 1.18)
-            axis.set_title(f"{m.workload}: images/s, {_count(m.workers)}")
-            axis.grid(axis="y", visible=False)
-        for axis in axes[len(measured) :]:
+            axis.set_xlim(0, max(medians) * 1.2)
+            axis.set_ylim(bars[number // COLUMNS] - 0.4, -0.6)  # the first on top, and as thick in each panel
+            axis.set_title(f"{m.workload}: images/s, {_count(m.workers)}", loc="left")
+            axis.tick_params(left=False, bottom=False, labelbottom=False)
+            axis.spines[["left", "bottom"]].set_visible(False)
+            axis.grid(visible=False)
+        for axis in axes[len(panels) :]:
             axis.set_axis_off()
 
 
@@ -225,4 +232,4 @@ def _colour(name: str) -> str:
     known = {FFCV: "FFCV", STOCK: "stock FFCV", LIMIT: "limit"}
     if name in known:
         return COLOURS[known[name]]
-    return COLOURS["PyTorch"] if "PyTorch" in name else OTHERS[1]
+    return COLOURS["PyTorch"] if name.startswith("PyTorch") or name == OURS_PYTORCH else OTHERS[1]
