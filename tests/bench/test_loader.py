@@ -17,7 +17,7 @@ from formwork.errors import FormworkError
 from tests.bench.conftest import BATCH, IMAGES
 from tests.bench.test_loader_page import measured
 
-PAGE = "# Benchmarks\n\n<!-- begin loader -->\nold\n<!-- end loader -->\n\nthe rest\n"
+PAGE = "# Benchmarks\n\n<!-- begin loader -->\nwhat stood there\n<!-- end loader -->\n\nthe rest\n"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_it_writes_its_section_its_chart_and_its_figures(run: Callable[..., Path
 
     text, results = (folder / "benchmarks.md").read_text(), json.loads((folder / "loader.json").read_text())
     assert text.endswith("<!-- end loader -->\n\nthe rest\n")
-    assert "old" not in text
+    assert "what stood there" not in text
     assert "(bench_loader.svg)" in text
     assert (folder / "bench_loader.svg").is_file()
     assert "`python src/bench.py loader --workers 1,2 --rounds 3` on " in text

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from formwork.bench.loader_page import FFCV, LIMIT, PIL, STOCK, TARGETS, TORCHVISION, Measured, body, draw, losses
+from formwork.bench.loader_page import (
+    FFCV,
+    LIMIT,
+    OURS_PYTORCH,
+    PIL,
+    STOCK,
+    TARGETS,
+    TORCHVISION,
+    Measured,
+    body,
+    draw,
+    losses,
+)
 from formwork.bench.measure import Rates, median_ratio
 from formwork.beton.write import Summary
 
@@ -57,6 +69,14 @@ def test_every_figure_behind_is_named() -> None:
     target = TARGETS["photo, jpg 256"]
     assert f"photo, jpg 256, 2 workers: 2.0 times {PIL}; the target is {target} times." in sentences
     assert len(sentences) == 5  # and what the beton costs
+
+
+def test_a_fallback_slower_than_plain_pytorch_is_named() -> None:
+    rates = measured().rates[2] | {OURS_PYTORCH: Rates((50.0, 55.0, 60.0))}
+    sentences = losses([measured(rates={2: rates})])
+
+    assert f"photo, jpg 256, 2 workers: PyTorchDataLoader gives 0.50 times the images/s of {PIL}." in sentences
+    assert len(sentences) == 2
 
 
 def test_a_beton_that_never_pays_has_no_number_of_epochs() -> None:

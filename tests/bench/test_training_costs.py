@@ -39,7 +39,7 @@ def test_lightning_and_a_bare_loop_take_turns(
         for spent in results[name]["trainer"] + results[name]["bare"]:
             assert 0 < spent["thread"] < spent["seconds"]
         assert f"| {name} |" in text
-    assert f"1 workers, 2 steps of {BATCH} images" in text
+    assert f"1 worker, 2 steps of {BATCH} images" in text
 
 
 def test_the_cost_is_that_of_an_epoch_over_the_bare_one_before_it() -> None:

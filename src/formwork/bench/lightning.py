@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from formwork.bench.loader import QUICK, add_common_arguments, folder_of, positive
+from formwork.bench.loader_page import of_workers
 from formwork.bench.page import publish
 from formwork.bench.workloads import WORKLOADS, Prepared, prepare
 from formwork.beton.write import write_beton
@@ -203,7 +204,7 @@ def body(pairs: dict[str, Pairs], prepared: Prepared, workers: int) -> str:
     verdict = "met" if cost <= TARGET else f"missed by {cost - TARGET:.1%}"
     return (
         "`for batch in loader`, and a Trainer as `train` makes it with a model that does nothing, in turn: "
-        f"FFCVDataLoader on {prepared.workload.name}, {workers} workers, {steps} steps of {batch_size} images an "
+        f"FFCVDataLoader on {prepared.workload.name}, {of_workers(workers)}, {steps} steps of {batch_size} images an "
         f"epoch, medians of {len(pairs[ALONE].fit)} epochs after one to warm up. {ALONE}: a step is the backward pass "
         f"and the optimiser of one parameter. {WHOLE}: also its metrics, its logs, its schedule and its callbacks. "
         "The last two columns are what the training thread computes, which other programs disturb less than the clock."

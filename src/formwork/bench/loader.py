@@ -11,7 +11,20 @@ from functools import partial
 from pathlib import Path
 
 from formwork.bench import contenders, peers
-from formwork.bench.loader_page import FFCV, LIMIT, OURS_PYTORCH, PIL, RESIZED, STOCK, TORCHVISION, Measured, body, draw
+from formwork.bench.loader_page import (
+    FFCV,
+    LIMIT,
+    OURS_PYTORCH,
+    PIL,
+    RESIZED,
+    STOCK,
+    TORCHVISION,
+    Measured,
+    body,
+    draw,
+    of_workers,
+    rates_table,
+)
 from formwork.bench.measure import alternate
 from formwork.bench.page import publish
 from formwork.bench.process import Epoch, First, Load, LoaderProcess
@@ -109,6 +122,7 @@ def main(a: argparse.Namespace) -> None:
             images = workload.kind.count // (QUICK if a.quick else 1)
             prepared = prepare(workload, folder, images)
             measured.append(measure(prepared, a.workers, a.rounds, a.peers, once=not measured))
+            print(f"{workload.name}:\n{rates_table(measured[-1])}", file=sys.stderr)  # there, if a later one fails
     if a.quick or a.only:
         print(body(measured, a.rounds, picture=None))
         return
@@ -140,7 +154,7 @@ def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers:
                 layouts[name] = _checked(name, done, prepared)
                 return done.images
 
-            print(f"{prepared.workload.name}, {count} workers: {', '.join(processes)}", file=sys.stderr)
+            print(f"{prepared.workload.name}, {of_workers(count)}: {len(chosen)} contenders", file=sys.stderr)
             rates[count] = alternate(
                 {name: partial(epoch, name, process) for name, process in processes.items()}, rounds
             )

@@ -11,12 +11,12 @@ from formwork.beton.write import Summary
 from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.markdown import table
 
-FFCV = "Formwork, FFCVDataLoader"
-OURS_PYTORCH = "Formwork, PyTorchDataLoader"
+FFCV = "FFCVDataLoader (Formwork)"
+OURS_PYTORCH = "PyTorchDataLoader (Formwork)"
 STOCK = "stock FFCV"
-PIL = "PyTorch, PIL"
-TORCHVISION = "PyTorch, torchvision"
-RESIZED = "PyTorch, PIL, resized before"
+PIL = "PyTorch (PIL)"
+TORCHVISION = "PyTorch (torchvision)"
+RESIZED = "PyTorch (PIL, resized before)"
 LIMIT = "libjpeg-turbo alone"
 AGAINST = (PIL, TORCHVISION, RESIZED, STOCK)
 
@@ -76,19 +76,19 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
         f"Images/s, consumed by an empty loop: median of {rounds} epochs after one to warm up, in turn; ± is half the "
         "range. Photos are 500 x 375 JPEGs of 117 kB, and RandomResizedCrop(224), a flip and normalisation are done to "
         "them; tiny images are 32 x 32 PNGs, digits 28 x 28 grey ones, both shifted by up to 4 pixels, flipped and "
-        f"normalised. PyTorch is its DataLoader on ImageFolder; {RESIZED}: on JPEG files of the beton's resolution, so "
-        "that nobody takes smaller images for a faster loader. Every contender gives float32 tensors (B, 3, H, W)."
+        "normalised. PyTorch is its DataLoader on ImageFolder; resized before: on JPEG files of the beton's resolution, "
+        "so that nobody takes smaller images for a faster loader. Every contender gives float32 tensors (B, 3, H, W)."
         f"{_layouts(measured)}{_peers(measured)}",
-        f"FFCVDataLoader with {_count(first.workers)}, over each of the others; target: what has been claimed for FFCV "
-        f"over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n{_summary(measured)}",
+        f"FFCVDataLoader with {of_workers(first.workers)}, over each of the others; target: what has been claimed for "
+        f"FFCV over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n{_summary(measured)}",
     ]
     if picture:
         parts.append(f"![Images per second of each loader on each workload]({picture})")
     for m in measured:
-        parts.append(f"**{m.workload}**, images/s:\n\n{_rates(m)}")
+        parts.append(f"**{m.workload}**, images/s:\n\n{rates_table(m)}")
     parts.append(
         "First batch: seconds from making the loader to its first batch, in a process that has imported all it needs "
-        f"and finds its kernels compiled; {_count(first.workers)}, median of {len(first.first[FFCV])} processes. "
+        f"and finds its kernels compiled; {of_workers(first.workers)}, median of {len(first.first[FFCV])} processes. "
         f"FFCV's own loader compiles in each process, and was measured once, on {first.workload}."
         f"{_uncompiled(measured)}\n\n{_first(measured)}"
     )
@@ -98,16 +98,23 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
 
 def losses(measured: Sequence[Measured]) -> list[str]:
     """A sentence for each figure in which FFCVDataLoader is behind a contender or a target, and for a beton's cost."""
-    return [sentence for m in measured for find in (_slower, _later, _missed, _costs) for sentence in find(m)]
+    return [
+        sentence for m in measured for find in (_slower, _fallback, _later, _missed, _costs) for sentence in find(m)
+    ]
 
 
 def _slower(m: Measured) -> Iterator[str]:
     for workers, rates in m.rates.items():
         for name in rates:
             if name not in (FFCV, LIMIT) and (ratio := m.ratio(name, workers)) < 1:
-                yield (
-                    f"{m.workload}, {_count(workers)}: FFCVDataLoader gives {ratio:.2f} times the images/s of {name}."
-                )
+                where = f"{m.workload}, {of_workers(workers)}"
+                yield f"{where}: FFCVDataLoader gives {ratio:.2f} times the images/s of {name}."
+
+
+def _fallback(m: Measured) -> Iterator[str]:
+    rates = m.rates[m.workers]
+    if OURS_PYTORCH in rates and (ratio := median_ratio(rates[OURS_PYTORCH], rates[PIL])) < 1:
+        yield f"{m.workload}, {of_workers(m.workers)}: PyTorchDataLoader gives {ratio:.2f} times the images/s of {PIL}."
 
 
 def _later(m: Measured) -> Iterator[str]:
@@ -120,7 +127,7 @@ def _later(m: Measured) -> Iterator[str]:
 def _missed(m: Measured) -> Iterator[str]:
     target, ratio = TARGETS.get(m.workload), m.ratio(PIL)
     if target and ratio < target:
-        yield f"{m.workload}, {_count(m.workers)}: {ratio:.1f} times {PIL}; the target is {target} times."
+        yield f"{m.workload}, {of_workers(m.workers)}: {ratio:.1f} times {PIL}; the target is {target} times."
 
 
 def _costs(m: Measured) -> Iterator[str]:
@@ -135,7 +142,7 @@ def _costs(m: Measured) -> Iterator[str]:
     yield f"{cost}. It takes {c.beton_bytes / 1e6:,.0f} MB beside {c.source_bytes / 1e6:,.0f} MB of image files."
 
 
-def _count(workers: int) -> str:
+def of_workers(workers: int) -> str:
     return f"{workers} worker{'s' if workers > 1 else ''}"
 
 
@@ -173,10 +180,11 @@ def _summary(measured: Sequence[Measured]) -> str:
     return table(header, rows)
 
 
-def _rates(m: Measured) -> str:
+def rates_table(m: Measured) -> str:
+    """Images/s of each contender, by workers."""
     most = m.rates[m.workers]
     return table(
-        ["contender", *map(_count, m.rates), f"FFCVDataLoader over it, {_count(m.workers)}"],
+        ["contender", *map(of_workers, m.rates), f"FFCVDataLoader over it, {of_workers(m.workers)}"],
         [
             [
                 name,
@@ -220,7 +228,7 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
             axis.bar_label(drawn, [f"{median:,.0f}" for median in medians], padding=3, fontsize=8)
             axis.set_xlim(0, max(medians) * 1.2)
             axis.set_ylim(bars[number // COLUMNS] - 0.4, -0.6)  # the first on top, and as thick in each panel
-            axis.set_title(f"{m.workload}: images/s, {_count(m.workers)}", loc="left")
+            axis.set_title(f"{m.workload}: images/s, {of_workers(m.workers)}", loc="left")
             axis.tick_params(left=False, bottom=False, labelbottom=False)
             axis.spines[["left", "bottom"]].set_visible(False)
             axis.grid(visible=False)

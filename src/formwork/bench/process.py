@@ -195,7 +195,7 @@ def run_epoch(loader: Loader) -> Epoch:
         if first is None:
             first = _described(images)
         count += len(labels)
-    return Epoch(count, *first)
+    return Epoch(count, *(first or _described(None)))
 
 
 def _described(images: "torch.Tensor | None") -> tuple[list[int], str, str, int]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from formwork.bench.contenders import Epochs, formwork_ffcv
 from formwork.bench.loader import QUICK, add_common_arguments, folder_of, positive
+from formwork.bench.loader_page import of_workers
 from formwork.bench.measure import Rates, alternate, median_ratio
 from formwork.bench.memory import PeakMemory
 from formwork.bench.page import publish
@@ -100,7 +101,7 @@ def body(
         for name, rate in rates.items()
     ]
     return (
-        f"FFCVDataLoader on {prepared.workload.name}, {workers} workers, with and without `model.timesteps`, and with "
-        "the same images copied for each timestep, in turn; medians of "
+        f"FFCVDataLoader on {prepared.workload.name}, {of_workers(workers)}, with and without `model.timesteps`, and "
+        "with the same images copied for each timestep, in turn; medians of "
         f"{len(rates[ONCE].values)} epochs after one to warm up.\n\n{table(header, rows)}"
     )
