@@ -76,8 +76,8 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
         f"Images/s, consumed by an empty loop: median of {rounds} epochs after one to warm up, in turn; ± is half the "
         "range. Photos are 500 x 375 JPEGs of 117 kB, and RandomResizedCrop(224), a flip and normalisation are done to "
         "them; tiny images are 32 x 32 PNGs, digits 28 x 28 grey ones, both shifted by up to 4 pixels, flipped and "
-        "normalised. PyTorch is its DataLoader on ImageFolder; resized before: on JPEG files of the beton's resolution, "
-        "so that nobody takes smaller images for a faster loader. Every contender gives float32 tensors (B, 3, H, W)."
+        "normalised. PyTorch is its DataLoader on ImageFolder; resized before: on JPEGs of the beton's resolution, so "
+        "that nobody takes smaller images for a faster loader. Every contender gives float32 tensors (B, 3, H, W)."
         f"{_layouts(measured)}{_peers(measured)}",
         f"FFCVDataLoader with {of_workers(first.workers)}, over each of the others; target: what has been claimed for "
         f"FFCV over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n{_summary(measured)}",
