@@ -23,7 +23,7 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 preview: setup  ## Draw what the model is given, from each loader: results/preview.png
 	@.venv/bin/python src/preview.py results/preview.png
 
-bench: setup  ## Measure our loaders beside others, for half an hour: docs/benchmarks.md
+bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
 	@.venv/bin/python src/bench.py loader
 
 test: setup lint  ## Check the style, run all tests
