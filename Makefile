@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run preview bench test lint lock clean
+.PHONY: help setup run preview report bench test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 
 preview: setup  ## Draw what the model is given, from each loader: results/preview.png
 	@.venv/bin/python src/preview.py results/preview.png
+
+report: setup  ## Build one HTML page of params, data, training, mistakes and benchmarks: results/report.html
+	@.venv/bin/python src/report.py results/report.html
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
 	@.venv/bin/python src/bench.py loader

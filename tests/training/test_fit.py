@@ -160,12 +160,25 @@ def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypa
     assert signal.getsignal(signal.SIGINT) == handler
 
 
+@pytest.mark.parametrize("model", [{"name": "small_cnn"}, {"name": "rcnn", "timesteps": 2}], ids=["plain", "sequence"])
+def test_mixed_images_train_the_same_model_with_either_loader(run, model):
+    changes = {"model": model, "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]}}
+    ffcv, pytorch = run("ffcv", **changes), run("pytorch", data={"use_ffcv": False}, **changes)
+    assert (ffcv / "best.pt").read_bytes() == (pytorch / "best.pt").read_bytes()
+    assert metrics(ffcv)["val"]["accuracy"] > 0.5
+
+
+def test_mixup_in_validation_is_refused(run):
+    with pytest.raises(AugmentationError, match=r"augment\.val: Mixup is for training alone"):
+        run("out", augment={"val": [{"Resize": {}}, {"Mixup": {}}]})
+
+
 def test_a_fallback_is_told_and_recorded(run):
-    jitter = [{"RandomHorizontalFlip": {}}, {"ColorJitter": {"brightness": 0.1}}]
+    jitter = [{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}]
     with pytest.warns(UserWarning, match=FALLBACK):
         out = run("out", augment={"train": jitter}, trainer={"max_epochs": 1})
     assert metrics(out)["loader"] == "train: pytorch, val: ffcv"
-    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: ColorJitter has no FFCV form"):
+    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: RandomPosterize has no FFCV form"):
         run("refused", augment={"train": jitter}, ffcv={"fallback": "error"})
 
 

@@ -158,9 +158,9 @@ def _peers(measured: Sequence[Measured]) -> str:
     if not there:
         return ""
     return (
-        f" {', '.join(there)}, of the versions in requirements-bench.txt, are given the very JPEGs that the beton holds, "
-        "each in its own format, and are written as their documentation has it. DALI has up to two batches of an epoch "
-        "ready before it begins."
+        f" {', '.join(there)}, of the versions in requirements-bench.txt, are given the very JPEGs that the beton "
+        "holds, each in its own format, and are written as their documentation has it. DALI has up to two batches of an "
+        "epoch ready before it begins."
     )
 
 
