@@ -159,8 +159,8 @@ def _peers(measured: Sequence[Measured]) -> str:
         return ""
     return (
         f" {', '.join(there)}, of the versions in requirements-bench.txt, are given the very JPEGs that the beton "
-        "holds, each in its own format, and are written as their documentation has it. DALI has up to two batches of an "
-        "epoch ready before it begins."
+        "holds, each in its own format, and are written as their documentation has it. DALI has up to two batches of "
+        "an epoch ready before it begins."
     )
 
 
