@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run preview report test lint lock clean
+.PHONY: help setup run preview report bench test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ preview: setup  ## Draw what the model is given, from each loader: results/previ
 
 report: setup  ## Build one HTML page of params, data, training, mistakes and benchmarks: results/report.html
 	@.venv/bin/python src/report.py results/report.html
+
+bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
+	@.venv/bin/python src/bench.py loader
 
 test: setup lint  ## Check the style, run all tests
 	@.venv/bin/pytest --cov=src --cov-report=term

@@ -6,12 +6,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
 
 from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
 from formwork.loading.make import FALLBACK
+from formwork.training.callbacks import ProgressBar
 from formwork.training.checkpoint import load_model
 from formwork.training.data import ImageData
 from formwork.training.module import Classifier
@@ -67,6 +70,36 @@ def test_every_epoch_is_recorded(run):
     assert 0 < speed["waiting_seconds"] < speed["seconds"]
     assert speed["waiting_share"] == pytest.approx(speed["waiting_seconds"] / speed["seconds"], abs=1e-2)
     assert metrics(out)["step"] == 3
+
+
+def test_the_curves_are_means_over_all_images(run, monkeypatch):
+    seen = {"train": [], "val": []}  # mean loss, and hits, by batch
+    log = Classifier._log
+
+    def watched(self, split, loss, correct, returned):
+        seen[split].append((loss.item(), correct.tolist()))
+        return log(self, split, loss, correct, returned)
+
+    monkeypatch.setattr(Classifier, "_log", watched)
+    found = metrics(run("out", trainer={"max_epochs": 1}))
+
+    assert len(seen["train"]) > 1
+    batches = seen["train"]
+    images = [correct for _, batch in batches for correct in batch]
+    assert found["train"]["accuracy"] == pytest.approx(sum(images) / len(images))
+    assert found["train"]["loss"] == pytest.approx(sum(loss * len(b) for loss, b in batches) / len(images))
+
+
+def test_the_bar_is_drawn_as_often_as_one_can_see_and_at_the_end(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(TQDMProgressBar, "on_train_batch_end", lambda self, trainer, module, index: drawn.append(index))
+    bar = ProgressBar()
+
+    for index, (last, drawn_ago) in enumerate([(False, 1000), (False, 0), (True, 0), (False, 0)]):
+        bar.drawn = time.monotonic() + 1000 - 2 * drawn_ago  # seconds; in the future it is not due
+        bar.on_train_batch_end(SimpleNamespace(is_last_batch=last), None, index)
+
+    assert drawn == [0, 2]
 
 
 def test_it_learns_and_keeps_the_best_epoch(run):
