@@ -42,7 +42,8 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    trainer = _trainer(params.trainer, [interruption, best, EpochLog(results, speed), *callbacks, TQDMProgressBar()])
+    callbacks = [interruption, best, EpochLog(results, speed), *callbacks, TQDMProgressBar()]
+    trainer = make_trainer(params.trainer, callbacks)
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
     with interruption:
@@ -59,7 +60,8 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     )
 
 
-def _trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Raises ParamsError: these params do not suit this machine."""
     try:
         return pl.Trainer(
             max_epochs=params.max_epochs,
