@@ -40,12 +40,12 @@ CHECKS: tuple[Check, ...] = (
     Check("settings", data.settings),
     *_of_splits("originals", data.originals),
     *_of_splits("links", data.tree),
+    Check("page cache", memory.page_cache),  # before what reads the betons
     *_of_splits("beton", data.beton),
     *_of_splits("made from", data.in_step),
     Check("folders", disk.folders),
     Check("disk space", disk.space),
     Check("memory", memory.conversion),
-    Check("page cache", memory.page_cache),
     Check("caching", memory.caching),
     Check("temporary files", leftovers.temporary),
     Check("dvc status", pipeline.status),

@@ -10,6 +10,7 @@ from formwork.doctor.verdict import NotChecked, Result, note, ok, problem
 from formwork.errors import BetonError, FormworkError
 
 WAITING = 0.1  # share of an epoch spent waiting for data, from where on more workers are worth it
+MANY = 1 / 3  # of the training images, left out of each epoch because they do not fill a batch
 METRICS = (Path("results/train/metrics.json"), Path("results/evaluate/metrics.json"))
 SPEED = Path("results/speed/metrics.json")
 
@@ -32,7 +33,9 @@ def batches(project: Project) -> Result:
         f"{len(samplers['train'])} batches of {project.params.data.batch_size} an epoch, {len(samplers['val'])} in "
         f"validation; {images['train'] - used} of {images['train']} training images, others each time, are left out"
     )
-    return ok(finding) if used > images["train"] / 2 else note(f"{finding}: use a smaller data.batch_size")
+    if images["train"] - used > MANY * images["train"]:
+        return note(f"{finding}: a smaller data.batch_size would use more of them")
+    return ok(finding)
 
 
 def loader(project: Project) -> Result:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from formwork.doctor.verdict import NotChecked
 
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 CHUNK = 1 << 30  # bytes of a file that are asked about at once
 
 
@@ -45,7 +45,7 @@ def _limits(controller: str, name: str, name_1: str | None = None) -> Iterator[s
     """What the file of this name says for the control group of this process, and for those that it is in; name_1: of
     the file in version 1 of control groups."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = CGROUP.read_text().splitlines()
     except OSError:
         return
     for line in lines:
@@ -66,7 +66,7 @@ def _limits(controller: str, name: str, name_1: str | None = None) -> Iterator[s
 
 def nearest(path: Path) -> Path:
     """The folder itself, or the one above it that exists."""
-    return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def cached_bytes(path: Path) -> int:

@@ -11,7 +11,7 @@ SLOW_BYTES = 256 << 20  # of a beton to be read from disk, from where on it is f
 
 def page_cache(project: Project) -> Result:
     """How much of the betons need not be read from disk."""
-    files = [beton.path for beton in project.betons()]
+    files = project.beton_files()
     total = sum(path.stat().st_size for path in files)
     cached = sum(map(machine.cached_bytes, files))
     _, available = machine.memory()
@@ -28,7 +28,7 @@ def page_cache(project: Project) -> Result:
 def caching(project: Project) -> Result:
     """Whether ffcv.os_cache and ffcv.order suit the size of the betons."""
     ffcv, data = project.params.ffcv, project.params.data
-    total = sum(beton.path.stat().st_size for beton in project.betons())
+    total = sum(path.stat().st_size for path in project.beton_files())
     _, available = machine.memory()
     sizes = f"betons of {size(total)}, {size(available)} of memory available"
     if not data.use_ffcv:

@@ -102,16 +102,11 @@ class Project:
                 raise NotChecked(f"there is no {self.beton_path(split)} that can be opened") from error
         return self._betons[split]
 
-    def betons(self) -> list[Beton]:
-        """Those that can be opened, one at least."""
-        found = []
-        for split in SPLITS:
-            try:
-                found.append(self.beton(split))
-            except NotChecked as error:
-                missing = error
+    def beton_files(self) -> list[Path]:
+        """Those that are there, one at least."""
+        found = [path for path in map(self.beton_path, SPLITS) if path.is_file()]
         if not found:
-            raise missing
+            raise NotChecked("there are no betons yet")
         return found
 
     @cached_property
