@@ -181,7 +181,7 @@ def test_betons_to_be_written_need_room(patient: Patient, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def small_disk(patient: Patient) -> Iterator[Path]:
+def small_processed(patient: Patient) -> Iterator[Path]:
     """A disk of 32 kB in place of data/processed."""
     folder = patient / "data/processed"
     mount = shutil.which("mount")
@@ -192,10 +192,10 @@ def small_disk(patient: Patient) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_small_disk_is_seen(patient: Patient, small_disk: Path) -> None:
+def test_a_small_disk_is_seen(patient: Patient, small_processed: Path) -> None:
     found = patient.look("disk space")
     assert found.verdict == "problem"
-    assert f"free in {small_disk.relative_to(patient.path)}: too little" in found.finding
+    assert f"free in {small_processed.relative_to(patient.path)}: too little" in found.finding
 
 
 def test_a_folder_that_must_not_be_written_is_named(patient: Patient) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from formwork.doctor import pipeline
 from formwork.doctor.project import Project
+from formwork.doctor.verdict import Result
 from tests.doctor.conftest import Versioned
 from tests.workspace import Workspace
 
@@ -163,8 +164,8 @@ def test_remotes(versioned: Versioned, change: Callable, verdict: str, words: st
     assert found.commands[0].startswith(command) if command else not found.commands
 
 
-def test_a_remote_that_does_not_answer_is_given_up(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> None:
-    repo, _ = versioned
+def ask_a_silent_remote(repo: Workspace, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """The result of the check where a server takes a connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         repo.dvc(f"remote modify storage url ssh://user:secret@127.0.0.1:{port}/storage")
@@ -175,5 +176,10 @@ def test_a_remote_that_does_not_answer_is_given_up(versioned: Versioned, monkeyp
             monkeypatch.setattr(pipeline, "SECONDS", 0.1)
             found = pipeline.remote(project)
             connection.close()
+    return found
+
+
+def test_a_remote_that_does_not_answer_is_given_up(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask_a_silent_remote(versioned[0], monkeypatch)
     assert found.verdict == "note"
     assert found.finding == "the remote does not answer within 0.1 s"
