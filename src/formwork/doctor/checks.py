@@ -15,7 +15,7 @@ from formwork.doctor.verdict import NotChecked, Result, not_checked, problem
 from formwork.errors import FormworkError
 
 PACKAGE = Path(__file__).parents[1]
-SECONDS = 30  # for one check, after which a disk or mount is taken not to answer
+SECONDS = 60  # for one check, after which a disk or mount is taken not to answer
 IMPORT_SECONDS = 120  # for those that import what takes seconds on a good day
 FULL_SECONDS = 24 * 3600  # with --full
 

@@ -63,13 +63,11 @@ def raw(project: Project) -> Result:
 
 
 def manifest(project: Project, split: str) -> Result:
-    from formwork.datasets.manifest import read_manifest
-
     path = project.manifest_path(split)
     if not path.exists():
         return note(f"{path} is not there yet", "dvc repro link")
     try:
-        rows = read_manifest(path).rows
+        rows = project.read_manifest(split).rows
     except DatasetError as error:
         return problem(error)
     if not rows:
@@ -80,7 +78,7 @@ def manifest(project: Project, split: str) -> Result:
 def settings(project: Project) -> Result:
     from formwork.datasets.settings import read_settings
 
-    path = project.interim / "dataset.json"
+    path = project.settings_path
     if not path.exists():
         return note(f"{path} is not there yet", "dvc repro link")
     try:

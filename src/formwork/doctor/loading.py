@@ -20,8 +20,6 @@ def batches(project: Project) -> Result:
     import numpy as np
 
     devices = project.devices
-    for split in SPLITS:
-        project.manifest(split)
     try:
         data = project.data
         images = {split: len(data.splits[split].manifest) for split in SPLITS}
@@ -40,6 +38,8 @@ def batches(project: Project) -> Result:
 
 def loader(project: Project) -> Result:
     """Which loader a training would get: FFCVDataLoader is made, as make_loader makes it."""
+    for split in SPLITS:
+        project.manifest(split)
     if not project.params.data.use_ffcv:
         if not project.raw.is_dir():
             return problem(f"data.use_ffcv is false, and the original images {project.raw} are missing", "dvc pull")

@@ -82,15 +82,23 @@ class Project:
     def beton_path(self, split: str) -> Path:
         return self.processed / f"{split}.beton"
 
-    def manifest(self, split: str) -> Manifest:
+    @property
+    def settings_path(self) -> Path:
+        return self.interim / "dataset.json"
+
+    def read_manifest(self, split: str) -> Manifest:
+        """Raises DatasetError: see formwork.datasets.manifest.read_manifest."""
         from formwork.datasets.manifest import read_manifest
 
         if split not in self._manifests:
-            try:
-                self._manifests[split] = read_manifest(self.manifest_path(split))
-            except FormworkError as error:
-                raise NotChecked(f"there is no {self.manifest_path(split)} to go by") from error
+            self._manifests[split] = read_manifest(self.manifest_path(split))
         return self._manifests[split]
+
+    def manifest(self, split: str) -> Manifest:
+        try:
+            return self.read_manifest(split)
+        except FormworkError as error:
+            raise NotChecked(f"there is no {self.manifest_path(split)} to go by") from error
 
     def beton(self, split: str) -> Beton:
         from formwork.beton.read import open_beton
@@ -134,6 +142,9 @@ class Project:
         self.need_libraries()
         from formwork.training.data import Folders, ImageData
 
+        for path in (*map(self.manifest_path, SPLITS), self.settings_path):
+            if not path.exists():
+                raise NotChecked(f"there is no {path} to go by")
         ffcv = self.params.ffcv.model_copy(update={"fallback": "error"})
         params = self.params.model_copy(update={"ffcv": ffcv})
         return ImageData(params, Folders(self.raw, self.interim, self.processed))
