@@ -174,9 +174,10 @@ OLD_DRIVER = "CUDA initialization: The NVIDIA driver on your system is too old"
     ],
 )
 def test_gpus(torch: dict, devices: list[str], verdict: str, words: str) -> None:
-    found = judge_gpu(torch, devices)
+    found = judge_gpu(torch, [Path(device) for device in devices], "auto")
     assert found.verdict == verdict
     assert words in found.finding
+    assert judge_gpu(torch, [], "cpu").verdict != "problem"
 
 
 def test_the_trainer_is_made_as_for_a_training(patient: Patient) -> None:

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 SOURCES = Path(__file__).resolve().parents[2]
-PATIENCE = 2.0  # seconds for a process to end by itself when it is interrupted
+PATIENCE = 2.0  # seconds for processes to end
 
 
 class Failed(Exception):
@@ -43,7 +44,7 @@ class Child:
             stderr=self._errors,
             text=True,
             errors="replace",
-            start_new_session=True,  # no terminal to ask for a password on
+            start_new_session=True,  # a group of its own, and no terminal to ask for a password on
         )
         self.pid = self._process.pid
         self._reader = Thread(target=self._read, daemon=True)
@@ -62,29 +63,26 @@ class Child:
             raise TimeoutError(f"no answer within {seconds:g} s") from error
 
     def close(self) -> None:
-        """End the process, if it has not ended: DVC takes its locks back when it is interrupted."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._reader.join()
-        self._process.wait()
-        self._process.stdout.close()
+        """End the process, and what it started: first by an interrupt, at which DVC takes its locks back."""
+        for number in (signal.SIGINT, signal.SIGKILL):
+            if self._reader.is_alive():  # somebody can write to the pipe, so the group is still ours
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, number)
+                self._reader.join(PATIENCE)
         self._errors.close()
 
     def _read(self) -> None:
-        for line in self._process.stdout:
-            try:
-                key, value, fault = json.loads(line)
-                answer = self._answers[key]
-            except (ValueError, KeyError, TypeError):  # what a library printed
-                continue
-            if fault is None:
-                answer.set_result(value)
-            else:
-                answer.set_exception(Failed(fault))
+        with self._process.stdout:
+            for line in self._process.stdout:
+                try:
+                    key, value, fault = json.loads(line)
+                    answer = self._answers[key]
+                except (ValueError, KeyError, TypeError):  # what a library printed
+                    continue
+                if fault is None:
+                    answer.set_result(value)
+                else:
+                    answer.set_exception(Failed(fault))
         reason = self._end()
         for answer in self._answers.values():
             if not answer.done():

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from formwork.doctor import machine
 from formwork.doctor.children import Failed
@@ -13,6 +14,9 @@ from formwork.doctor.data import changed_params
 from formwork.doctor.project import SPLITS, Project
 from formwork.doctor.verdict import NotChecked, Result, note, ok, problem, size
 from formwork.errors import FormworkError
+
+if TYPE_CHECKING:
+    from formwork.datasets.manifest import Row
 
 ENCODED, ENCODED_SECONDS = 32, 1.5  # images of a split that are encoded to estimate the size of its beton, at most
 DVC_SECONDS = 10  # for DVC to open its repository
@@ -100,7 +104,7 @@ def estimate(project: Project, split: str) -> int:
     return round(stored / pixels * sum(_stored_pixels(row, params.max_resolution) for row in manifest.rows))
 
 
-def _stored_pixels(row: object, max_resolution: int | None) -> float:
+def _stored_pixels(row: "Row", max_resolution: int | None) -> float:
     scale = min((max_resolution or max(row.width, row.height)) / max(row.width, row.height), 1)
     return row.width * row.height * scale**2
 

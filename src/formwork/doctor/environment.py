@@ -3,6 +3,7 @@
 import importlib
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -127,17 +128,19 @@ def gpu(project: Project) -> Result:
         torch = project.libraries.get("torch", LIBRARIES_SECONDS)
     except (Failed, TimeoutError) as error:
         return problem(f"torch cannot be imported, or its GPU does not answer ({error})", "make setup")
-    return judge_gpu(torch, sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")))
+    return judge_gpu(torch, list(Path("/dev").glob("nvidia[0-9]*")), project.params.trainer.accelerator)
 
 
-def judge_gpu(torch: dict, devices: list[str]) -> Result:
+def judge_gpu(torch: dict, devices: Sequence[Path], accelerator: str) -> Result:
     """Args:
-    torch: see formwork.doctor.probes. devices: those of NVIDIA GPUs in /dev.
+    torch: see formwork.doctor.probes. devices: those of NVIDIA GPUs in /dev. accelerator: trainer.accelerator.
     """
     named = f"torch {torch['version']}"
     why = f": {torch['warnings'][0]}" if torch["warnings"] else ""
     if torch["fault"]:
-        return problem(f"{named} cannot use {', '.join(torch['names'])}: {torch['fault']}", "make setup")
+        finding = f"{named} cannot use {', '.join(torch['names'])}: {torch['fault']}"
+        command = "dvc exp run -S trainer.accelerator=cpu"
+        return note(f"{finding}; the CPU trains") if accelerator == "cpu" else problem(finding, "make setup", command)
     if torch["names"]:
         names = ", ".join(f"{torch['names'].count(name)} x {name}" for name in dict.fromkeys(torch["names"]))
         return note(f"{names}{why}") if why else ok(f"{names}, {named} for {torch['built_for']}")

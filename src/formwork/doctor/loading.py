@@ -85,7 +85,7 @@ def kernels(project: Project) -> Result:
             f"kernels cannot be kept in a cache: each process compiles them anew, in {folder}",
             'export NUMBA_CACHE_DIR="/a/folder/that/can/be/written"',
         )
-    if next(folder.glob("loading.*.nbi"), None):
+    if next(folder.glob("*-loading.*.nbi"), None):
         return ok(f"compiled, in {folder}")
     return ok("not compiled yet: the first batch takes some seconds, once")
 
