@@ -50,7 +50,7 @@ from tests.datasets.sources.test_downloads import server
 from tests.datasets.test_fetch import target
 from tests.datasets.test_memory import killed, small_chunks
 from tests.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
-from tests.doctor.test_environment import look_with
+from tests.doctor.test_environment import other_module
 from tests.doctor.test_leftovers import hold
 from tests.doctor.test_machine import drop, small_processed
 from tests.doctor.test_pipeline import ask_a_silent_remote
@@ -120,7 +120,8 @@ def ffcv_missing(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
 
 @pytest.fixture
 def doctor_ffcv(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
-    return look_with(patient, monkeypatch, "ffcv", "raise ImportError('libopencv_core.so')", "ffcv")["ffcv"].finding
+    with other_module(patient, monkeypatch, "ffcv", "raise ImportError('libopencv_core.so')") as other:
+        return finding(other, "ffcv")
 
 
 @pytest.fixture

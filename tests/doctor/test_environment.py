@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -111,29 +112,31 @@ def test_libraries_that_are_missing_are_named_as_setup_names_them(patient: Patie
     ]
 
 
-def look_with(patient: Patient, monkeypatch: pytest.MonkeyPatch, module: str, code: str, *names: str) -> dict:
-    """The results of checks where Python finds another module of this name first."""
+@contextmanager
+def other_module(patient: Patient, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> Iterator[Patient]:
+    """The project where Python finds another module of this name first."""
     (patient / "modules").mkdir()
-    (patient / f"modules/{module}.py").write_text(code)
+    (patient / f"modules/{name}.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(patient / "modules"))
     with closing(Child("libraries", ("torch", "ffcv"))) as libraries:
-        return Patient(patient.path, libraries).look_at_all(*names)
+        yield Patient(patient.path, libraries)
 
 
-@pytest.mark.parametrize(("fallback", "verdict"), [("warn", "note"), ("error", "problem")])
-def test_ffcv_that_cannot_be_imported(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch, bare_machine: Path, fallback: str, verdict: str
-) -> None:
-    patient.set_params(ffcv={"fallback": fallback})
+def test_ffcv_that_cannot_be_imported(patient: Patient, monkeypatch: pytest.MonkeyPatch, bare_machine: Path) -> None:
+    names = ("ffcv", "build libraries", "loader")
     broken = "raise ImportError('libopencv_core.so: cannot open shared object file')"
-    found = look_with(patient, monkeypatch, "ffcv", broken, "ffcv", "build libraries", "loader", "gpu")
-
-    assert "ffcv cannot be imported (libopencv_core.so: cannot open shared" in found["ffcv"].finding
-    assert found["ffcv"].commands == ("make setup",)
-    assert "ffcv cannot be built without" in found["build libraries"].finding
-    assert "ffcv cannot be imported" in found["loader"].finding
-    assert [found[name].verdict for name in ("ffcv", "build libraries", "loader")] == 3 * [verdict]
-    assert found["gpu"].verdict == "ok"
+    with other_module(patient, monkeypatch, "ffcv", broken) as other:
+        for fallback, verdict in (("warn", "note"), ("error", "problem")):
+            other.set_params(ffcv={"fallback": fallback})
+            found = other.look_at_all(*names)
+            assert "ffcv cannot be imported (libopencv_core.so: cannot open shared" in found["ffcv"].finding
+            assert found["ffcv"].commands == ("make setup",)
+            assert "ffcv cannot be built without" in found["build libraries"].finding
+            assert "ffcv cannot be imported" in found["loader"].finding
+            assert [found[name].verdict for name in names] == 3 * [verdict]
+        other.set_params(data={"use_ffcv": False})
+        assert {result.verdict for result in other.look_at_all(*names).values()} == {"note", "ok"}
+        assert other.look("gpu").verdict != "problem"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,8 @@ def test_a_library_that_crashes_or_hangs_does_so_elsewhere(
     if script == HANG:
         for module in ("environment", "loading", "project"):
             monkeypatch.setattr(f"formwork.doctor.{module}.LIBRARIES_SECONDS", 0.2)
-    found = look_with(patient, monkeypatch, "torch", script, "gpu", "ffcv", "imports", "trainer")
+    with other_module(patient, monkeypatch, "torch", script) as other:
+        found = other.look_at_all("gpu", "ffcv", "imports", "trainer")
 
     assert found["gpu"].verdict == "problem"
     assert reason in found["gpu"].finding
