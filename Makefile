@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run preview report bench test lint lock clean
+.PHONY: help setup run doctor preview report bench test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,9 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 	@.venv/bin/dvc repro
 	@.venv/bin/dvc metrics show
 	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
+
+doctor:  ## Say what would stop a run or slow it down, and the command that mends it
+	@python3 src/doctor.py
 
 preview: setup  ## Draw what the model is given, from each loader: results/preview.png
 	@.venv/bin/python src/preview.py results/preview.png
