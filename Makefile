@@ -20,7 +20,7 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 	@.venv/bin/dvc metrics show
 	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
 
-preview: setup  ## Draw what the model is given, from each loader: results/preview.png
+preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
 	@.venv/bin/python src/preview.py results/preview.png
 
 test: setup lint  ## Check the style, run all tests
