@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run preview test lint lock clean
+.PHONY: help setup run preview tune test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 
 preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
 	@.venv/bin/python src/preview.py results/preview.png
+
+tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
+	@.venv/bin/python src/tune.py results/tune
 
 test: setup lint  ## Check the style, run all tests
 	@.venv/bin/pytest --cov=src --cov-report=term

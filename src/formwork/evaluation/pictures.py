@@ -113,9 +113,8 @@ def _draw(title: str, rows: Sequence[Row]) -> np.ndarray:
 def _page_of(texts: Sequence[tuple[int, float, str, int]], width: int, height: int) -> np.ndarray:
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)  # not pyplot's: no display and no global state
     for left, top, line, points in texts:
-        figure.text(
-            left / width, 1 - top / height, line, va="top", fontproperties=_font(points), parse_math=False
-        )  # a dollar sign is a dollar sign
+        place = left / width, 1 - top / height
+        figure.text(*place, line, va="top", fontproperties=_font(points), parse_math=False)  # a $ is a $
     canvas = FigureCanvasAgg(figure)
     with missing_glyphs_ignored():
         canvas.draw()

@@ -1,0 +1,133 @@
+"""Settings tried on a sample: betons are written, compared with the originals, and loaded."""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from formwork.beton.read import Beton, open_beton
+from formwork.beton.write import write_beton
+from formwork.datasets.manifest import Manifest, Row
+from formwork.errors import FormworkError
+from formwork.loading.common import Options, Split
+from formwork.params import BetonParams
+from formwork.training.data import ImageData
+from formwork.tuning import speed
+from formwork.tuning.fidelity import compare, originals, view
+from formwork.tuning.pick import Loading, Measured, show_bytes
+from formwork.tuning.sample import Images, extrapolate
+from formwork.tuning.settings import changes
+
+BATCHES = 4  # that an epoch of the sample has at least: otherwise it would be all start and end
+FITTING = 0.7  # share of the memory that betons may take to stay in the page cache
+ORDERS = ("quasi_random", "random")
+
+
+class Trial:
+    """
+    Args:
+        manifest: of the sample; betons are written beside it.
+        rows: of the whole dataset.
+        rounds: measurements of each speed.
+
+    Attributes:
+        options: of the loader that is measured.
+    """
+
+    def __init__(self, data: ImageData, manifest: Manifest, rows: Sequence[Row], rounds: int):
+        self.data = data
+        self.manifest = manifest
+        self.sampled, self.images = Images(manifest.rows), Images(rows)
+        self.rounds = rounds
+        self.raw = data.splits["train"].raw
+        self.options: Options = replace(
+            data.options("train", rank=0, world_size=1),
+            batch_size=min(data.params.data.batch_size, max(len(manifest) // BATCHES, 1)),
+            num_workers=speed.cores(),
+            timesteps=1,  # more of them take no time
+            resolution_schedule=(),
+        )
+
+    def store(self, settings: Sequence[BetonParams]) -> list[Measured]:
+        """Try ways of storing. Those that store the same bytes for each image are one, named by what differs least from
+        params.yaml.
+
+        Returns:
+            From the smallest to the largest.
+
+        Raises:
+            FormworkError: an original is missing or changed; the disk is full; FFCVDataLoader cannot be had.
+        """
+        augmentation = view(self.data.augmentations["val"])
+        original = originals(self.manifest, self.raw, augmentation, speed.cores())
+        found: dict[bytes, Measured] = {}
+        for number, params in enumerate(tqdm(settings, desc="store", unit=" settings", mininterval=0.5)):
+            beton, shares = self._write(params, number)
+            content = _content(beton)
+            if content in found:
+                found[content].params.append(params)
+                beton.path.unlink()
+                continue
+            if not found:
+                speed.open_loader(self._split(beton.path), self.options)  # what would stop the last one stops the first
+            found[content] = Measured(
+                params=[params],
+                longest=int(self.images.sides.max()),
+                beton=beton.path,
+                shares=shares,
+                size=extrapolate(beton, self.sampled, self.images, params.max_resolution),
+                fidelity=compare(
+                    speed.load(self._split(beton.path), replace(self.options, augmentation=augmentation)), original
+                ),
+            )
+        rates = speed.measure(
+            {content: (self._split(one.beton), self.options) for content, one in found.items()}, self.rounds, "load"
+        )
+        for content, one in found.items():
+            one.rates = rates[content]
+            one.params.sort(key=lambda params: len(changes(params, self.data.params.ffcv.beton)))
+        return sorted(found.values(), key=lambda one: one.size.estimate)
+
+    def load(self, picked: Measured) -> Loading:
+        """Try other settings of the loader with one way of storing."""
+        split, memory = self._split(picked.beton), speed.memory()
+        numbers = {2**power for power in range(speed.cores().bit_length())}
+        numbers |= {speed.cores(), max(self.data.params.data.num_workers, 1)}
+        by_workers = {number: (split, replace(self.options, num_workers=number)) for number in sorted(numbers)}
+        current, orders = self.options.order, []
+        if picked.size.most > FITTING * memory:
+            orders = [current] if current == "sequential" else [current, *(set(ORDERS) - {current})]
+        by_order = {order: (split, replace(self.options, order=order, os_cache=False)) for order in orders}
+        rates = speed.measure(by_workers | by_order, self.rounds, "loader settings")
+        return Loading(
+            workers={number: rates[number] for number in by_workers},
+            orders={order: rates[order] for order in by_order},
+            memory=memory,
+        )
+
+    def _split(self, beton: Path) -> Split:
+        return Split("train", self.manifest, beton, self.raw)
+
+    def _write(self, params: BetonParams, number: int) -> tuple[Beton, dict[str, float]]:
+        path = self.manifest.path.with_name(f"{number}.beton")
+        most, free = self.sampled.raw_bytes(params.max_resolution).sum(), shutil.disk_usage(path.parent).free
+        if free < most:
+            raise FormworkError(
+                f"The disk of {path.parent} has {show_bytes(free)} free, and a beton of the sample may take "
+                f"{show_bytes(most)}. Make room, or take fewer images with --images."
+            )
+        with redirect_stderr(io.StringIO()):  # without a progress bar for each
+            summary = write_beton(self.manifest, self.raw, path, params, speed.cores())
+        metrics = summary.metrics()
+        return open_beton(path), {name: metrics[f"{name}_share"] for name in ("jpg", "raw", "passed_through")}
+
+
+def _content(beton: Beton) -> bytes:
+    """What tells apart betons of the same images: all but the params that they were written with."""
+    parts = (beton.modes, beton.widths, beton.heights, beton.provenance.checksums)
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
