@@ -9,11 +9,8 @@ from pathlib import Path
 from formwork.beton.format import MAX_SIDE
 from formwork.errors import run
 from formwork.params import load_params
-from formwork.training.data import Folders
-from formwork.tuning.pick import MIN_PSNR, parse_bytes
-from formwork.tuning.sample import LEAST
-from formwork.tuning.settings import QUALITIES, WRITE_MODES, Grid
-from formwork.tuning.tune import FREE_SHARE, Request, tune
+from formwork.tuning.settings import FREE_SHARE, LEAST, MIN_PSNR, QUALITIES, WRITE_MODES, Grid, Request
+from formwork.tuning.sizes import parse_bytes
 
 
 def main() -> None:
@@ -35,6 +32,9 @@ def main() -> None:
     )  # fmt: skip
     a = parser.parse_args()
     params = load_params()
+    from formwork.training.data import Folders  # slow to import: an error need not wait for it
+    from formwork.tuning.tune import tune
+
     folders = Folders(*(Path("data") / kind / params.data.name for kind in ("raw", "interim", "processed")))
     grid = Grid(write_modes=a.write_mode, resolutions=a.max_resolution, qualities=a.jpeg_quality)
     tune(params, folders, a.results, Request(a.images, a.budget, a.min_psnr, a.rounds, grid))

@@ -1,17 +1,11 @@
 """The chart of label counts names and numbers every class where there are few, and stays small where there are many."""
 
-import re
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from formwork.evaluation.counts import NAMED, label_counts, summary
-
-
-def texts(path) -> list[str]:
-    """What is written in an SVG: matplotlib draws the letters, and says in comments which."""
-    return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"), re.DOTALL)
+from tests.svg import texts
 
 
 def test_every_one_of_few_classes_has_its_name_and_its_numbers(tmp_path):

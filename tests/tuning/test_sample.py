@@ -9,7 +9,8 @@ from formwork.beton.read import open_beton
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import Row, write_manifest
 from formwork.params import BetonParams
-from formwork.tuning.sample import FEWEST, LEAST, MOST, Images, choose, extrapolate, usual_number
+from formwork.tuning.sample import FEWEST, MOST, Images, choose, extrapolate, usual_number
+from formwork.tuning.settings import LEAST
 from tests.images import make_dataset, make_manifest
 
 

@@ -10,7 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from formwork.drawing.charts import chart
 from formwork.drawing.text import printable
-from formwork.tuning.pick import Measured, show_bytes, show_limit
+from formwork.tuning.pick import Measured, show_limit
+from formwork.tuning.sizes import show_bytes
 
 MARKERS = {"jpg": "o", "smart": "s", "proportion": "D", "raw": "^"}
 LINES_OF_KEY = 22  # at most
@@ -47,14 +48,14 @@ def draw(
         for mode, marker in MARKERS.items():
             some = [number for number, one in measured.items() if one.params[0].write_mode == mode]
             points = axis.scatter(
-                [places[n][0] for n in some], [places[n][1] for n in some], 55, [rates[n] for n in some], marker,
-                "viridis", vmin=min(rates.values()), vmax=max(rates.values()), edgecolors="#444444", linewidths=0.5,
-                zorder=3,
+                *np.array([places[n] for n in some]).reshape(-1, 2).T, 55, [rates[n] for n in some], marker=marker,
+                cmap="viridis", vmin=min(rates.values()), vmax=max(rates.values()), edgecolors="#444444",
+                linewidths=0.5, zorder=3,
             )  # fmt: skip
         axis.figure.colorbar(points, ax=axis, format="{x:,.0f}", pad=0.02).ax.set_title("images/s", fontsize=8)
         ringed = {name: number for name, number in zip(RINGS, (picked, now), strict=True) if number is not None}
         for size, (name, number) in zip((260, 160), ringed.items(), strict=False):
-            axis.scatter(*places[number], size, "none", "o", edgecolors=RINGS[name], linewidths=1.6, zorder=4)
+            axis.scatter(*places[number], size, "none", edgecolors=RINGS[name], linewidths=1.6, zorder=4)
         named = list(measured) if len(measured) <= LINES_OF_KEY else sorted({*pareto, *ringed.values()})
         for number in named:
             axis.annotate(str(number), places[number], (5, 5), textcoords="offset points", fontsize=8, zorder=5)

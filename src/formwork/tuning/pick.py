@@ -1,7 +1,6 @@
 """Which of the measured settings to take."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ from formwork.params import BetonParams, Data, Ffcv
 from formwork.tuning.fidelity import Fidelity
 from formwork.tuning.sample import Size
 from formwork.tuning.settings import describe
+from formwork.tuning.sizes import show_bytes
 
-MIN_PSNR = 35.0  # dB
 TIE = 0.05  # of the fastest rate: what is nearer to it than that counts as equally fast, as measurements differ so much
-UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 @dataclass
@@ -62,28 +60,6 @@ class Loading:
     workers: Mapping[int, Rates]
     orders: Mapping[str, Rates]
     memory: int
-
-
-def parse_bytes(text: str) -> int:
-    """ "20GB", "1.5 TB", "500MiB" or a number of bytes.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kKmMgGtT]?i?)[bB]?\s*", text)
-    prefixes = {prefix.lower(): factor for prefix, factor in UNITS.items()}
-    if not found or found[2].lower() not in prefixes:
-        raise ValueError(f"{text!r} is no size: write 20GB, 1.5TB, 500MiB or a number of bytes")
-    return int(float(found[1]) * prefixes[found[2].lower()])
-
-
-def show_bytes(count: float, digits: str = ".3g") -> str:
-    """ "20.1 GB", of three digits."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:{'.0f' if count >= 99.5 else digits}} {unit}"
-        count /= 1000
-    return f"{count:{digits}} TB"
 
 
 def rule(budget: float, min_psnr: float) -> str:

@@ -14,8 +14,9 @@ from formwork.loading.common import Options
 from formwork.markdown import table
 from formwork.params import Operations, Params
 from formwork.tuning.chart import draw
-from formwork.tuning.pick import TIE, Loading, Measured, choose_loading, command, rule, show_bytes, undominated
+from formwork.tuning.pick import TIE, Loading, Measured, choose_loading, command, rule, undominated
 from formwork.tuning.settings import changes
+from formwork.tuning.sizes import show_bytes
 
 COMMAND = "python src/tune.py results/tune"
 BUSY = 0.15  # typical spread of the rates, from which on they are not to be trusted
@@ -170,8 +171,9 @@ class Report:
                 f"{options.dtype}, and the training augmentation {_listed(self.augment)}: the median of {self.rounds} "
                 f"measurements in turn, ± half their range.{self._noise()}",
                 f"- PSNR and SSIM: against the original images, both brought to {side} x {side} pixels as in "
-                "validation. PSNR is of the mean squared error of all images; `exact`: all pixels are the same. SSIM is"
-                " that of Wang et al. (2004), by torchmetrics.",
+                "validation. PSNR is of the mean squared error of all images; `exact`: all pixels are the same. SSIM "
+                "is that of Wang et al. (2004), by torchmetrics. Random crops of a small part show more of what images "
+                "that were scaled down have lost.",
                 f"- Pareto: no other setting is as small, as true to the originals and, within {TIE:.0%}, as fast.",
             ]
         )

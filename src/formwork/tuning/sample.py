@@ -14,7 +14,6 @@ from formwork.datasets.manifest import Row, path_bytes
 PIXELS = 48e6  # of all images of the default sample together
 FEWEST, MOST = 32, 4096  # its images
 NORMAL_95 = 1.96  # standard errors either side of an estimate
-LEAST = 20  # images of any sample, for an extrapolation that is worth anything
 FILES = 2  # betons of a dataset, one a split
 
 

@@ -1,8 +1,8 @@
-"""The settings of ffcv.beton that are tried, and what they are called."""
+"""The settings of ffcv.beton that are tried and what they are called; and what else a user may ask for."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from formwork.datasets.manifest import Row
@@ -13,6 +13,9 @@ KEYS = ("write_mode", "max_resolution", "jpeg_quality", "passthrough")
 WRITE_MODES = ("jpg", "smart", "proportion", "raw")
 QUALITIES = (80, 90, 95)
 JPEGS = ("JPEG", "MPO")  # as Pillow names them
+MIN_PSNR = 35.0  # dB, that a setting must have to be picked, unless the user says otherwise
+FREE_SHARE = 0.4  # of the free space, where no budget is named: DVC keeps betons twice, in the workspace and its cache
+LEAST = 20  # images of any sample, for an extrapolation that is worth anything
 SIDES = (2.0, 1.5, 8 / 7)  # of the training resolution: 448, 336 and 256 for 224
 
 
@@ -28,6 +31,25 @@ class Grid:
     resolutions: Sequence[int | None] = ()
     qualities: Sequence[int] = QUALITIES
     passthrough: Sequence[bool] = (True, False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, beside params.yaml.
+
+    Attributes:
+        images: of the sample; None: as many as take a minute or two.
+        budget: bytes of all betons together; None: FREE_SHARE of the free space.
+        min_psnr: dB.
+        rounds: measurements of each speed.
+        grid: without resolutions: those that suit the training resolution.
+    """
+
+    images: int | None = None
+    budget: int | None = None
+    min_psnr: float = MIN_PSNR
+    rounds: int = 5
+    grid: Grid = field(default_factory=Grid)
 
 
 def usual_resolutions(resolution: int) -> list[int | None]:

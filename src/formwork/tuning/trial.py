@@ -19,9 +19,10 @@ from formwork.params import BetonParams
 from formwork.training.data import ImageData
 from formwork.tuning import speed
 from formwork.tuning.fidelity import compare, originals, view
-from formwork.tuning.pick import Loading, Measured, show_bytes
+from formwork.tuning.pick import Loading, Measured
 from formwork.tuning.sample import Images, extrapolate
 from formwork.tuning.settings import changes
+from formwork.tuning.sizes import show_bytes
 
 BATCHES = 4  # that an epoch of the sample has at least: otherwise it would be all start and end
 FITTING = 0.7  # share of the memory that betons may take to stay in the page cache

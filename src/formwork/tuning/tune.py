@@ -5,39 +5,19 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from formwork.datasets.manifest import Row, write_manifest
 from formwork.errors import DatasetError, FormworkError
 from formwork.params import Params
 from formwork.training.data import Folders, ImageData
-from formwork.tuning.pick import MIN_PSNR, pick, show_bytes
+from formwork.tuning.pick import pick
 from formwork.tuning.report import Report
 from formwork.tuning.sample import choose, usual_number
-from formwork.tuning.settings import Grid, combine, usual_resolutions
+from formwork.tuning.settings import FREE_SHARE, Request, combine, usual_resolutions
+from formwork.tuning.sizes import show_bytes
 from formwork.tuning.trial import Trial
-
-FREE_SHARE = 0.4  # of the free space, where no budget is named: DVC keeps betons twice, in the workspace and its cache
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, beside params.yaml.
-
-    Attributes:
-        images: of the sample; None: as many as take a minute or two.
-        budget: bytes of all betons together; None: FREE_SHARE of the free space.
-        min_psnr: dB.
-        rounds: measurements of each speed.
-        grid: without resolutions: those that suit the training resolution.
-    """
-
-    images: int | None = None
-    budget: int | None = None
-    min_psnr: float = MIN_PSNR
-    rounds: int = 5
-    grid: Grid = field(default_factory=Grid)
 
 
 def tune(params: Params, folders: Folders, results: Path, request: Request) -> None:
