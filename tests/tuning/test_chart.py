@@ -18,7 +18,7 @@ def test_all_settings_have_a_number_and_a_line(tmp_path):
     assert "budget, 250 B" in written
     assert "PSNR at least 35 dB" in written
     lines = [line.split() for line in written]
-    assert ["2", "jpg", "full", "size", "q2", "200", "B", "40.0", "dB", "2,000"] in lines
+    assert ["2", "jpg", "full", "size", "q2", "200", "B", "40.00", "dB", "2,000"] in lines
     assert ["4", "jpg", "full", "size", "q4", "400", "B", "exact", "4,000"] in lines
 
 

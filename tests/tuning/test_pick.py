@@ -29,6 +29,7 @@ def measured(name: int, size: float, psnr: float, rate: float, spread: float = 0
         beton=Path(),
         shares={},
         size=Size(size, spread),
+        fits=True,
         fidelity=Fidelity(psnr, psnr, 1.0),
         rates=Rates((rate / 2, rate, rate * 3)),
     )
@@ -83,7 +84,7 @@ def test_a_fidelity_that_nothing_within_the_budget_has():
         pick(SETTINGS, 320, math.inf)
     assert str(refused.value) == (
         "No setting within 320 B has a PSNR that is infinite (all pixels the same): that of the best, jpg full size "
-        "q3, is 41.0 dB. Lower --min-psnr, raise --budget, or try more with --max-resolution and --jpeg-quality."
+        "q3, is 41.00 dB. Lower --min-psnr, raise --budget, or try more with --max-resolution and --jpeg-quality."
     )
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +144,7 @@ def test_without_a_budget_it_is_a_share_of_what_is_free(project):
     found = go(project, Request(images=40, rounds=1, min_psnr=math.inf, grid=Grid(["raw"], [None], [90])))
     assert found["budget_bytes"] == pytest.approx(FREE_SHARE * free, rel=0.05)
     text = (project / "results/tune.md").read_text()
-    assert re.search(r"The budget is 40% of the \S+ .B that are free there\.", text)
+    assert re.search(r"The budget is 40% of the \S+ .B that are free where \S+/data/processed is\.", text)
     assert "infinite (all pixels the same)" in text
 
 
@@ -152,9 +154,30 @@ def test_betons_larger_than_memory_are_read_from_the_disk(project, monkeypatch):
     assert found["loading"]["order_without_os_cache"].keys() == {"quasi_random", "random"}
     assert found["pick"]["params"]["ffcv.os_cache"] is False
     assert "-S ffcv.os_cache=false" in found["pick"]["command"]
+    assert not any(one["fits_into_memory"] for one in found["settings"])
     text = (project / "results/tune.md").read_text()
     assert "do not stay in a memory of 1 kB: `ffcv.os_cache: false` is advised" in text
     assert "| quasi_random | " in text
+    assert text.count(" (from the disk) |") == len(found["settings"])
+
+
+def test_each_setting_is_measured_as_it_would_be_loaded(project, monkeypatch):
+    """From memory where its betons fit into it, and without leaving anything there where they do not."""
+    seen = []
+    real = speed.measure
+
+    def measure(contenders, rounds, what):
+        seen.extend((options.os_cache, split.beton.stat().st_size) for split, options in contenders.values())
+        return real(contenders, rounds, what)
+
+    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(speed, "memory", lambda: 250_000)
+    found = go(project, ffcv={"os_cache": False})
+    assert {os_cache for os_cache, _ in seen} == {True, False}
+    assert min(size for cached, size in seen if not cached) > max(size for cached, size in seen if cached)
+    assert [one["fits_into_memory"] for one in found["settings"]] == sorted(
+        (one["fits_into_memory"] for one in found["settings"]), reverse=True
+    )
 
 
 def test_missing_originals(project):
@@ -246,5 +269,8 @@ def test_the_line_works(repo: Workspace):
         ("--min-psnr nan", "'nan' is no number"),
     ],
 )
-def test_options_are_checked(option, said, base: Workspace):
-    assert said in base.run(*shlex.split(f"python {ROOT}/src/tune.py out {option}"), status=2).output
+def test_options_are_checked(option, said, tmp_path):
+    command = [sys.executable, ROOT / "src/tune.py", "results", *shlex.split(option)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr

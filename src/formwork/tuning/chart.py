@@ -120,12 +120,12 @@ def _key(
     ]
     axis.legend(handles=signs, loc="upper left", ncols=3, columnspacing=1.2, borderaxespad=0)
     width = max(len(measured[number].name) for number in named)
-    lines = [f"    {'':{width}} {'size':>8} {'PSNR':>8}  images/s"]
+    lines = [f"    {'':{width}} {'size':>8} {'PSNR':>9}  images/s"]
     for number in named[:LINES_OF_KEY]:
         one = measured[number]
-        psnr = "exact" if np.isinf(one.fidelity.psnr) else f"{one.fidelity.psnr:.1f} dB"
+        psnr = "exact" if np.isinf(one.fidelity.psnr) else f"{one.fidelity.psnr:.2f} dB"
         size = show_bytes(one.size.estimate, "#.3g")
-        lines.append(f"{number:>2}  {one.name:{width}} {size:>8} {psnr:>8} {one.rates.median:>9,.0f}")
+        lines.append(f"{number:>2}  {one.name:{width}} {size:>8} {psnr:>9} {one.rates.median:>9,.0f}")
     if len(named) > LINES_OF_KEY:
         lines.append(f"    and {len(named) - LINES_OF_KEY} more, in the table")
     if len(named) < len(measured):

@@ -63,8 +63,11 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
         except OSError as error:
             raise DatasetError(f"{path}: {error}. Run `dvc repro -f link` to list all bad images.") from error
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         return np.stack(list(pool.map(make, range(len(rows)))))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for a source that hangs
 
 
 def compare(stored: np.ndarray, original: np.ndarray) -> Fidelity:

@@ -26,7 +26,8 @@ class Measured:
         longest: side of any image of the dataset.
         beton: of the sample.
         shares: of images that are stored as "jpg" and "raw", and of those "passed_through", which are among the former.
-        rates: of the training loader.
+        fits: whether the betons of the dataset stay in memory once they are read.
+        rates: of the training loader, from memory or from the disk, as they fit.
     """
 
     params: list[BetonParams]
@@ -34,6 +35,7 @@ class Measured:
     beton: Path
     shares: Mapping[str, float]
     size: Size
+    fits: bool
     fidelity: Fidelity
     rates: Rates | None = None
 
@@ -87,7 +89,7 @@ def pick(measured: Sequence[Measured], budget: float, min_psnr: float) -> Measur
         best = max(fitting, key=lambda one: one.fidelity.psnr)
         raise FormworkError(
             f"No setting within {show_bytes(budget)} has a PSNR that is {show_limit(min_psnr)}: that of the best, "
-            f"{best.name}, is {best.fidelity.psnr:.1f} dB. Lower --min-psnr, raise --budget, or try more with "
+            f"{best.name}, is {best.fidelity.psnr:.2f} dB. Lower --min-psnr, raise --budget, or try more with "
             "--max-resolution and --jpeg-quality."
         )
     places = _near_fastest({place: one.rates for place, one in enumerate(faithful)})

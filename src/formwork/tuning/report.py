@@ -28,7 +28,7 @@ class Report:
     Attributes:
         options: of the loader that was measured. augment: its operations, as in params.yaml.
         sample, total: images.
-        budget: bytes. budget_is: where it comes from.
+        budget: bytes. budget_is: what they are, where the user named none.
         measured: from the smallest to the largest.
         failure: why none was picked.
     """
@@ -97,7 +97,7 @@ class Report:
         advice = (
             f"Take it over with\n\n    {line}" if line else "params.yaml has it already: there is nothing to change."
         )
-        return f"**Pick: {self.picked.name}.** {words}\n\n{self._against_now()}{advice}"
+        return f"**Pick: {self.picked.name}.** {words}{self._noise()}\n\n{self._against_now()}{advice}"
 
     def _against_now(self) -> str:
         (now,) = (one for one in self.measured if self.params.ffcv.beton in one.params)
@@ -123,7 +123,7 @@ class Report:
                     number,
                     one.name,
                     show_size(one),
-                    show_rates(one.rates),
+                    show_rates(one.rates) + ("" if one.fits else " (from the disk)"),
                     show_psnr(one.fidelity.psnr),
                     show_psnr(one.fidelity.worst_psnr),
                     "" if one.fidelity.ssim is None else f"{one.fidelity.ssim:.4f}",
@@ -165,11 +165,12 @@ class Report:
             batch += f" (not {self.params.data.batch_size}: the sample is small)"
         return "\n".join(
             [
-                f"- Measured on {sampled}, in betons that are in memory.",
+                f"- Measured on {sampled}, in betons that are in memory, as those of the dataset would be, or `from "
+                "the disk` where they would not.",
                 "- size: of the betons of both splits, ± half the 95 % interval of the extrapolation.",
                 f"- images/s: of FFCVDataLoader with {options.num_workers} workers, {batch}, {side} x {side} pixels, "
                 f"{options.dtype}, and the training augmentation {_listed(self.augment)}: the median of {self.rounds} "
-                f"measurements in turn, ± half their range.{self._noise()}",
+                "measurements in turn, ± half their range.",
                 f"- PSNR and SSIM: against the original images, both brought to {side} x {side} pixels as in "
                 "validation. PSNR is of the mean squared error of all images; `exact`: all pixels are the same. SSIM "
                 "is that of Wang et al. (2004), by torchmetrics. Random crops of a small part show more of what images "
@@ -183,7 +184,7 @@ class Report:
         if spread < BUSY:
             return ""
         return (
-            f" **Measurements of the same setting differ by ± {spread:.0%}: the machine does other work. Try again "
+            f"\n\n**The machine does other work: measurements of the same setting differ by ± {spread:.0%}. Try again "
             "when it is idle, or take more --rounds.**"
         )
 
@@ -225,6 +226,7 @@ class Report:
             "exact": one.fidelity.psnr == math.inf,
             **fidelity,
             "shares": one.shares,
+            "fits_into_memory": one.fits,
             "pick": one is self.picked,
         }
 
@@ -240,7 +242,7 @@ def show_rates(rates: Rates) -> str:
 
 
 def show_psnr(psnr: float) -> str:
-    return "exact" if psnr == math.inf else f"{psnr:.1f}"
+    return "exact" if psnr == math.inf else f"{psnr:.2f}"
 
 
 def show_shares(shares: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from formwork.bench.measure import Rates
 from formwork.errors import FormworkError
-from formwork.loading.common import Batch, Options, Split
+from formwork.loading.common import Batch, Epochs, Options, Split
 from formwork.loading.make import make_loader
 
 SECONDS = 0.25  # that one measurement takes at least, of as many epochs of the sample as it needs
@@ -33,7 +33,7 @@ def memory() -> int:
     return min(limits)
 
 
-def open_loader(split: Split, options: Options):
+def open_loader(split: Split, options: Options) -> Epochs:
     """FFCVDataLoader, and no other in its place.
 
     Raises:

@@ -30,14 +30,15 @@ ORDERS = ("quasi_random", "random")
 
 
 class Trial:
-    """
+    """A sample, and what is measured on it.
+
     Args:
         manifest: of the sample; betons are written beside it.
         rows: of the whole dataset.
         rounds: measurements of each speed.
 
     Attributes:
-        options: of the loader that is measured.
+        options: of the loader that is measured, where betons stay in memory.
     """
 
     def __init__(self, data: ImageData, manifest: Manifest, rows: Sequence[Row], rounds: int):
@@ -46,10 +47,12 @@ class Trial:
         self.sampled, self.images = Images(manifest.rows), Images(rows)
         self.rounds = rounds
         self.raw = data.splits["train"].raw
+        self.memory = speed.memory()
         self.options: Options = replace(
             data.options("train", rank=0, world_size=1),
             batch_size=min(data.params.data.batch_size, max(len(manifest) // BATCHES, 1)),
             num_workers=speed.cores(),
+            os_cache=True,
             timesteps=1,  # more of them take no time
             resolution_schedule=(),
         )
@@ -76,19 +79,22 @@ class Trial:
                 continue
             if not found:
                 speed.open_loader(self._split(beton.path), self.options)  # what would stop the last one stops the first
+            size = extrapolate(beton, self.sampled, self.images, params.max_resolution)
+            stored = speed.load(self._split(beton.path), replace(self.options, augmentation=augmentation))
             found[content] = Measured(
                 params=[params],
                 longest=int(self.images.sides.max()),
                 beton=beton.path,
                 shares=shares,
-                size=extrapolate(beton, self.sampled, self.images, params.max_resolution),
-                fidelity=compare(
-                    speed.load(self._split(beton.path), replace(self.options, augmentation=augmentation)), original
-                ),
+                size=size,
+                fits=size.most <= FITTING * self.memory,
+                fidelity=compare(stored, original),
             )
-        rates = speed.measure(
-            {content: (self._split(one.beton), self.options) for content, one in found.items()}, self.rounds, "load"
-        )
+        contenders = {
+            content: (self._split(one.beton), replace(self.options, os_cache=one.fits))
+            for content, one in found.items()
+        }
+        rates = speed.measure(contenders, self.rounds, "load")
         for content, one in found.items():
             one.rates = rates[content]
             one.params.sort(key=lambda params: len(changes(params, self.data.params.ffcv.beton)))
@@ -96,19 +102,19 @@ class Trial:
 
     def load(self, picked: Measured) -> Loading:
         """Try other settings of the loader with one way of storing."""
-        split, memory = self._split(picked.beton), speed.memory()
+        split, options = self._split(picked.beton), replace(self.options, os_cache=picked.fits)
         numbers = {2**power for power in range(speed.cores().bit_length())}
         numbers |= {speed.cores(), max(self.data.params.data.num_workers, 1)}
-        by_workers = {number: (split, replace(self.options, num_workers=number)) for number in sorted(numbers)}
-        current, orders = self.options.order, []
-        if picked.size.most > FITTING * memory:
-            orders = [current] if current == "sequential" else [current, *(set(ORDERS) - {current})]
-        by_order = {order: (split, replace(self.options, order=order, os_cache=False)) for order in orders}
+        by_workers = {number: (split, replace(options, num_workers=number)) for number in sorted(numbers)}
+        orders = [] if picked.fits else [options.order]
+        if orders and options.order in ORDERS:  # sequential is there for a reason that is not speed
+            orders = list(dict.fromkeys([options.order, *ORDERS]))
+        by_order = {order: (split, replace(options, order=order)) for order in orders}
         rates = speed.measure(by_workers | by_order, self.rounds, "loader settings")
         return Loading(
             workers={number: rates[number] for number in by_workers},
             orders={order: rates[order] for order in by_order},
-            memory=memory,
+            memory=self.memory,
         )
 
     def _split(self, beton: Path) -> Split:

@@ -45,8 +45,10 @@ def tune(params: Params, folders: Folders, results: Path, request: Request) -> N
             sample=len(sampled),
             total=len(rows),
             rounds=request.rounds,
-            budget=request.budget or FREE_SHARE * free,
-            budget_is="" if request.budget else f"{FREE_SHARE:.0%} of the {show_bytes(free)} that are free there",
+            budget=FREE_SHARE * free if request.budget is None else request.budget,
+            budget_is=f"{FREE_SHARE:.0%} of the {show_bytes(free)} that are free where {folders.processed.parent} is"
+            if request.budget is None
+            else "",
             min_psnr=request.min_psnr,
             measured=trial.store(combine(params.ffcv.beton, grid, rows)),
         )
