@@ -29,7 +29,7 @@ def label_counts(path: Path, dataset: str, names: Sequence[str], counts: Counts)
     names = [printable(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…") for name in names]
     if len(names) <= NAMED:
         with chart(path, size=(6.4, 1.2 + 0.34 * len(names))) as (axis,):
-            axis.set_title(f"{printable(dataset)}: images by class\n{summary(counts)}".replace("; ", "\n"), loc="left")
+            axis.set_title("\n".join([f"{printable(dataset)}: images by class", *_ranges(counts)]), loc="left")
             _bars(axis, names, counts)
     else:
         with chart(path, rows=len(counts), size=(8, 2.6)) as axes:
@@ -38,7 +38,11 @@ def label_counts(path: Path, dataset: str, names: Sequence[str], counts: Counts)
 
 def summary(counts: Counts) -> str:
     """ "train: 1448 images, 139 to 151 a class; val: ..." """
-    return "; ".join(f"{split}: {_range(of_split)}" for split, of_split in counts.items())
+    return "; ".join(_ranges(counts))
+
+
+def _ranges(counts: Counts) -> list[str]:
+    return [f"{split}: {_range(of_split)}" for split, of_split in counts.items()]
 
 
 def _range(counts: np.ndarray) -> str:

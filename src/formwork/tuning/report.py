@@ -18,13 +18,13 @@ from formwork.tuning.pick import TIE, Loading, Measured, choose_loading, command
 from formwork.tuning.settings import changes
 from formwork.tuning.sizes import show_bytes
 
-COMMAND = "python src/tune.py results/tune"
 BUSY = 0.15  # typical spread of the rates, from which on they are not to be trusted
 
 
 @dataclass
 class Report:
-    """
+    """All that is to be said.
+
     Attributes:
         options: of the loader that was measured. augment: its operations, as in params.yaml.
         sample, total: images.
@@ -190,7 +190,6 @@ class Report:
 
     def _facts(self, machine: Mapping[str, str]) -> dict[str, Any]:
         return {
-            "command": COMMAND,
             "machine": machine,
             "dataset": self.settings.name,
             "images": {"sample": self.sample, "total": self.total, "seed": self.params.seed},
@@ -201,6 +200,7 @@ class Report:
                 "dtype": self.options.dtype,
                 "augment": self.augment,
             },
+            "rounds": self.rounds,
             "budget_bytes": self.budget,
             "min_psnr": self.min_psnr,
             "settings": [self._fact(one) for one in self.measured],
