@@ -9,7 +9,10 @@ from formwork.errors import run
 BENCHMARKS = {
     "link": "verification: files/s and peak memory against the number of files, and the bare decode rate",
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
+    "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
+    "lightning": "training: what Lightning costs over a bare loop",
+    "timesteps": "loading: time and memory of images repeated in time",
 }
 """Each has a module with add_arguments(parser) and main(arguments)."""
 

@@ -106,9 +106,18 @@ def packages(needs: list[Need], manager: str) -> str:
     return " ".join(getattr(need, manager) for need in needs)
 
 
+def install_commands(needs: list[Need]) -> list[str]:
+    """A command for each package manager."""
+    return [f"{command} {packages(needs, manager)}" for manager, command in MANAGERS.items()]
+
+
+def missing_needs() -> list[Need]:
+    return [need for need in NEEDS if not need.is_met()]
+
+
 def ensure_system_packages() -> None:
     """Install what is missing if we may (root with apt-get), else raise with the commands to do it."""
-    missing = [need for need in NEEDS if not need.is_met()]
+    missing = missing_needs()
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         names = packages(missing, "apt")
         say(f"installing system packages: {names}")
@@ -116,10 +125,10 @@ def ensure_system_packages() -> None:
         apt_get("install", "--yes", "--no-install-recommends", *names.split())
         missing = [need for need in missing if not need.is_met()]
     if missing:
-        commands = [f"  {command} {packages(missing, name)}" for name, command in MANAGERS.items()]
         raise SetupError(
             f"system packages are missing: {packages(missing, 'apt')}, as Debian names them.\n"
-            "Install them with the line for your system, then run `make setup` again:\n" + "\n".join(commands)
+            "Install them with the line for your system, then run `make setup` again:\n"
+            + "\n".join(f"  {command}" for command in install_commands(missing))
         )
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import formwork
 from formwork.beton.read import check_beton, open_beton
 from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest
+from formwork.datasets.manifest import Manifest, Row, write_manifest
 from formwork.errors import BetonError
 from formwork.params import BetonParams
 from tests import permissions
@@ -197,6 +198,34 @@ def test_a_source_cut_short_while_it_is_read_is_named(conversion: Conversion) ->
     pipe.unlink()
     pipe.write_bytes(content)
     conversion.works()
+
+
+def short_of_memory(conversion: Conversion) -> tuple[Path, str]:
+    """An image of 256 million pixels among the others, and the message of the stage that has too little memory for it:
+    more than a start needs, and less than the pixels."""
+    path = conversion.raw / "cat" / "large.png"
+    Image.new("1", (16_000, 16_000)).save(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    row = Row("cat/large.png", "cat", 0, path.stat().st_size, 16_000, 16_000, "1", "PNG", digest)
+    write_manifest(conversion.manifest.path, [*conversion.manifest.rows, row])
+    limit = 1_100_000_000  # bytes
+    # One thread: NumPy's BLAS would take memory for as many as there are cores.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return path, conversion.error(
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        env=environment | {"OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by Linux alone")
+def test_an_image_that_memory_does_not_suffice_for_is_named(conversion: Conversion) -> None:
+    conversion.old()
+
+    path, error = short_of_memory(conversion)
+
+    assert f"ERROR: {path}: not enough memory to convert 16000 x 16000 pixels. Lower data.num_workers" in error
+    assert conversion.path.read_bytes() == b"old"
+    assert conversion.names == ["train.beton"]
 
 
 # --- Output -------------------------------------------------------------------------------------

@@ -91,6 +91,22 @@ def test_the_first_images_of_training_from_both_loaders(project, draw, sections,
     assert len(set(rows[3].captions)) > 1  # validation images of several classes
 
 
+def test_mixed_images_have_the_labels_of_both(draw):
+    """With timesteps, too, whose labels have as many axes."""
+    augment = {"train": [{"Resize": {}}, {"Mixup": {"alpha": 1.0}}]}
+    for sections in ({}, {"model": {"name": "rcnn", "timesteps": 2}}):
+        ffcv, pytorch, difference, *_ = draw(make_params(augment=augment, **sections))["preview.png"]
+        assert len(ffcv.images) == COLUMNS
+        assert ffcv.captions == pytorch.captions
+        assert difference.heading.endswith("none, they are equal bit for bit")
+        shares = [re.findall(r"^(\w+) (\d+)%$", caption, re.MULTILINE) for caption in ffcv.captions]
+        assert {len(of_one) for of_one in shares} == {1, 2}
+        for of_one in shares:
+            assert sum(int(share) for _, share in of_one) == pytest.approx(100, abs=1)
+            assert {name for name, _ in of_one} <= {"blue", "green", "red"}
+            assert int(of_one[0][1]) == max(int(share) for _, share in of_one)
+
+
 def test_the_difference_is_the_largest_and_the_picture_of_it(draw, lossy):
     rows = draw(make_params(), lossy)["preview.png"]
     for ffcv, pytorch, difference in (rows[:3], rows[3:]):
@@ -111,7 +127,7 @@ def test_the_difference_is_the_largest_and_the_picture_of_it(draw, lossy):
 
 def test_rows_of_other_samples_are_not_compared(project):
     data = ImageData(make_params(), folders_of(project))
-    one, other = (Drawn(torch.zeros(2, 3, 4, 4), [0, 1], {"storage_order": order}) for order in (1, 2))
+    one, other = (Drawn(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), {"storage_order": order}) for order in (1, 2))
     row = module._difference(data, "train", one, other)
     assert row.heading.startswith("train: difference of the two: these are other samples")
     assert not row.images
@@ -147,8 +163,8 @@ def test_missing_originals_are_said(project, draw, tmp_path):
 
 
 def test_an_operation_without_ffcv_form_is_said(draw):
-    rows = draw(make_params(augment={"train": [{"ColorJitter": {"hue": 0.1}}]}))["preview.png"]
-    assert "augment.train: ColorJitter has no FFCV form" in rows[0].heading
+    rows = draw(make_params(augment={"train": [{"RandomEqualize": {}}]}))["preview.png"]
+    assert "augment.train: RandomEqualize has no FFCV form" in rows[0].heading
     assert rows[1].heading.startswith("train: PyTorchDataLoader")
     assert rows[2].heading.startswith("val: FFCVDataLoader")
 

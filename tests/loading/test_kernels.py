@@ -19,7 +19,7 @@ def load(data: bytes, mode: int, height: int, width: int, size: int | None = Non
         np.array(bytearray(data)), np.array([offset]), np.array([len(data) if size is None else size]),
         np.array([mode], np.uint8), np.array([height]), np.array([width]),
         np.array([[0, 0, width, height]], np.float32), np.array([[0, 0, width, height]], np.int32),
-        np.zeros((1, 2), np.int32), np.zeros(1, bool), normal, 0, 1, out, status,
+        np.zeros((1, 2), np.int32), np.zeros(1, bool), np.zeros(3, np.uint8), normal, 0, 1, out, status,
     )  # fmt: skip
     return status[0], out[0]
 

@@ -36,29 +36,37 @@ print(images, len(compiled.buffer), cache_folder())
 """
 
 
-def start(arguments: Path, cache: Path, sources: Path = SOURCES) -> subprocess.Popen[str]:
+# One small kernel, for what is the same for all of them: the others take ten seconds to compile.
+SMALL = """
+from numba.core import event
+with event.install_recorder("numba:compile") as compiled:
+    from formwork.loading.rng import uniform
+    numbers = uniform(0, 0, [1, 2, 3], "test")
+from formwork.kernel_cache import cache_folder
+print(len(numbers), len(compiled.buffer), cache_folder())
+"""
+
+
+def start(script: str, cache: Path, *arguments: Path, sources: Path = SOURCES) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(sources), "XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-c", LOAD, str(arguments)]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def load(*arguments) -> tuple[int, int, Path]:
-    """(images, compilations, folder of the kernels) of a process that loads two epochs with each Options."""
-    output, _ = start(*arguments).communicate(timeout=120)
-    images, compilations, folder = output.split()
-    return int(images), int(compilations), Path(folder)
+def run(*arguments, **options) -> tuple[int, int, Path]:
+    """(what was made, compilations, folder of the kernels) of a process that runs a script."""
+    output, _ = start(*arguments, **options).communicate(timeout=120)
+    made, compilations, folder = output.split()
+    return int(made), int(compilations), Path(folder)
 
 
-@pytest.fixture
-def plain(split, tmp_path) -> Path:
-    """Arguments for `load`: one kind of loader."""
-    path = tmp_path / "plain"
-    path.write_bytes(pickle.dumps((split, [make_options()])))
-    return path
+def copied(path: Path) -> Path:
+    return shutil.copytree(SOURCES, path / "src", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def test_a_second_process_compiles_nothing_in_any_workspace_with_any_options(split, plain, tmp_path):
-    images, compilations, folder = load(plain, tmp_path / "cache")
+def test_a_second_process_compiles_nothing_in_any_workspace_with_any_options(split, tmp_path):
+    (tmp_path / "plain").write_bytes(pickle.dumps((split, [make_options()])))
+    images, compilations, folder = run(LOAD, tmp_path / "cache", tmp_path / "plain")
     assert (images, folder.parents[2]) == (140, tmp_path / "cache")
     assert compilations > 0
 
@@ -68,44 +76,44 @@ def test_a_second_process_compiles_nothing_in_any_workspace_with_any_options(spl
         make_options([{"RandomResizedCrop": {"scale": [0.5, 0.9]}}, *TRAIN[1:]], order="quasi_random", timesteps=3),
     ]
     (tmp_path / "others").write_bytes(pickle.dumps((split, others)))
-    shutil.copytree(SOURCES, tmp_path / "clone/src", ignore=shutil.ignore_patterns("__pycache__"))
-    assert load(tmp_path / "others", tmp_path / "cache", tmp_path / "clone/src") == (420, 0, folder)
+    sources = copied(tmp_path / "clone")
+    assert run(LOAD, tmp_path / "cache", tmp_path / "others", sources=sources) == (420, 0, folder)
 
 
-def test_kernels_are_those_of_the_sources(plain, tmp_path):
+def test_kernels_are_those_of_the_sources(tmp_path):
     # numba itself looks for changes in the file of the compiled function alone, not in those it calls.
-    _, _, folder = load(plain, tmp_path / "cache")
-    shutil.copytree(SOURCES, tmp_path / "clone/src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "clone/src/formwork/beton/format.py").open("a") as file:
+    _, _, folder = run(SMALL, tmp_path / "cache")
+    sources = copied(tmp_path / "clone")
+    with (sources / "formwork/beton/format.py").open("a") as file:
         file.write("# changed\n")
-    _, compilations, other = load(plain, tmp_path / "cache", tmp_path / "clone/src")
+    _, compilations, other = run(SMALL, tmp_path / "cache", sources=sources)
     assert compilations > 0
     assert other != folder
 
 
-def test_processes_that_start_together_do_not_disturb_each_other(plain, tmp_path):
-    processes = [start(plain, tmp_path / "cache") for _ in range(2)]
+def test_processes_that_start_together_do_not_disturb_each_other(tmp_path):
+    processes = [start(SMALL, tmp_path / "cache") for _ in range(4)]
     outputs = [process.communicate(timeout=120)[0].split() for process in processes]
-    assert [output[0] for output in outputs] == ["140", "140"]
-    assert load(plain, tmp_path / "cache")[:2] == (140, 0)
+    assert [output[0] for output in outputs] == ["3"] * 4
+    assert run(SMALL, tmp_path / "cache")[:2] == (3, 0)
 
 
-def test_where_nothing_can_be_kept_it_still_works_and_leaves_nothing(plain, tmp_path):
+def test_where_nothing_can_be_kept_it_still_works_and_leaves_nothing(tmp_path):
     (tmp_path / "cache").touch()  # where a folder is wanted: for root, too
-    images, compilations, folder = load(plain, tmp_path / "cache")
-    assert images == 140
+    made, compilations, folder = run(SMALL, tmp_path / "cache")
+    assert made == 3
     assert compilations > 0
     assert not folder.exists()
 
 
-def test_what_a_loss_of_power_leaves_is_compiled_again(plain, tmp_path):
-    _, _, folder = load(plain, tmp_path / "cache")
+def test_what_a_loss_of_power_leaves_is_compiled_again(tmp_path):
+    _, _, folder = run(SMALL, tmp_path / "cache")
     for file in folder.glob("*.nb[ic]"):
         os.truncate(file, 0)
-    images, compilations, _ = load(plain, tmp_path / "cache")
-    assert images == 140
+    made, compilations, _ = run(SMALL, tmp_path / "cache")
+    assert made == 3
     assert compilations > 0
-    assert load(plain, tmp_path / "cache")[1] == 0
+    assert run(SMALL, tmp_path / "cache")[1] == 0
 
 
 def test_kernels_of_sources_that_nobody_uses_any_more_are_removed(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Nothing hangs: errors reach the training process with their own message, and leaving early cleans up."""
 
 import gc
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -173,6 +174,53 @@ def test_two_iterations_of_one_loader_do_not_disturb_each_other(split):
     alone = [labels for _, labels in loader]
     together = [(a, b) for (_, a), (_, b) in zip(loader, loader, strict=True)]
     assert all(torch.equal(a, x) and torch.equal(b, x) for (a, b), x in zip(together, alone, strict=True))
+
+
+FORK = """
+import os, pickle, sys
+import torch
+from formwork.loading.ffcv_loader import FFCVDataLoader
+with open(sys.argv[1], "rb") as file:
+    split, options = pickle.load(file)
+expected = torch.cat([images for images, _ in FFCVDataLoader(split, options)])
+loader = FFCVDataLoader(split, options)
+begun = iter(loader)
+first, _ = next(begun)
+if held := len(sys.argv) > 2:
+    loader.buffers.lock.acquire()  # as a thread may at the moment of the fork
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        loader.load_state_dict({**loader.state_dict(), "epoch": 0, "batches": 0})
+        same = torch.equal(torch.cat([images for images, _ in loader]), expected)
+        del begun
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+if held:
+    loader.buffers.lock.release()
+rest = [images for images, _ in begun]
+assert torch.equal(torch.cat([first, *rest]), expected)
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["held"]])
+def test_a_forked_child_loads_on_its_own_and_its_parent_goes_on(split, tmp_path, more):
+    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_options(batches_ahead=1))))
+    done = python(FORK, str(tmp_path / "arguments"), *more)
+    assert done.returncode == 0, done.stderr
+
+
+def _count(split: Split, options, total) -> None:
+    total.value = sum(len(labels) for _, labels in FFCVDataLoader(split, options))
+
+
+def test_a_spawned_process_loads(split):
+    context = multiprocessing.get_context("spawn")
+    total = context.Value("i", 0)
+    process = context.Process(target=_count, args=(split, make_options(), total))
+    process.start()
+    process.join(25)
+    assert (process.exitcode, total.value) == (0, 70)
 
 
 def test_the_users_thread_counts_stay_as_they_were(split):

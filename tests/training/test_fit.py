@@ -6,12 +6,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
 
 from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
 from formwork.loading.make import FALLBACK
+from formwork.training.callbacks import ProgressBar
 from formwork.training.checkpoint import load_model
 from formwork.training.data import ImageData
 from formwork.training.module import Classifier
@@ -67,6 +70,36 @@ def test_every_epoch_is_recorded(run):
     assert 0 < speed["waiting_seconds"] < speed["seconds"]
     assert speed["waiting_share"] == pytest.approx(speed["waiting_seconds"] / speed["seconds"], abs=1e-2)
     assert metrics(out)["step"] == 3
+
+
+def test_the_curves_are_means_over_all_images(run, monkeypatch):
+    seen = {"train": [], "val": []}  # mean loss, and hits, by batch
+    log = Classifier._log
+
+    def watched(self, split, loss, correct, returned):
+        seen[split].append((loss.item(), correct.tolist()))
+        return log(self, split, loss, correct, returned)
+
+    monkeypatch.setattr(Classifier, "_log", watched)
+    found = metrics(run("out", trainer={"max_epochs": 1}))
+
+    assert len(seen["train"]) > 1
+    batches = seen["train"]
+    images = [correct for _, batch in batches for correct in batch]
+    assert found["train"]["accuracy"] == pytest.approx(sum(images) / len(images))
+    assert found["train"]["loss"] == pytest.approx(sum(loss * len(b) for loss, b in batches) / len(images))
+
+
+def test_the_bar_is_drawn_as_often_as_one_can_see_and_at_the_end(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(TQDMProgressBar, "on_train_batch_end", lambda self, trainer, module, index: drawn.append(index))
+    bar = ProgressBar()
+
+    for index, (last, drawn_ago) in enumerate([(False, 1000), (False, 0), (True, 0), (False, 0)]):
+        bar.drawn = time.monotonic() + 1000 - 2 * drawn_ago  # seconds; in the future it is not due
+        bar.on_train_batch_end(SimpleNamespace(is_last_batch=last), None, index)
+
+    assert drawn == [0, 2]
 
 
 def test_it_learns_and_keeps_the_best_epoch(run):
@@ -127,12 +160,25 @@ def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypa
     assert signal.getsignal(signal.SIGINT) == handler
 
 
+@pytest.mark.parametrize("model", [{"name": "small_cnn"}, {"name": "rcnn", "timesteps": 2}], ids=["plain", "sequence"])
+def test_mixed_images_train_the_same_model_with_either_loader(run, model):
+    changes = {"model": model, "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]}}
+    ffcv, pytorch = run("ffcv", **changes), run("pytorch", data={"use_ffcv": False}, **changes)
+    assert (ffcv / "best.pt").read_bytes() == (pytorch / "best.pt").read_bytes()
+    assert metrics(ffcv)["val"]["accuracy"] > 0.5
+
+
+def test_mixup_in_validation_is_refused(run):
+    with pytest.raises(AugmentationError, match=r"augment\.val: Mixup is for training alone"):
+        run("out", augment={"val": [{"Resize": {}}, {"Mixup": {}}]})
+
+
 def test_a_fallback_is_told_and_recorded(run):
-    jitter = [{"RandomHorizontalFlip": {}}, {"ColorJitter": {"brightness": 0.1}}]
+    jitter = [{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}]
     with pytest.warns(UserWarning, match=FALLBACK):
         out = run("out", augment={"train": jitter}, trainer={"max_epochs": 1})
     assert metrics(out)["loader"] == "train: pytorch, val: ffcv"
-    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: ColorJitter has no FFCV form"):
+    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: RandomPosterize has no FFCV form"):
         run("refused", augment={"train": jitter}, ffcv={"fallback": "error"})
 
 

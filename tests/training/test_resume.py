@@ -25,14 +25,14 @@ sys.path.insert(0, SRC)
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.training.resume import Resume
 
-make, save = FFCVDataLoader._make, Resume._save
+start, save = FFCVDataLoader._start, Resume._save
 rank, left = os.environ.get("LOCAL_RANK", "0"), [int(os.environ["KILL_AFTER"])]
 
-def write_down(self, pool, epoch, ids, data):
+def write_down(self, pool, epoch, ids, places, data):
     if self.split.name == "train":
         with open(f"samples {rank}", "a") as file:
             print(epoch, *ids, file=file)
-    return make(self, pool, epoch, ids, data)
+    return start(self, pool, epoch, ids, places, data)
 
 def save_and_die(self, trainer):
     save(self, trainer)
@@ -40,7 +40,7 @@ def save_and_die(self, trainer):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-FFCVDataLoader._make, Resume._save = write_down, save_and_die
+FFCVDataLoader._start, Resume._save = write_down, save_and_die
 
 import train
 train.main()

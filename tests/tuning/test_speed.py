@@ -49,11 +49,11 @@ def test_all_images_by_sample_id(split):
 
 
 def test_no_other_loader_stands_in(split, make_split):
-    options = replace(make_options(), augmentation=Augmentation([{"ColorJitter": {}}], 20, 0))
+    options = replace(make_options(), augmentation=Augmentation([{"RandomEqualize": {}}], 20, 0))
     with pytest.raises(FormworkError) as refused:
         speed.open_loader(split, options)
     assert str(refused.value) == (
-        "FFCVDataLoader, whose speed is to be measured, cannot be had: augment.train: ColorJitter has no FFCV form. "
+        "FFCVDataLoader, whose speed is to be measured, cannot be had: augment.train: RandomEqualize has no FFCV form. "
         "Remove it from the list, or set data.use_ffcv: false."
     )
     missing = make_split()

@@ -1,130 +1,195 @@
-"""The loaders that are compared, each in a process of its own, so that none changes another's threads or memory.
+"""The loaders that are compared: each a formwork.bench.process.Load that gives normalised float32 (B, 3, H, W)."""
 
-Such a process prints a line when it is ready, and then one for each epoch that it is asked for: the images loaded.
-"""
-
-import ctypes
-import os
-import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from formwork.bench.process import Job, Loader
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PADDING = 4  # pixels, of RandomCrop
+PREFETCH = 4  # batches that each process of a DataLoader makes ahead
 
 
-def formwork_loader(ffcv: bool, folder: Path, beton: Path, side: int, batch: int, workers: int) -> Callable[[], int]:
+# --- Formwork -----------------------------------------------------------------------------------
+
+
+def formwork_ffcv(job: Job) -> Callable[[], Loader]:
+    from formwork.loading.ffcv_loader import FFCVDataLoader
+
+    split, options = formwork_parts(job)
+    return lambda: FFCVDataLoader(split, options)
+
+
+def formwork_pytorch(job: Job) -> Callable[[], Loader]:
+    from formwork.loading.torch_loader import PyTorchDataLoader
+
+    split, options = formwork_parts(job)
+    return lambda: PyTorchDataLoader(split, options)
+
+
+def formwork_parts(job: Job):
+    """(Split, Options) of both."""
     from formwork.datasets.manifest import read_manifest
     from formwork.loading.augment import Augmentation
     from formwork.loading.common import Options, Split
-    from formwork.loading.make import make_loader
 
-    operations = [{"RandomHorizontalFlip": {}}]
-    if side == 224:
-        operations.insert(0, {"RandomResizedCrop": {}})
-    else:
-        operations[:0] = [{"Resize": {}}, {"RandomCrop": {"padding": 4}}]
+    operations = {
+        "RandomResizedCrop": [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}],
+        "RandomCrop": [{"CenterCrop": {}}, {"RandomCrop": {"padding": PADDING}}, {"RandomHorizontalFlip": {}}],
+    }[job.crop]
+    split = Split("train", read_manifest(job.folder / "train.csv"), job.beton, job.folder / "raw")
     options = Options(
-        Augmentation(operations, side, 0), MEAN, STD, batch, order="random", num_workers=workers, drop_last=True
+        Augmentation(operations, job.side, seed=0),
+        MEAN,
+        STD,
+        job.batch_size,
+        order="random",
+        drop_last=True,
+        num_workers=job.workers,
+        timesteps=job.timesteps,
     )
-    split = Split("train", read_manifest(folder / "train.csv"), beton, folder / "raw")
-    loader = make_loader(split, options, use_ffcv=ffcv, fallback="error")
-    return lambda: sum(len(labels) for _, labels in loader)
+    return split, options
 
 
-def pytorch_pil(folder: Path, beton: Path, side: int, batch: int, workers: int) -> Callable[[], int]:
+# --- PyTorch ------------------------------------------------------------------------------------
+
+
+def pytorch_pil(job: Job) -> Callable[[], Loader]:
+    """ImageFolder and transforms, as PyTorch's ImageNet example has them."""
+    from torchvision import datasets
+
+    transform = pil_transform(job)
+    return lambda: pytorch_loader(datasets.ImageFolder(str(job.files), transform), job)
+
+
+def pytorch_torchvision(job: Job) -> Callable[[], Loader]:
+    """Decoded by torchvision to uint8 tensors, which transforms.v2 work on."""
+    from torchvision import datasets
+    from torchvision.io import decode_image
+
+    transform = tensor_transform(job)
+
+    def read(path: str):
+        return decode_image(path, mode="RGB")  # by decode_jpeg or decode_png
+
+    return lambda: pytorch_loader(datasets.ImageFolder(str(job.files), transform, loader=read), job)
+
+
+def pil_transform(job: Job):
+    from torchvision import transforms
+
+    crop = {
+        "RandomResizedCrop": transforms.RandomResizedCrop(job.side),
+        "RandomCrop": transforms.RandomCrop(job.side, padding=PADDING),
+    }[job.crop]
+    return transforms.Compose(
+        [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    )
+
+
+def tensor_transform(job: Job):
+    import torch
+    from torchvision.transforms import v2
+
+    crop = {
+        "RandomResizedCrop": v2.RandomResizedCrop(job.side, antialias=True),
+        "RandomCrop": v2.RandomCrop(job.side, padding=PADDING),
+    }[job.crop]
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
+
+
+def pytorch_loader(dataset, job: Job, shuffle: bool = True) -> Loader:
     from torch.utils.data import DataLoader
-    from torchvision import datasets, transforms
 
-    crop = transforms.RandomResizedCrop(224) if side == 224 else transforms.RandomCrop(side, padding=4)
-    steps = [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    images = datasets.ImageFolder(str(folder / "raw/train"), transforms.Compose(steps))
-    loader = DataLoader(
-        images, batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True, prefetch_factor=4
+    return DataLoader(
+        dataset,
+        job.batch_size,
+        shuffle,
+        num_workers=job.workers,
+        drop_last=True,
+        persistent_workers=True,
+        prefetch_factor=PREFETCH,
     )
-    return lambda: sum(len(labels) for _, labels in loader)
 
 
-def stock_ffcv(folder: Path, beton: Path, side: int, batch: int, workers: int) -> Callable[[], int]:
-    from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder, SimpleRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
-    from ffcv.transforms import NormalizeImage, RandomHorizontalFlip, RandomTranslate, Squeeze, ToTensor, ToTorchImage
+# --- FFCV ---------------------------------------------------------------------------------------
 
-    start = (
-        [RandomResizedCropRGBImageDecoder((224, 224)), RandomHorizontalFlip()]
-        if side == 224
-        else [SimpleRGBImageDecoder(), RandomHorizontalFlip(), RandomTranslate(padding=4)]
-    )
-    normalise = NormalizeImage(np.array(MEAN) * 255, np.array(STD) * 255, np.float32)
-    # NormalizeImage works on NumPy arrays here, so it stands before the change to a tensor.
+
+def stock_ffcv(job: Job) -> Callable[[], Loader]:
+    """FFCV's own Loader, as it comes."""
+    from ffcv import transforms
+    from ffcv.fields import decoders
+    from ffcv.loader import Loader as StockLoader
+    from ffcv.loader import OrderOption
+
+    crop_and_flip = {
+        "RandomResizedCrop": [
+            decoders.RandomResizedCropRGBImageDecoder((job.side, job.side)),
+            transforms.RandomHorizontalFlip(),
+        ],
+        "RandomCrop": [
+            decoders.SimpleRGBImageDecoder(),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomTranslate(padding=PADDING),
+        ],
+    }[job.crop]
     pipelines = {
-        "image": [*start, normalise, ToTensor(), ToTorchImage(convert_back_int16=False)],
-        "label": [IntDecoder(), ToTensor(), Squeeze()],
+        "image": [
+            *crop_and_flip,
+            # On the CPU it works on NumPy arrays, so it stands before the change to a tensor.
+            transforms.NormalizeImage(np.array(MEAN) * 255, np.array(STD) * 255, np.float32),
+            transforms.ToTensor(),
+            transforms.ToTorchImage(convert_back_int16=False),
+        ],
+        "label": [decoders.IntDecoder(), transforms.ToTensor(), transforms.Squeeze()],
     }
-    loader = Loader(
-        str(beton), batch, num_workers=workers, order=OrderOption.RANDOM, os_cache=True, pipelines=pipelines
+    return lambda: StockLoader(
+        str(job.beton),
+        job.batch_size,
+        num_workers=job.workers,
+        order=OrderOption.RANDOM,
+        os_cache=True,
+        drop_last=True,
+        pipelines=pipelines,
     )
-    return lambda: sum(len(labels) for _, labels in loader)
 
 
-def bare_libjpeg(folder: Path, beton: Path, side: int, batch: int, workers: int) -> Callable[[], int]:
-    """Decoding the beton's JPEGs and nothing else: the limit that libjpeg-turbo sets."""
-    import ffcv._libffcv
-
+def bare_libjpeg(job: Job) -> Callable[[], Loader]:
+    """Decodes the beton's JPEGs and does nothing else: the limit that libjpeg-turbo sets."""
+    from formwork import turbojpeg
     from formwork.beton.read import open_beton
-    from formwork.loading.kernels import ACCURATE_DCT
 
-    library = ctypes.CDLL(ffcv._libffcv.__file__)
-    library.tjInitDecompress.restype = ctypes.c_void_p
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    library.tjDecompress2.argtypes = [pointer, pointer, ctypes.c_ulong, pointer, *[number] * 5]
-    library.tjDestroy.argtypes = [pointer]
-    table = open_beton(beton)
-    memory = np.memmap(beton, np.uint8, "r")
+    library, table = turbojpeg.library(), open_beton(job.beton)
+    memory = np.memmap(job.beton, np.uint8, "r")
 
     def decode(start: int) -> None:
         handle = library.tjInitDecompress()
         pixels = np.empty(int((table.heights * table.widths).max()) * 3, np.uint8)
-        for i in range(start, len(table), workers):
+        for i in range(start, len(table), job.workers):
             library.tjDecompress2(
                 handle, memory.ctypes.data + int(table.offsets[i]), int(table.sizes[i]), pixels.ctypes.data,
-                int(table.widths[i]), 0, int(table.heights[i]), 0, ACCURATE_DCT,
+                int(table.widths[i]), 0, int(table.heights[i]), turbojpeg.RGB, turbojpeg.ACCURATE_DCT,
             )  # fmt: skip
         library.tjDestroy(handle)
 
-    def epoch() -> int:
-        threads = [threading.Thread(target=decode, args=(start,)) for start in range(workers)]
+    def epoch() -> Iterator[tuple[None, np.ndarray]]:
+        threads = [threading.Thread(target=decode, args=(start,)) for start in range(job.workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return len(table)
+        yield None, table.labels
 
-    return epoch
-
-
-CONTENDERS: dict[str, Callable[..., Callable[[], int]]] = {
-    "PyTorch DataLoader": pytorch_pil,
-    "stock FFCV": stock_ffcv,
-    "PyTorchDataLoader": lambda *arguments: formwork_loader(False, *arguments),
-    "FFCVDataLoader": lambda *arguments: formwork_loader(True, *arguments),
-    "libjpeg-turbo": bare_libjpeg,
-}
+    return lambda: Epochs(epoch)
 
 
-def main() -> None:
-    """Arguments: contender, folder, beton, side, batch size, workers."""
-    name, folder, beton, side, batch, workers = sys.argv[1:]
-    # What loaders print must not be taken for an answer.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    epoch = CONTENDERS[name](Path(folder), Path(beton), int(side), int(batch), int(workers))
-    print("ready", file=answers)
-    for _ in sys.stdin:
-        print(epoch(), file=answers)
+class Epochs:
+    """Iterating over it calls a function that gives the batches of an epoch."""
 
+    def __init__(self, epoch: Callable[[], Iterator]):
+        self.epoch = epoch
 
-if __name__ == "__main__":
-    main()
+    def __iter__(self) -> Iterator:
+        return self.epoch()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from formwork.bench.measure import Rates, alternate
+from formwork.bench.measure import Rates, alternate, median_ratio
 from formwork.bench.memory import POLL_SECONDS, run_measured
 from formwork.bench.page import publish
 from formwork.datasets.scan import find_candidates
@@ -94,7 +94,11 @@ def _body(runs: dict[int, dict[str, Run]], rates: dict[str, dict[str, Rates]], w
     parallel = table(
         ["images", "verified, images/s", "decoded only, images/s", "verified over decoded"],
         [
-            [kind, *(f"{by[name].median:,.0f}" for name in ("verified", "decoded")), f"{ratio(by):.2f}"]
+            [
+                kind,
+                *(f"{by[name].median:,.0f}" for name in ("verified", "decoded")),
+                f"{median_ratio(by['verified'], by['decoded']):.2f}",
+            ]
             for kind, by in rates.items()
         ],
     )
@@ -106,11 +110,6 @@ def _body(runs: dict[int, dict[str, Run]], rates: dict[str, dict[str, Rates]], w
         f"Verification against {workers} processes that open each file and decode it to RGB with Pillow and do nothing "
         f"else. The ratio is the median of the ratios of each round, start of the processes included.\n\n{parallel}"
     )
-
-
-def ratio(rates: dict[str, Rates]) -> float:
-    """Verified over decoded: median over rounds, of which both parts ran one after the other."""
-    return float(np.median(np.divide(rates["verified"].values, rates["decoded"].values)))
 
 
 def slope(runs: Sequence[Run]) -> dict[str, float]:

@@ -2,151 +2,201 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from formwork.bench.contenders import CONTENDERS
-from formwork.bench.measure import Rates, alternate
+from formwork.bench import contenders, peers
+from formwork.bench.loader_page import (
+    FFCV,
+    LIMIT,
+    OURS_PYTORCH,
+    PIL,
+    RESIZED,
+    STOCK,
+    TORCHVISION,
+    Measured,
+    body,
+    draw,
+    of_workers,
+    rates_table,
+)
+from formwork.bench.measure import alternate
 from formwork.bench.page import publish
-from formwork.beton.write import write_beton
-from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
-from formwork.datasets.sources.synthetic import write_photos
-from formwork.errors import FormworkError
-from formwork.markdown import table
-from formwork.params import BetonParams, Params
+from formwork.bench.process import Epoch, First, Load, LoaderProcess
+from formwork.bench.workloads import WORKLOADS, Prepared, Workload, prepare
+from formwork.errors import FormworkError, did_you_mean
 
-CLASSES = 10
+ROOT = Path(__file__).parents[3]
+FIRST_ROUNDS = 3  # processes, for the time to the first batch
+QUICK = 5  # --quick: one image of so many
 
 
 @dataclass(frozen=True)
-class Workload:
-    """images: "photo" (500 x 375 JPEG), "tiny" (32 x 32 PNG) or "digit" (28 x 28 grey PNG). side: of the output."""
+class Contender:
+    """resized: reads the images of the beton's resolution instead of the originals."""
 
     name: str
-    images: str
-    side: int
-    beton: BetonParams
+    load: Load
+    resized: bool = False
 
 
-WORKLOADS = (
-    Workload("photo, jpg 256", "photo", 224, BetonParams(write_mode="jpg", max_resolution=256)),
-    Workload("photo, raw 256", "photo", 224, BetonParams(write_mode="raw", max_resolution=256)),
-    Workload("photo, originals", "photo", 224, BetonParams(write_mode="jpg", max_resolution=None)),
-    Workload("tiny, raw", "tiny", 32, BetonParams(write_mode="raw")),
-    Workload("digit, raw", "digit", 28, BetonParams(write_mode="raw")),
+ALWAYS = (
+    Contender(FFCV, contenders.formwork_ffcv),
+    Contender(OURS_PYTORCH, contenders.formwork_pytorch),
+    Contender(STOCK, contenders.stock_ffcv),
+    Contender(PIL, contenders.pytorch_pil),
+    Contender(TORCHVISION, contenders.pytorch_torchvision),
 )
-COUNTS = {"photo": 2000, "tiny": 50000, "digit": 50000}
-BATCHES = {"photo": 64, "tiny": 512, "digit": 512}
+
+
+def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
+    chosen, jpegs = list(ALWAYS), workload.beton.write_mode == "jpg"
+    if workload.resized:
+        chosen.append(Contender(RESIZED, contenders.pytorch_pil, resized=True))
+    if with_peers and jpegs:  # they take JPEG files: the very bytes that the beton holds
+        chosen += [Contender(name, load, workload.resized) for name, load in peers.PEERS.items()]
+    if jpegs:
+        chosen.append(Contender(LIMIT, contenders.bare_libjpeg))
+    return chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=2, help="threads or processes of each contender")
-    parser.add_argument("--rounds", type=int, default=5, help="epochs measured, after one to warm up")
+    parser.add_argument(
+        "--workers",
+        type=_several,
+        default=default_workers(len(os.sched_getaffinity(0))),
+        metavar="1,2",
+        help="threads or processes of each contender; default: powers of two up to the cores, and the cores",
+    )
+    parser.add_argument("--peers", action="store_true", help="loaders of other projects, too: requirements-bench.txt")
+    parser.add_argument("--only", metavar="NAME", help="workloads whose names contain this; nothing is written")
+    add_common_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of all benchmarks of loading."""
+    parser.add_argument("--rounds", type=positive, default=5, help="epochs measured, after one to warm up")
     parser.add_argument("--quick", action="store_true", help="a fifth of the images; nothing is written")
-    parser.add_argument("--only", help="workloads whose names contain this; nothing is written")
+    parser.add_argument("--folder", type=Path, help="keep the images here for the next run; default: a temporary one")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md")
+    parser.add_argument("--results", type=Path, default=ROOT / "results/bench")
 
 
-def main(arguments: argparse.Namespace) -> None:
-    rows, results = [], {}
-    with tempfile.TemporaryDirectory(prefix="bench-loader-") as folder:
-        for workload in WORKLOADS:
-            if arguments.only and arguments.only not in workload.name:
-                continue
-            rates = _measure(workload, Path(folder), arguments)
-            results[workload.name] = {name: rate.values for name, rate in rates.items()}
-            rows.append(_row(workload.name, rates))
-    body = table(["workload", *CONTENDERS, "over PyTorch", "over stock FFCV", "of libjpeg-turbo"], rows)
-    if arguments.quick or arguments.only:
-        print(body)
-        return
-    command = f"python src/bench.py loader --workers {arguments.workers} --rounds {arguments.rounds}"
-    text = f"Images/s, median of {arguments.rounds} epochs after one; ratios are those of FFCVDataLoader.\n\n{body}"
-    publish("loader", command, text, results, Path("docs/benchmarks.md"), Path("results/bench"))
-
-
-def _row(name: str, rates: dict[str, Rates]) -> list[str]:
-    ours = rates["FFCVDataLoader"].median
-    cells = [f"{rates[c].median:,.0f} ± {rates[c].spread:.0%}" if c in rates else "" for c in CONTENDERS]
-    bare = f"{ours / rates['libjpeg-turbo'].median:.2f}" if "libjpeg-turbo" in rates else ""
-    ratios = [f"{ours / rates[other].median:.1f} x" for other in ("PyTorch DataLoader", "stock FFCV")]
-    return [name, *cells, *ratios, bare]
-
-
-def _measure(workload: Workload, root: Path, arguments: argparse.Namespace) -> dict[str, Rates]:
-    folder = root / workload.images
-    count = COUNTS[workload.images] // (5 if arguments.quick else 1)
-    if not folder.exists():
-        write_images(folder / "raw/train", workload.images, count)
-        write_images(folder / "raw/val", workload.images, CLASSES)
-        params = Params.model_validate({"data": {"name": workload.images}})
-        link(params, folder / "raw", folder, folder / "bad.csv")
-    beton = folder / "train.beton"
-    write_beton(read_manifest(folder / "train.csv"), folder / "raw", beton, workload.beton, arguments.workers)
-    names = [name for name in CONTENDERS if name != "libjpeg-turbo" or workload.beton.write_mode == "jpg"]
+@contextmanager
+def folder_of(kept: Path | None) -> Iterator[Path]:
+    """The folder of --folder, or a temporary one."""
     with ExitStack() as stack:
-        batch = BATCHES[workload.images]
-        work = {
-            name: stack.enter_context(Contender(name, folder, beton, workload.side, batch, arguments.workers)).epoch
-            for name in names
-        }
-        return alternate(work, arguments.rounds)
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-loader-")))
+        yield folder.resolve()
 
 
-class Contender:
-    """A process of formwork.bench.contenders, which loads an epoch at a time.
-
-    Raises:
-        FormworkError: the process ended.
-    """
-
-    def __init__(self, *arguments: object):
-        self.name = str(arguments[0])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "formwork.bench.contenders", *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    def __enter__(self) -> "Contender":
-        self._answer()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def epoch(self) -> int:
-        """The number of images loaded."""
-        self.process.stdin.write("epoch\n")
-        self.process.stdin.flush()
-        return int(self._answer())
-
-    def _answer(self) -> str:
-        line = self.process.stdout.readline()
-        if not line:
-            raise FormworkError(f"The process of {self.name} ended; what it said stands above.")
-        return line
+def default_workers(cores: int) -> list[int]:
+    """Powers of two up to the cores, and the cores."""
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
 
 
-def write_images(folder: Path, kind: str, count: int) -> None:
-    """`count` images of a workload in `folder`/<class>/; the same each time."""
-    if kind == "photo":
-        write_photos(folder, count, CLASSES, 0, len(os.sched_getaffinity(0)))
+def _several(text: str) -> list[int]:
+    return sorted({positive(part) for part in text.split(",")})
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def main(a: argparse.Namespace) -> None:
+    if a.peers:
+        peers.check_installed(peers.REQUIREMENTS)
+    chosen = [workload for workload in WORKLOADS if (a.only or "") in workload.name]
+    if not chosen:
+        raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in WORKLOADS])}")
+    measured = []
+    with folder_of(a.folder) as folder:
+        for workload in chosen:
+            images = workload.kind.count // (QUICK if a.quick else 1)
+            prepared = prepare(workload, folder, images)
+            measured.append(measure(prepared, a.workers, a.rounds, a.peers, once=not measured))
+            print(f"{workload.name}:\n{rates_table(measured[-1])}", file=sys.stderr)  # there, if a later one fails
+    if a.quick or a.only:
+        print(body(measured, a.rounds, picture=None))
         return
-    rng = np.random.default_rng(0)
-    shape = (32, 32, 3) if kind == "tiny" else (28, 28)
-    for number in range(count):
-        path = folder / f"c{number % CLASSES}" / f"{number:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    picture = a.page.with_name("bench_loader.svg")
+    draw(picture, measured)
+    workers = ",".join(map(str, a.workers))
+    command = f"python src/bench.py loader --workers {workers} --rounds {a.rounds}{' --peers' if a.peers else ''}"
+    results = {"workloads": {m.workload: m.results() for m in measured}}
+    publish("loader", command, body(measured, a.rounds, picture.name), results, a.page, a.results)
+
+
+def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers: bool, once: bool) -> Measured:
+    """All that is measured on one workload.
+
+    Args:
+        workers: one set of rates for each; the time to the first batch is that with the last.
+        once: measure also what takes long and is the same for each workload: the first batch of stock FFCV, and that of
+            FFCVDataLoader with nothing compiled yet.
+    """
+    chosen = contenders_of(prepared.workload, with_peers)
+    layouts: dict[str, str] = {}
+    rates = {}
+    for count in workers:
+        with ExitStack() as stack:
+            processes = {c.name: stack.enter_context(_process(c, prepared, count)) for c in chosen}
+
+            def epoch(name: str, process: LoaderProcess) -> int:
+                done = process.epoch()
+                layouts[name] = _checked(name, done, prepared)
+                return done.images
+
+            print(f"{prepared.workload.name}, {of_workers(count)}: {len(chosen)} contenders", file=sys.stderr)
+            rates[count] = alternate(
+                {name: partial(epoch, name, process) for name, process in processes.items()}, rounds
+            )
+    first: dict[str, list[float]] = {}
+    for number in range(FIRST_ROUNDS):
+        for contender in chosen:
+            if contender.name == LIMIT or (contender.name == STOCK and not (once and number == 0)):
+                continue
+            with _process(contender, prepared, workers[-1]) as process:
+                first.setdefault(contender.name, []).append(_normalised(contender.name, process.first()))
+    uncompiled = None
+    if once:
+        ours = next(contender for contender in chosen if contender.name == FFCV)
+        with tempfile.TemporaryDirectory() as cache, _process(ours, prepared, workers[-1], cache) as process:
+            uncompiled = process.first().seconds
+    return Measured(prepared.workload.name, rates, layouts, first, uncompiled, prepared.converted)
+
+
+def _process(contender: Contender, prepared: Prepared, workers: int, kernels: str | None = None) -> LoaderProcess:
+    """kernels: folder that compiled code is kept in, instead of the user's."""
+    environment = {"NUMBA_CACHE_DIR": kernels} if kernels else None
+    return LoaderProcess(contender.name, contender.load, prepared.job(workers, contender.resized), environment)
+
+
+def _checked(name: str, epoch: Epoch, prepared: Prepared) -> str:
+    """The layout of its batches, which must be of the kind that all contenders give."""
+    kind = prepared.workload.kind
+    wanted = ([kind.batch_size, 3, kind.side, kind.side], "float32")
+    if name != LIMIT and (epoch.shape, epoch.dtype) != wanted:
+        raise FormworkError(
+            f"{name} gives {epoch.dtype} {epoch.shape} on {prepared.workload.name}, and not {wanted[1]} {wanted[0]}: "
+            "its images/s cannot be compared."
+        )
+    return epoch.layout
+
+
+def _normalised(name: str, first: First) -> float:
+    """Its seconds. Images have black and white in them, or nearly, which normalisation moves to these values."""
+    low, high = ((value - contenders.MEAN[0]) / contenders.STD[0] for value in (0, 1))
+    if not (1.3 * low < first.lowest < 0.5 * low and 0.5 * high < first.highest < 1.3 * high):
+        raise FormworkError(
+            f"{name} gives values from {first.lowest:.2f} to {first.highest:.2f}: its images are not normalised as "
+            "those of the others, and its images/s cannot be compared."
+        )
+    return first.seconds

@@ -46,6 +46,11 @@ def alternate(contenders: Mapping[str, Callable[[], int]], rounds: int = 5) -> d
     return {name: Rates(tuple(values)) for name, values in rates.items()}
 
 
+def median_ratio(ours: Rates, theirs: Rates) -> float:
+    """The median of the ratios of rounds, whose parts ran one after the other."""
+    return statistics.median(one / other for one, other in zip(ours.values, theirs.values, strict=True))
+
+
 def environment() -> dict[str, str]:
     """What a number was measured on: CPU, cores, memory, Python, versions of packages, commit of this repository."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -35,8 +35,18 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     """Read, check, scale down and encode one image; a pure function of the file's content and params.
 
     Raises:
-        BetonError: the file is missing or no longer what the manifest says.
+        BetonError: the file is missing or no longer what the manifest says, or there is not enough memory for it.
     """
+    try:
+        return _encode(row, raw, params)
+    except MemoryError as error:
+        raise BetonError(
+            f"{raw / row.path}: not enough memory to convert {row.width} x {row.height} pixels. Lower data.num_workers "
+            "in params.yaml, or give the process more memory."
+        ) from error
+
+
+def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     path = raw / row.path
     try:
         content = path.read_bytes()
@@ -54,6 +64,8 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     try:
         pixels = scale_down(_read(content, size), params.max_resolution)
     except OSError as error:
+        if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
+            raise error.__cause__ from None
         raise BetonError(f"{path} cannot be read: {error}. Run `dvc repro -f link` to list all bad images.") from error
     height, width, _ = pixels.shape
     if max(height, width) > MAX_SIDE:

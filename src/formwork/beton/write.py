@@ -106,7 +106,7 @@ def _encode_in_order(
     memory = 0
     for sample in manifest.storage_order.tolist():
         row = manifest.rows[sample]
-        need = _memory_needed(row)
+        need = memory_needed(row)
         while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
             first, freed, future = waiting.popleft()
             memory -= freed
@@ -118,7 +118,7 @@ def _encode_in_order(
         yield first, future.result()
 
 
-def _memory_needed(row: Row) -> int:
+def memory_needed(row: Row) -> int:
     """Bytes to encode an image, roughly: the file, and its pixels decoded (4 bytes each in Pillow) and converted."""
     return row.bytes + 8 * row.width * row.height
 

@@ -7,6 +7,7 @@ beside the manifest and rebuilt whenever it is missing or belongs to another ver
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from formwork.datasets.manifest import Manifest
@@ -23,17 +24,15 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     Raises:
         DatasetError: raw images are missing.
     """
-    tree = manifest.path.with_suffix("")
-    stamp = manifest.path.with_name(f".{tree.name}.tree")  # which manifest the tree shows; written last
-    identity = f"{manifest.digest} {os.path.relpath(raw, tree)}\n"
-    if not _shows(tree, stamp, identity):
+    tree, stamp = _places(manifest)
+    if not shows(manifest, raw):
         with open(manifest.path.with_name(f".{tree.name}.lock"), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # others wait, and then find it made
-            if not _shows(tree, stamp, identity):
+            if not shows(manifest, raw):
                 stamp.unlink(missing_ok=True)
                 _remove(tree)
                 _link(manifest, raw, tree)
-                write_text(stamp, identity)
+                write_text(stamp, _identity(manifest, raw))
     if manifest.rows and not (tree / manifest.rows[0].tree_path).exists():
         raise DatasetError(
             f"The original images {raw} are missing, and {tree} links to them. Run `dvc pull {raw}` or `dvc repro`."
@@ -41,8 +40,26 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     return tree
 
 
-def _shows(tree: Path, stamp: Path, identity: str) -> bool:
-    return tree.is_dir() and stamp.is_file() and stamp.read_text() == identity
+def shows(manifest: Manifest, raw: Path) -> bool:
+    """Whether the tree of a manifest is there, and shows this version of it."""
+    tree, stamp = _places(manifest)
+    return tree.is_dir() and stamp.is_file() and stamp.read_text() == _identity(manifest, raw)
+
+
+def own_files(tree: Path) -> Iterator[Path]:
+    """Files in a tree of links that are none: their user put them there."""
+    for folder, _, files in os.walk(tree):
+        yield from (Path(folder, name) for name in files if not os.path.islink(os.path.join(folder, name)))
+
+
+def _places(manifest: Manifest) -> tuple[Path, Path]:
+    """The tree's folder, and the file that says which manifest it shows, which is written last."""
+    tree = manifest.path.with_suffix("")
+    return tree, manifest.path.with_name(f".{tree.name}.tree")
+
+
+def _identity(manifest: Manifest, raw: Path) -> str:
+    return f"{manifest.digest} {os.path.relpath(raw, manifest.path.with_suffix(''))}\n"
 
 
 def _link(manifest: Manifest, raw: Path, tree: Path) -> None:
@@ -60,11 +77,9 @@ def _remove(tree: Path) -> None:
     """Remove a tree of links. A file in it that is no link was put there by its user and is not ours to delete."""
     if not tree.is_dir():
         return
-    for folder, _, files in os.walk(tree):
-        for name in files:
-            if not os.path.islink(os.path.join(folder, name)):
-                raise DatasetError(
-                    f"{os.path.join(folder, name)} is a file of your own in a folder that is made anew from the "
-                    f"manifest. Move it to data/raw, then try again."
-                )
+    for path in own_files(tree):
+        raise DatasetError(
+            f"{path} is a file of your own in a folder that is made anew from the manifest. Move it to data/raw, then "
+            "try again."
+        )
     shutil.rmtree(tree)

@@ -59,11 +59,12 @@ class Drawn:
     """The first images that a loader gives, up to COLUMNS.
 
     Attributes:
-        images: (n, 3, S, S) as the model is given them. labels: n. order: what decides which samples these are.
+        images: (n, 3, S, S) as the model is given them. labels: (n,), or with Mixup (n, classes). order: what decides
+            which samples these are.
     """
 
     images: torch.Tensor
-    labels: list[int]
+    labels: torch.Tensor
     order: dict[str, Any]
 
 
@@ -99,13 +100,14 @@ def _first(split: Split, options: Options, use_ffcv: bool) -> Drawn:
     order = loader.state_dict()
     images, labels = [], []
     with closing(iter(loader)) as batches:
-        for of_batch, their_labels in batches:
-            steps = their_labels.dim() == 2  # each image several times, in the same memory
-            images.append(of_batch[:, 0] if steps else of_batch)
-            labels += (their_labels[:, 0] if steps else their_labels).tolist()
-            if len(labels) >= COLUMNS:
+        for batch in batches:
+            # With timesteps each image stands there several times, in the same memory.
+            of_batch, their_labels = (part[:, 0] if options.timesteps > 1 else part for part in batch)
+            images.append(of_batch)
+            labels.append(their_labels)
+            if sum(map(len, labels)) >= COLUMNS:
                 break
-    return Drawn(torch.cat(images)[:COLUMNS], labels[:COLUMNS], order)
+    return Drawn(torch.cat(images)[:COLUMNS], torch.cat(labels)[:COLUMNS], order)
 
 
 def _row(data: ImageData, heading: str, options: Options, drawn: Drawn) -> Row:
@@ -113,8 +115,16 @@ def _row(data: ImageData, heading: str, options: Options, drawn: Drawn) -> Row:
     heading += f": {side} x {side} pixels, {options.dtype}"
     if options.timesteps > 1:
         heading += f", each image {options.timesteps} times"
-    captions = [data.settings.class_names[label] for label in drawn.labels]
+    captions = [_caption(label, data.settings.class_names) for label in drawn.labels]
     return Row(heading, list(to_pixels(drawn.images, data.settings)), captions)
+
+
+def _caption(label: torch.Tensor, names: Sequence[str]) -> str:
+    """The class, or, of probabilities, each class that has one: a mixed image has two."""
+    if not label.is_floating_point():
+        return names[int(label)]
+    shares = [(float(label[i]), names[i]) for i in label.nonzero().flatten().tolist()]
+    return "\n".join(f"{name} {share:.0%}" for share, name in sorted(shares, reverse=True))
 
 
 def _difference(data: ImageData, split: str, one: Drawn, other: Drawn) -> Row:

@@ -1,7 +1,9 @@
 """Memory that is used again."""
 
+import os
 import sys
 import threading
+import weakref
 
 import numpy as np
 
@@ -21,6 +23,7 @@ class BufferPool:
         self.buffers = [np.empty(0, dtype=np.uint8)]
         self.unused = self._references(0)
         self.lock = threading.Lock()
+        _pools.add(self)
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """An array with undefined content."""
@@ -37,6 +40,19 @@ class BufferPool:
 
     def _references(self, i: int) -> int:
         return sys.getrefcount(self.buffers[i])
+
+
+_pools: weakref.WeakSet[BufferPool] = weakref.WeakSet()
+
+
+def _free_locks() -> None:
+    """In a child that was forked: a thread of its parent may have held one at that moment, and there is none here to
+    give it back."""
+    for pool in _pools:
+        pool.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_free_locks)
 
 
 def _part(buffer: np.ndarray, size: int, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

@@ -17,8 +17,9 @@ from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.order import BatchSampler, Position
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""images (B, 3, H, W), channels_last, of Options.dtype; labels (B,) int64. With timesteps T > 1 (B, T, 3, H, W) and
-(B, T), whose T entries are the same memory."""
+"""images (B, 3, H, W), channels_last, of Options.dtype; labels (B,) int64, or with Mixup (B, classes) float32
+probabilities. With timesteps T > 1 (B, T, 3, H, W) and (B, T) or (B, T, classes), whose T entries are the same
+memory."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Options:
         dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
             device (see formwork.loading.dtypes.normalise).
         rank, world_size: of this process in distributed training.
+        classes: number of classes; labels of a list with Mixup are that many probabilities.
         resolution_schedule: (epoch, side in pixels) pairs: from that epoch on, counted from 0, images have that side.
             Before the first, or without any, they have that of the augmentation.
     """
@@ -70,6 +72,7 @@ class Options:
     dtype: str = "float32"
     rank: int = 0
     world_size: int = 1
+    classes: int = 0
     resolution_schedule: tuple[tuple[int, int], ...] = ()
 
     def augmentation_at(self, epoch: int) -> Augmentation:
@@ -125,7 +128,7 @@ class Epochs:
         self.given: Position | None = None  # in the iteration that was begun last, while it lasts
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of one epoch, or of the rest of it; images (B, 3, H, W), labels (B,)."""
+        """The batches of one epoch, or of the rest of it, without timesteps."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
@@ -136,7 +139,7 @@ class Epochs:
             self.given = position = Position(position.epoch, position.batches + 1)
             if steps > 1:
                 images = images.unsqueeze(1).expand(-1, steps, -1, -1, -1)
-                labels = labels.unsqueeze(1).expand(-1, steps)
+                labels = labels.unsqueeze(1).expand(-1, steps, *labels.shape[1:])
             yield images, labels
         self.given = None
 

@@ -19,11 +19,14 @@ from formwork.loading import kernels
 from formwork.loading.buffers import BufferPool
 from formwork.loading.common import Batch, Epochs, Options, Split
 from formwork.loading.dtypes import STORED, as_tensor
+from formwork.loading.operations.mixup import mixed_labels, with_partners
+from formwork.loading.order import Indices
 from formwork.loading.quick import Loader
 from formwork.loading.reading import BetonFile
 
 PARTS = 4  # of a batch for each worker: small enough that none waits long for the slowest
 POLL = 0.05  # seconds between looks at whether the consumer has left
+NOWHERE = np.empty(0, np.int64)  # places and shares where nothing is mixed
 
 FAULTS = {
     kernels.OUTSIDE_FILE: "its data lies outside the file",
@@ -61,7 +64,7 @@ class FFCVDataLoader(Epochs, Loader):
         self.beton = self.source.beton
         check_beton(self.beton, split.manifest)
         self.sampler = options.sampler(self.beton.storage_order)
-        self.buffers = BufferPool()
+        self.buffers, self.scratch = BufferPool(), BufferPool()
         self.normal = options.normal
         self.fname = str(split.beton)
         self.batch_size = options.batch_size // options.world_size
@@ -93,56 +96,103 @@ class FFCVDataLoader(Epochs, Loader):
             left.set()
             thread.join()
 
-    def _produce(self, indices: Iterator[tuple[int, np.ndarray]], ready: Queue, left: threading.Event) -> None:
+    def _produce(self, indices: Iterator[Indices], ready: Queue, left: threading.Event) -> None:
         """Put batches, then None or the error that ended them. Whatever happens here, the consumer hears of it."""
         try:
             with (
                 ThreadPoolExecutor(1, thread_name_prefix="FFCVDataLoader reads") as reader,
                 ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool,
             ):
-                for epoch, ids, data in self._read_ahead(reader, indices):
-                    if not _put(ready, self._make(pool, epoch, ids, data), left):
+                for batch in self._overlapped(self._start(pool, *read) for read in self._read_ahead(reader, indices)):
+                    if not _put(ready, batch, left):
                         return
             _put(ready, None, left)
         except BaseException as error:  # not swallowed: raised in the consumer
             _put(ready, error, left)
 
-    def _read_ahead(self, reader: ThreadPoolExecutor, indices: Iterator) -> Iterator[tuple[int, np.ndarray, Future]]:
-        """(epoch, sample ids, their data), read while the batch before is being made."""
+    def _read_ahead(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple]:
+        """Arguments of _start. The data of a batch is read while the batch before is being made."""
+        mixes = self.options.augmentation.mixup is not None
         ahead = None
-        for epoch, ids in indices:
-            following = epoch, ids, reader.submit(self.source.load, ids)
+        for epoch, ids, partners in indices:
+            needed, places = with_partners(ids, partners) if mixes else (ids, NOWHERE)
+            following = epoch, needed, places, reader.submit(self.source.load, needed)
             if ahead:
                 yield ahead
             ahead = following
         if ahead:
             yield ahead
 
-    def _make(self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, data: Future) -> Batch:
+    def _overlapped(self, started: Iterator[Callable[[], Batch]]) -> Iterator[Batch]:
+        """The batches that were started, each waited for when the next one is started: so workers never wait for a
+        batch to be planned, or for the slowest of them."""
+        before = None
+        for complete in started:
+            if before:
+                yield before()
+            before = complete
+        if before:
+            yield before()
+
+    def _start(
+        self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, places: np.ndarray, data: Future
+    ) -> Callable[[], Batch]:
+        """Give the work on a batch to the workers.
+
+        Args:
+            ids: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
+
+        Returns:
+            A call that waits for the batch.
+        """
         augmentation = self.options.augmentation_at(epoch)
-        beton, count, side = self.beton, len(ids), augmentation.resolution
+        beton, side, mixes = self.beton, augmentation.resolution, augmentation.mixup is not None
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         plan = augmentation.plan(epoch, ids, heights, widths)
+        shares = augmentation.shares(epoch, ids[: len(places)]) if mixes else NOWHERE
         memory, offsets = data.result()
+        count = len(places) if mixes else len(ids)
         images = self.buffers.take((count, side, side, 3), STORED[self.options.dtype])
-        status = np.full(count, 255, dtype=np.uint8)
+        pixels = images  # where nothing is done to pixels, one pass does it all
+        if mixes or (augmentation.pixel and images.dtype != np.uint8):
+            pixels = self.scratch.take((len(ids), side, side, 3), np.uint8)
+        status = np.full(len(ids), 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
             kernels.load(
                 memory, offsets, sizes, modes, heights, widths,
-                plan.box, plan.window, plan.shift, plan.flip, self.normal, start, stop, images, status,
+                plan.box, plan.window, plan.shift, plan.flip, plan.fill, self.normal, start, stop, pixels, status,
             )  # fmt: skip
+            for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+                operation.kernel(pixels[start:stop], values[start:stop])
+            if pixels is not images and not mixes:
+                finish(start, stop)
 
+        def finish(start: int, stop: int) -> None:
+            kernels.finish(pixels, places, shares, self.normal, start, stop, images)
+
+        def complete() -> Batch:
+            _wait(running)
+            for i in np.flatnonzero(status == kernels.JPEG_WARNING).tolist():
+                if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
+                    status[i] = kernels.OK
+            if status.any():
+                raise self._fault(ids, status)
+            labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
+            if mixes:
+                _wait(self._in_parts(pool, finish, count))
+                labels = mixed_labels(labels, places, shares, self.options.classes)
+            else:
+                labels = torch.from_numpy(labels)
+            return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), labels
+
+        running = self._in_parts(pool, run, len(ids))
+        return complete
+
+    def _in_parts(self, pool: ThreadPoolExecutor, work: Callable[[int, int], None], count: int) -> list[Future]:
+        """work(start, stop) for parts of a batch of `count` images."""
         step = max(-(-count // (self.num_workers * PARTS)), 1)
-        for future in [pool.submit(run, start, min(start + step, count)) for start in range(0, count, step)]:
-            future.result()
-        for i in np.flatnonzero(status == kernels.JPEG_WARNING).tolist():
-            if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
-                status[i] = kernels.OK
-        if status.any():
-            raise self._fault(ids, status)
-        # A copy of the labels, because a batch is its consumer's to keep and to change.
-        return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), torch.from_numpy(beton.labels[ids])
+        return [pool.submit(work, start, min(start + step, count)) for start in range(0, count, step)]
 
     def _vouched(self, sample: int, data: np.ndarray) -> bool:
         """Whether a sample holds what was written: then what its decoder warns of stands in the original, too, and the
@@ -156,6 +206,11 @@ class FFCVDataLoader(Epochs, Loader):
             f"{self.beton.path}: sample {sample} ({self.split.manifest.rows[sample].path}) cannot be used: "
             f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
         )
+
+
+def _wait(futures: list[Future]) -> None:
+    for future in futures:
+        future.result()
 
 
 def _put(ready: Queue, item: object, left: threading.Event) -> bool:

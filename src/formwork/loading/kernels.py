@@ -13,6 +13,7 @@ from numba import njit, types
 
 from formwork.beton.format import RAW
 from formwork.loading.dtypes import store
+from formwork.loading.operations.mixup import blend
 from formwork.loading.quick import LIBRARY
 from formwork.resize import scale_row, scale_widths
 
@@ -48,12 +49,13 @@ _decompress = types.ExternalFunction(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _transform(source, box, window, shift, flip, normal, black, line, out):
+def _transform(source, box, window, shift, flip, normal, outside, line, out):
     """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S); see formwork.loading.dtypes.
 
     Args:
         normal: (2, 3 * S) float32, what is subtracted from a pixel's values, and what they are then multiplied by.
-        black: (3 * S,) of out's type, a row of black pixels. line: (3 * S,) uint8, memory to work in.
+        outside: (3 * S,) of out's type, a row of what is shown outside the image.
+        line: (3 * S,) uint8, memory to work in.
     """
     size = out.shape[0]
     image, first, count, weights, start = scale_widths(source, box, window, flip, size, size)
@@ -63,12 +65,21 @@ def _transform(source, box, window, shift, flip, normal, black, line, out):
         target = out[y]
         o = y + shift[0]
         if not 0 <= o < size or low >= high:
-            target[:] = black
+            target[:] = outside
             continue
         scale_row(image, first[o], start, count[o], weights[o], line)
-        target[:low] = black[:low]
+        target[:low] = outside[:low]
         store(line[low + 3 * dx : high + 3 * dx], normal[0], normal[1], target[low:high])
-        target[high:] = black[high:]
+        target[high:] = outside[high:]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _spread(normal, length):
+    """(2, length) float32, the numbers of each channel for each byte of a row."""
+    spread = np.empty((2, length), np.float32)
+    for i in range(length):
+        spread[0, i], spread[1, i] = normal[0, i % 3], normal[1, i % 3]
+    return spread
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -81,14 +92,16 @@ def _decode(handle, data, pixels, height, width):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, normal, start, stop, out, status):
+def load(
+    memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, fill, normal, start, stop, out, status
+):
     """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
 
     Args:
         memory: (bytes,) uint8, the file or a part of it.
         offsets, sizes: (B,) int64, where each sample lies in memory.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
-        box, window, shift, flip: the formwork.loading.augment.Plan.
+        box, window, shift, flip, fill: see formwork.loading.operations.base.Plan.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
         status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
@@ -97,12 +110,12 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
     handle = 0  # made for the first JPEG
     decoded = np.empty(0, np.uint8)
     length = 3 * out.shape[1]
-    spread = np.empty((2, length), np.float32)
-    black = np.empty(length, out.dtype)
-    line = np.zeros(length, np.uint8)
+    spread = _spread(normal, length)
+    outside = np.empty(length, out.dtype)
+    line = np.empty(length, np.uint8)
     for i in range(length):
-        spread[0, i], spread[1, i] = normal[0, i % 3], normal[1, i % 3]
-    store(line, spread[0], spread[1], black)
+        line[i] = fill[i % 3]
+    store(line, spread[0], spread[1], outside)
     for i in range(start, stop):
         h, w = heights[i], widths[i]
         status[i] = OK
@@ -119,7 +132,7 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
                 status[i] = WRONG_SIZE
                 continue
             image = data.reshape(h, w * 3)
-            _transform(image, box[i], window[i], shift[i], flip[i], spread, black, line, lines)
+            _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
         else:
             if handle == 0:
                 handle = _init_decompress()
@@ -129,6 +142,30 @@ def load(memory, offsets, sizes, modes, heights, widths, box, window, shift, fli
             status[i] = _decode(handle, data, pixels, h, w)
             if status[i] != BAD_JPEG:
                 image = pixels.reshape(h, w * 3)
-                _transform(image, box[i], window[i], shift[i], flip[i], spread, black, line, lines)
+                _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
     if handle != 0:
         _destroy(handle)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def finish(pixels, places, shares, normal, start, stop, out):
+    """What is left to do with images start <= i < stop of a batch after pixel operations: mix and normalise them.
+
+    Args:
+        pixels: (N, S, S, 3) uint8, the images of the batch first.
+        places, shares: (B,) int64, see formwork.loading.operations.mixup; both empty where nothing is mixed.
+        normal, out: as for `load`; out is not `pixels`.
+    """
+    size, length = out.shape[1], 3 * out.shape[1]
+    spread = _spread(normal, length)
+    line = np.empty(length, np.uint8)
+    for i in range(start, stop):
+        image, lines = pixels[i].reshape(size, length), out[i].reshape(size, length)
+        if len(shares):
+            other, share = pixels[places[i]].reshape(size, length), np.int32(shares[i])
+            for y in range(size):
+                blend(image[y], other[y], share, line)
+                store(line, spread[0], spread[1], lines[y])
+        else:
+            for y in range(size):
+                store(image[y], spread[0], spread[1], lines[y])

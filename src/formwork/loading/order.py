@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,19 @@ class Position:
 
     epoch: int
     batches: int
+
+
+class Indices(NamedTuple):
+    """One batch of one rank.
+
+    Attributes:
+        ids: (B,) int64 sample ids. partners: (B,) int64, the sample that each may be mixed with: its neighbour in the
+            order of the epoch, the first with the second, the third with the fourth; itself, where it has none.
+    """
+
+    epoch: int
+    ids: np.ndarray
+    partners: np.ndarray
 
 
 class BatchSampler:
@@ -100,8 +113,8 @@ class BatchSampler:
     def __len__(self) -> int:
         return (self.stop + self.batch_size - 1) // self.batch_size
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(epoch, (B,) int64 sample ids) for each batch from self.next on."""
+    def __iter__(self) -> Iterator[Indices]:
+        """The batches from self.next on."""
         yield from self.batches_from(self.begin())  # when the first is asked for: PyTorch's DataLoader iterates twice
 
     def begin(self) -> Position:
@@ -109,12 +122,14 @@ class BatchSampler:
         position, self.next = self.next, Position(self.next.epoch + 1, 0)
         return position
 
-    def batches_from(self, position: Position) -> Iterator[tuple[int, np.ndarray]]:
-        """(epoch, (B,) int64 sample ids) for each batch of an epoch from this one on."""
-        ids = sample_order(self.storage_order, self.order, self.seed, position.epoch)[: self.stop]
+    def batches_from(self, position: Position) -> Iterator[Indices]:
+        """The batches of an epoch from this one on."""
+        order = sample_order(self.storage_order, self.order, self.seed, position.epoch)
         share = self.batch_size // self.world_size
-        for start in range(position.batches * self.batch_size, self.stop, self.batch_size):
-            yield position.epoch, ids[start : start + self.batch_size][share * self.rank : share * (self.rank + 1)]
+        for batch in range(position.batches * self.batch_size, self.stop, self.batch_size):
+            start = batch + share * self.rank
+            places = np.arange(start, min(start + share, self.stop))
+            yield Indices(position.epoch, order[places], order[np.minimum(places ^ 1, len(order) - 1)])
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -13,13 +13,16 @@ from torch.utils.data import DataLoader, Dataset
 from formwork.datasets.images import read_rgb
 from formwork.datasets.tree import ensure_tree
 from formwork.errors import DatasetError, FormworkError
-from formwork.loading.augment import Augmentation, Plan
+from formwork.loading.augment import Augmentation
 from formwork.loading.common import Batch, Epochs, Options, Split
 from formwork.loading.dtypes import normalise
+from formwork.loading.operations.base import Plan
+from formwork.loading.operations.mixup import blended, mixed_labels, with_partners
+from formwork.loading.order import Indices
 
 
 class TreeDataset(Dataset):
-    """Whole batches from the interim tree of a split, by (epoch, sample ids)."""
+    """Whole batches from the interim tree of a split, by Indices."""
 
     def __init__(self, split: Split, options: Options):
         self.rows = split.manifest.rows
@@ -28,23 +31,34 @@ class TreeDataset(Dataset):
         self.tree = ensure_tree(split.manifest, split.raw)
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
 
-    def __getitem__(self, index: tuple[int, np.ndarray]) -> Batch | DatasetError:
+    def __getitem__(self, index: Indices) -> Batch | DatasetError:
         try:
             return self._batch(*index)
         except DatasetError as error:
             return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
 
-    def _batch(self, epoch: int, ids: np.ndarray) -> Batch:
-        heights, widths = self.sizes[ids].T
+    def _batch(self, epoch: int, ids: np.ndarray, partners: np.ndarray) -> Batch:
         augmentation = self.options.augmentation_at(epoch)
+        if augmentation.mixup:
+            needed, places = with_partners(ids, partners)
+            shares = augmentation.shares(epoch, ids)
+            images = blended(self._images(augmentation, epoch, needed), places, shares)
+            labels = mixed_labels(self.labels[needed], places, shares, self.options.classes)
+        else:
+            images, labels = self._images(augmentation, epoch, ids), torch.from_numpy(self.labels[ids])
+        images = images.contiguous(memory_format=torch.channels_last)
+        if self.options.dtype != "uint8":
+            images = normalise(images, self.options.normal).to(getattr(torch, self.options.dtype))
+        return images, labels
+
+    def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> torch.Tensor:
+        """(N, 3, S, S) uint8."""
+        heights, widths = self.sizes[ids].T
         plan = augmentation.plan(epoch, ids, heights, widths)
         images = torch.empty((len(ids), 3, *2 * [augmentation.resolution]), dtype=torch.uint8)
         for i, sample in enumerate(ids):
             images[i] = self._image(augmentation, epoch, int(sample), plan, i)
-        images = images.contiguous(memory_format=torch.channels_last)
-        if self.options.dtype != "uint8":
-            images = normalise(images, self.options.normal).to(getattr(torch, self.options.dtype))
-        return images, torch.from_numpy(self.labels[ids])
+        return images
 
     def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
@@ -59,6 +73,8 @@ class TreeDataset(Dataset):
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
         tensor = torch.from_numpy(apply_plan(image, plan, i, augmentation.resolution)).permute(2, 0, 1)
+        for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+            tensor = operation.function(tensor, values[i].tolist())
         if not augmentation.torchvision:
             return tensor
         with torch.random.fork_rng(devices=[]):
@@ -78,7 +94,7 @@ def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
     pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
     dy, dx = plan.shift[i].tolist()
     if dy or dx:
-        padded = np.zeros((size + 2 * abs(dy), size + 2 * abs(dx), 3), dtype=np.uint8)
+        padded = np.full((size + 2 * abs(dy), size + 2 * abs(dx), 3), plan.fill)
         padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
         y, x = abs(dy) + dy, abs(dx) + dx
         pixels = padded[y : y + size, x : x + size]

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from dvclive import Live
+from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
 from formwork.training.data import ImageData
+
+DRAW_SECONDS = 0.1
 
 
 class EpochLog(pl.Callback):
@@ -99,6 +102,20 @@ class EpochLog(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for live in self.lives:
             live.end()
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's, but drawn no more often than somebody can see: it would be at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        now = time.monotonic()
+        if now - self.drawn > DRAW_SECONDS or trainer.is_last_batch:
+            self.drawn = now
+            super().on_train_batch_end(trainer, *arguments)
 
 
 class Interruption(pl.Callback):

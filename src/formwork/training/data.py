@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from formwork.datasets.manifest import SPLITS, read_manifest
 from formwork.datasets.settings import Settings, read_settings
-from formwork.errors import DatasetError, ParamsError
+from formwork.errors import AugmentationError, DatasetError, ParamsError
 from formwork.loading.augment import Augmentation
 from formwork.loading.common import Batch, Epochs, Options, Split
 from formwork.loading.dtypes import normalise, shift_and_scale
@@ -68,6 +68,8 @@ class ImageData(pl.LightningDataModule):
         for split in self.splits.values():
             if not len(split.manifest):
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
+            if split.name != "train" and self.augmentations[split.name].mixup:
+                raise AugmentationError(f"augment.{split.name}: Mixup is for training alone. Remove it from the list.")
             self.options(split.name, 0, 1).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
         self.used: dict[str, str] = {}
         self.training: Epochs | None = None
@@ -90,6 +92,7 @@ class ImageData(pl.LightningDataModule):
             dtype=params.data.dtype,
             rank=rank,
             world_size=world_size,
+            classes=len(self.settings.class_names),
             resolution_schedule=tuple((epoch - 1, side) for epoch, side in params.ffcv.resolution_schedule or [])
             if train
             else (),

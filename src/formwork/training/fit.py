@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from formwork.errors import ParamsError
 from formwork.params import Params, Trainer
-from formwork.training.callbacks import Best, EpochLog, Interruption
+from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
 from formwork.training.module import Classifier
@@ -30,10 +29,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         FormworkError: see formwork.errors.
         KeyboardInterrupt: Ctrl-C; the run can go on from its last checkpoint.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice and hardware it did not find
-    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
-    pl.seed_everything(params.seed, workers=True, verbose=False)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    set_up_process(params.seed)
     data = ImageData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
@@ -42,7 +38,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    trainer = _trainer(params.trainer, [interruption, best, EpochLog(results, speed), *callbacks, TQDMProgressBar()])
+    trainer = build_trainer(params.trainer, [interruption, best, EpochLog(results, speed), *callbacks, ProgressBar()])
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
     with interruption:
@@ -59,7 +55,20 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     )
 
 
-def _trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+def set_up_process(seed: int) -> None:
+    """What holds for the whole process: random numbers, deterministic algorithms, and less talk of Lightning."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice and hardware it did not find
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
+    pl.seed_everything(seed, workers=True, verbose=False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's Trainer as this repository uses it.
+
+    Raises:
+        ParamsError: it does not suit this machine.
+    """
     try:
         return pl.Trainer(
             max_epochs=params.max_epochs,

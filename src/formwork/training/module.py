@@ -46,17 +46,25 @@ class Classifier(pl.LightningModule):
         images, labels = batch
         if not len(labels):
             return self._log(split, images.new_zeros(0), images.new_zeros(0), self(images).sum())
-        logits, labels = self(images).flatten(0, -2), labels.flatten()
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        return self._log(split, loss.detach(), (logits.argmax(dim=1) == labels).float(), loss)
+        logits = self(images).flatten(0, -2)
+        if labels.is_floating_point():  # probabilities, of mixed images: the likeliest class counts as the right one
+            targets = labels.flatten(0, -2)
+            truth = targets.argmax(dim=1)
+        else:
+            targets = truth = labels.flatten()
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        return self._log(split, loss.detach(), (logits.argmax(dim=1) == truth).float(), loss)
 
     def _log(self, split: str, loss: Tensor, correct: Tensor, returned: Tensor) -> Tensor:
-        """Every rank logs every batch, one without images, too: the others wait for it."""
+        """Every rank logs, one whose batch has no images, too: the others wait for it. In training with the last batch
+        alone: metrics gather by themselves, and telling Lightning of them again takes longer than all else of a step.
+        """
         metrics = self.metrics[f"{split}_split"]
         metrics["loss"].update(loss, weight=len(correct) if loss.numel() else 1.0)
         metrics["accuracy"].update(correct)
-        for name, metric in metrics.items():
-            self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=split == "val")
+        if split == "val" or self.trainer.is_last_batch:
+            for name, metric in metrics.items():
+                self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=split == "val")
         return returned
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from formwork.datasets.images import read_rgb
 from formwork.datasets.manifest import Manifest
 from formwork.errors import DatasetError
 from formwork.evaluation.contact_sheet import spread
-from formwork.loading.augment import Augmentation, CenterCrop
+from formwork.loading.augment import Augmentation
+from formwork.loading.operations.geometry import CenterCrop
 from formwork.loading.torch_loader import apply_plan
 
 DETERMINISTIC = ("Resize", "CenterCrop")
@@ -39,10 +40,10 @@ class Fidelity:
 
 def view(validation: Augmentation) -> Augmentation:
     """How images are brought to the training resolution to be compared: as in validation, without what is random."""
-    name, first = validation.native[0]
+    name, first = validation.geometric[0]
     fixed = copy(validation)
-    fixed.native = [(name, first) if name in DETERMINISTIC else ("CenterCrop", CenterCrop())]
-    fixed.torchvision = []
+    fixed.geometric = [(name, first) if name in DETERMINISTIC else ("CenterCrop", CenterCrop())]
+    fixed.pixel, fixed.torchvision = [], []
     return fixed
 
 

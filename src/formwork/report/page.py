@@ -1,0 +1,43 @@
+"""The page itself: sections as one HTML file that needs no other, and no network."""
+
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from formwork.files import write_text
+from formwork.params import Params
+from formwork.report.parts import Section
+from formwork.report.sections import sections
+from formwork.training.data import Folders
+
+
+def report(params: Params, folders: Folders, path: Path) -> None:
+    """Write the page.
+
+    Raises:
+        FormworkError: `path` cannot be written.
+    """
+    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {_commit()}"
+    write_text(path, render(f"{params.data.name}, {params.model.name}", made, sections(params, folders)))
+    print(f"Report: {path}")
+
+
+def render(title: str, made: str, content: Sequence[Section]) -> str:
+    """HTML. made: when and from what."""
+    template = files("formwork.report").joinpath("page.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(title=title, made=made, sections=content)
+
+
+def _commit() -> str:
+    """Of the working directory's repository; marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

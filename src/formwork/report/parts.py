@@ -1,0 +1,103 @@
+"""What a section of the page is made of. Every picture is in the page itself: it needs no other file and no network."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """In place of what is not there: why, and the command that makes it."""
+
+    text: str
+    command: str
+    kind: str = "missing"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are text; those of all columns but the first are aligned right if `numbers`."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: bool = True
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """source: a data URI. alt: what it shows, for those who do not see it."""
+
+    source: str
+    alt: str
+    kind: str = "picture"
+
+    @classmethod
+    def of(cls, path: Path, alt: str) -> "Picture":
+        """Raises OSError: it cannot be read."""
+        return cls(data_uri(path), alt)
+
+
+@dataclass(frozen=True)
+class Code:
+    """title: shown while the code is folded."""
+
+    title: str
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Html:
+    html: str
+    kind: str = "html"
+
+
+Part = Text | Missing | Table | Picture | Code | Html
+
+
+@dataclass
+class Section:
+    title: str
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        return self.title.lower().replace(" ", "-")
+
+
+def data_uri(path: Path) -> str:
+    return f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def markdown(text: str, folder: Path) -> Html:
+    """A Markdown page of this repository as HTML; headings two levels lower, pictures inside, links to other files as
+    their text alone.
+
+    Args:
+        folder: that its pictures are relative to; one that is not there is left out.
+    """
+    text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://)[^)]+\)", r"\1", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+
+    def inside(found: re.Match[str]) -> str:
+        path = folder / found["path"]
+        return f'<img src="{data_uri(path)}" alt="{found["alt"]}">' if path.exists() else ""
+
+    html = re.sub(r'<img src="(?P<path>[^"]+)" alt="(?P<alt>[^"]*)"[^>]*>', inside, html)
+    html = re.sub(r"<(/?)h([1-4])>", lambda found: f"<{found[1]}h{int(found[2]) + 2}>", html)
+    # A wide table is scrolled by itself, not the page.
+    return Html(html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>"))

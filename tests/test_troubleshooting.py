@@ -1,0 +1,500 @@
+"""Each message that docs/troubleshooting.md quotes is what the program prints: the fault happens here, and is compared.
+
+A quoted message is a block of the page that is marked with the name of a fixture below. The fixture brings the fault
+about, and gives what the program says then.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from torchvision.datasets import CIFAR10
+
+import install
+from formwork.beton.read import check_beton, open_beton
+from formwork.beton.write import write_beton
+from formwork.datasets.download import download as download_archive
+from formwork.datasets.fetch import fetch
+from formwork.datasets.link import link
+from formwork.datasets.manifest import read_manifest, write_manifest
+from formwork.datasets.scan import find_candidates
+from formwork.datasets.tree import ensure_tree
+from formwork.datasets.verify import verify
+from formwork.doctor import machine
+from formwork.errors import FormworkError
+from formwork.files import atomic_write, write_text
+from formwork.kernel_cache import cache_folder
+from formwork.loading.augment import Augmentation
+from formwork.loading.common import Split
+from formwork.loading.ffcv_loader import FFCVDataLoader
+from formwork.loading.make import FALLBACK, make_loader
+from formwork.loading.torch_loader import PyTorchDataLoader, TreeDataset
+from formwork.params import BetonParams, Params, Sources, load_params
+from formwork.training.data import ImageData
+from formwork.training.fit import build_trainer
+from formwork.training.resume import checkpoint_path, find_checkpoint
+from tests import permissions
+from tests.archives import Server
+from tests.beton import test_faults as conversions
+from tests.beton.test_faults import conversion, small_disk
+from tests.datasets.sources.test_downloads import server
+from tests.datasets.test_fetch import target
+from tests.datasets.test_memory import killed, small_chunks
+from tests.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
+from tests.doctor.test_environment import other_module
+from tests.doctor.test_leftovers import hold
+from tests.doctor.test_machine import drop, small_processed
+from tests.doctor.test_pipeline import ask_a_silent_remote
+from tests.images import make_dataset
+from tests.loading import test_fallback as fallbacks
+from tests.loading.conftest import dataset, make_options, make_split, split
+from tests.test_install import Processes, checkout, processes, run_script
+from tests.training.conftest import folders_of, make_params
+from tests.workspace import BIN, ROOT, Workspace
+
+# Fixtures, and what they use.
+__all__ = ["checkout", "conversion", "dataset", "libraries", "make_split", "patient", "processes", "project"]
+__all__ += ["server", "small_chunks", "small_disk", "small_processed", "split", "target", "versioned"]
+
+PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_the_program_says_what_the_page_quotes(name: str, request: pytest.FixtureRequest) -> None:
+    said = request.getfixturevalue(name)
+
+    pattern = ".+?".join(map(re.escape, in_one_line(QUOTED[name]).split("...")))
+    assert re.search(pattern, in_one_line(str(said)))
+
+
+def test_every_block_of_the_page_is_marked() -> None:
+    kinds = re.findall(r"^```(\w.*)$", PAGE, re.MULTILINE)
+    assert [kind for kind in kinds if kind != "console"] == [f"text {name}" for name in QUOTED]
+
+
+Said = str | Exception
+
+
+def error_of(work: Callable[[], object]) -> Exception:
+    """The error that a call ends with."""
+    with pytest.raises((FormworkError, install.SetupError)) as raised:
+        work()
+    return raised.value
+
+
+def finding(patient: Patient, check: str) -> str:
+    return patient.look(check).finding
+
+
+def warning_of(split: Split, **options: object) -> str:
+    """What make_loader warns of before it falls back."""
+    with pytest.warns(UserWarning, match=FALLBACK) as warned:
+        assert make_loader(split, make_options(**options), use_ffcv=True).name == "pytorch"
+    return str(warned[0].message)
+
+
+# --- FFCV is not found --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ffcv_missing(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
+    for name in ("formwork.loading.ffcv_loader", "formwork.loading.quick"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ffcv", None)
+    return warning_of(split)
+
+
+@pytest.fixture
+def doctor_ffcv(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
+    with other_module(patient, monkeypatch, "ffcv", "raise ImportError('libopencv_core.so')") as other:
+        return finding(other, "ffcv")
+
+
+@pytest.fixture
+def system_packages(checkout: Path, tmp_path: Path) -> Said:
+    return run_script(checkout, PATH=str(tmp_path / "empty")).stderr
+
+
+@pytest.fixture
+def setup_failed(checkout: Path, processes: Processes) -> Said:
+    processes.failing = 2
+    return error_of(lambda: processes.setup(checkout))
+
+
+# --- Betons -------------------------------------------------------------------------------------
+
+TRAIN, BETON = Path("data/interim/colours/train.csv"), Path("data/processed/colours/train.beton")
+
+
+@pytest.fixture
+def beton_missing(tmp_path: Path) -> Said:
+    return error_of(lambda: open_beton(tmp_path / "train.beton"))
+
+
+@pytest.fixture
+def beton_stale(patient: Patient) -> Said:
+    manifest = write_manifest(TRAIN, read_manifest(TRAIN).rows[1:])
+    return error_of(lambda: check_beton(open_beton(BETON), manifest))
+
+
+@pytest.fixture
+def doctor_params(patient: Patient) -> Said:
+    patient.set_params(ffcv={"beton": {"write_mode": "raw"}})
+    return finding(patient, "made from train")
+
+
+def error_of_conversion(conversion: conversions.Conversion, kind: str) -> Exception:
+    manifest, _ = conversions.spoil(kind, conversion.manifest, conversion.raw)
+    return error_of(lambda: write_beton(manifest, conversion.raw, conversion.path, BetonParams(), 1))
+
+
+@pytest.fixture
+def image_missing(conversion: conversions.Conversion) -> Said:
+    return error_of_conversion(conversion, "missing")
+
+
+@pytest.fixture
+def image_changed(conversion: conversions.Conversion) -> Said:
+    return error_of_conversion(conversion, "changed")
+
+
+@pytest.fixture
+def manifest_missing(tmp_path: Path) -> Said:
+    return error_of(lambda: read_manifest(tmp_path / "train.csv"))
+
+
+@pytest.fixture
+def beton_damaged(make_split: Callable[..., Split]) -> Said:
+    split, _ = fallbacks.cut_short(make_split())
+    return error_of(lambda: open_beton(split.beton))
+
+
+@pytest.fixture
+def sample_damaged(make_split: Callable[..., Split]) -> Said:
+    split = make_split(write_mode="jpg")
+    beton = open_beton(split.beton)
+    with split.beton.open("r+b") as file:
+        file.seek(int(beton.offsets[40] + beton.sizes[40] // 2))
+        file.write(bytes(int(beton.sizes[40]) // 2))
+    return error_of(lambda: list(FFCVDataLoader(split, make_options())))
+
+
+@pytest.fixture
+def beton_changed(make_split: Callable[..., Split]) -> Said:
+    split = make_split()
+    loader = FFCVDataLoader(split, make_options())
+    os.truncate(split.beton, split.beton.stat().st_size // 2)
+    return error_of(lambda: list(loader))
+
+
+# --- Raw images ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_dataset(repo: Workspace) -> Said:
+    repo.set_params(data__name="nothing")
+    return repo.dvc("repro", status=255).output
+
+
+@pytest.fixture
+def bad_images(tmp_path: Path) -> Said:
+    raw = make_dataset(tmp_path / "raw/mine")
+    (raw / "cat/000.png").write_bytes(b"")
+    params = Params.model_validate({"data": {"name": "mine"}})
+    return error_of(lambda: link(params, raw, tmp_path / "interim/mine", tmp_path / "findings.csv"))
+
+
+@pytest.fixture
+def fetched_edited(target: Path) -> Said:
+    (target / "0/0.png").write_text("edited")
+    return error_of(lambda: fetch("digits", target, Sources()))
+
+
+@pytest.fixture
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # where nobody listens in a moment
+    return error_of(lambda: download_archive([f"http://127.0.0.1:{port}/archive.tgz"], tmp_path, "0" * 32))
+
+
+@pytest.fixture
+def originals_missing(patient: Patient) -> Said:
+    shutil.rmtree(patient / "data/raw")
+    return error_of(lambda: ensure_tree(read_manifest(TRAIN), Path("data/raw/colours")))
+
+
+# --- The first epoch is slow --------------------------------------------------------------------
+
+
+@pytest.fixture
+def doctor_page_cache(patient: Patient) -> Said:
+    drop(BETON)
+    return finding(patient, "page cache")
+
+
+@pytest.fixture
+def kernel_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where kernels are to be kept, in this process from now on."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "kernels"))
+    cache_folder.cache_clear()
+    yield tmp_path / "kernels"
+    cache_folder.cache_clear()
+
+
+@pytest.fixture
+def doctor_kernels(patient: Patient, kernel_folder: Path) -> Said:
+    return finding(patient, "kernels")
+
+
+@pytest.fixture
+def doctor_kernels_lost(patient: Patient, kernel_folder: Path) -> Said:
+    kernel_folder.touch()
+    return finding(patient, "kernels")
+
+
+@pytest.fixture
+def doctor_caching(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.setattr(machine, "memory", lambda: (20_000, 10_000))
+    patient.set_params(ffcv={"order": "random"})
+    return finding(patient, "caching")
+
+
+@pytest.fixture
+def doctor_workers(patient: Patient) -> Said:
+    patient.set_params(data={"num_workers": 0})
+    patient.write_json("results/speed/metrics.json", {"waiting_share": 0.4})
+    return finding(patient, "workers")
+
+
+# --- Out of memory ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory_image(conversion: conversions.Conversion) -> Said:
+    if sys.platform != "linux":
+        pytest.skip("memory is limited by Linux alone")
+    return conversions.short_of_memory(conversion)[1]
+
+
+@pytest.fixture
+def memory_killed(repo: Workspace) -> Said:
+    image = repo / "data/raw/shapes" / read_manifest(repo / "data/interim/shapes/train.csv").rows[0].path
+    image.unlink()
+    os.mkfifo(image)  # the stage waits for it
+    command = [BIN / "dvc", "repro", "--single-item", "--force", "convert@train"]
+    with subprocess.Popen(
+        command, cwd=repo.path, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as dvc:
+        with image.open("wb"):
+            for process in psutil.Process(dvc.pid).children(recursive=True):
+                if "src/convert.py" in process.cmdline():
+                    process.kill()
+        return dvc.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> Said:
+    raw = make_dataset(tmp_path / "raw", per_class=60, size=(4, 4))
+    monkeypatch.setattr("formwork.datasets.verify.check_all", killed)
+    labels = {"cat": 0, "dog": 1}
+    return error_of(lambda: verify(raw, find_candidates(raw, 0.5), labels, 2, tmp_path / "memory.sqlite3"))
+
+
+@pytest.fixture
+def memory_worker(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
+    load = TreeDataset._image
+
+    def load_or_die(self: TreeDataset, augmentation: Augmentation, epoch: int, sample: int, *rest: object) -> object:
+        if sample == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(self, augmentation, epoch, sample, *rest)
+
+    monkeypatch.setattr(TreeDataset, "_image", load_or_die)
+    loader = PyTorchDataLoader(split, make_options(batch_size=1, num_workers=1, batches_ahead=1))
+    return error_of(lambda: list(loader))
+
+
+# --- Augmentation -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_ffcv_form(split: Split) -> Said:
+    return warning_of(split, operations=[{"ColorJitter": {"hue": 0.1}}])
+
+
+def error_of_list(*operations: dict) -> Exception:
+    return error_of(lambda: Augmentation(list(operations), 20, 0, "augment.train"))
+
+
+@pytest.fixture
+def unknown_operation() -> Said:
+    return error_of_list({"RandomCrops": {"padding": 4}})
+
+
+@pytest.fixture
+def wrong_order() -> Said:
+    return error_of_list({"RandomHorizontalFlip": {}}, {"Resize": {}})
+
+
+# --- Permissions --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cannot_write(tmp_path: Path) -> Said:
+    tmp_path.chmod(0o555)
+    with permissions.enforced():
+        said = error_of(lambda: write_text(tmp_path / "train.beton", ""))
+    tmp_path.chmod(0o755)
+    return said
+
+
+@pytest.fixture
+def cannot_read(make_split: Callable[..., Split]) -> Said:
+    split, _ = fallbacks.unreadable(make_split())
+    with permissions.enforced():
+        return error_of(lambda: open_beton(split.beton))
+
+
+@pytest.fixture
+def doctor_folders(patient: Patient) -> Said:
+    Path("data/processed/colours").chmod(0o555)
+    with permissions.enforced():
+        return finding(patient, "folders")
+
+
+# --- Fallback -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fallback(make_split: Callable[..., Split]) -> Said:
+    return warning_of(fallbacks.missing(make_split())[0])
+
+
+@pytest.fixture
+def fallback_error(make_split: Callable[..., Split]) -> Said:
+    split, _ = fallbacks.missing(make_split())
+    return error_of(lambda: make_loader(split, make_options(), use_ffcv=True, fallback="error"))
+
+
+@pytest.fixture
+def doctor_fallback(patient: Patient) -> Said:
+    patient.set_params(augment={"train": [{"ColorJitter": {"hue": 0.1}}]})
+    return finding(patient, "loader")
+
+
+@pytest.fixture
+def doctor_results(patient: Patient) -> Said:
+    patient.write_json("results/train/metrics.json", {"loader": "pytorch"})
+    return finding(patient, "results")
+
+
+# --- Hangs --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def busy_file(tmp_path: Path) -> Said:
+    with atomic_write(tmp_path / "train.beton"):
+        return error_of(lambda: write_text(tmp_path / "train.beton", ""))
+
+
+@pytest.fixture
+def busy_dvc(repo: Workspace) -> Said:
+    with (repo / ".dvc/tmp/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return repo.dvc("repro", status=255).output
+
+
+@pytest.fixture
+def doctor_locks(patient: Patient) -> Said:
+    with subprocess.Popen(["sh", "-c", "read line", "another"], stdin=subprocess.PIPE) as process:
+        hold(process.pid, "dvc repro")
+        return finding(patient, "dvc locks")
+
+
+@pytest.fixture
+def doctor_remote(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> Said:
+    return ask_a_silent_remote(versioned[0], monkeypatch).finding
+
+
+@pytest.fixture
+def silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.setattr("formwork.datasets.download.PATIENCE", 0.3)
+    server.faults[CIFAR10.filename] = "silent"
+    return error_of(lambda: fetch("cifar10", tmp_path / "cifar10", Sources()))
+
+
+# --- Disk ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk_full(conversion: conversions.Conversion, small_disk: Callable[[str], None]) -> Said:
+    return conversion.error()
+
+
+@pytest.fixture
+def doctor_disk(patient: Patient, small_processed: Path) -> Said:
+    return finding(patient, "disk space")
+
+
+# --- params.yaml --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unknown_key(patient: Patient) -> Said:
+    patient.set_params(data={"batch_sise": 16})
+    return error_of(load_params)
+
+
+@pytest.fixture
+def large_batch(patient: Patient) -> Said:
+    return error_of(lambda: ImageData(make_params(data={"batch_size": 5000}), folders_of(patient.path)))
+
+
+@pytest.fixture
+def not_distributed(patient: Patient) -> Said:
+    patient.set_params(trainer={"devices": 2})
+    return error_of(load_params)
+
+
+@pytest.fixture
+def wrong_device() -> Said:
+    return error_of(lambda: build_trainer(make_params(trainer={"accelerator": "mps"}).trainer, []))
+
+
+# --- Interruptions ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doctor_interrupted(patient: Patient) -> Said:
+    path = checkpoint_path(Path("models/.resume"), make_params(), folders_of(patient.path))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return finding(patient, "interrupted runs")
+
+
+@pytest.fixture
+def checkpoint_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    (tmp_path / "run.ckpt").write_bytes(b"no checkpoint")
+    assert find_checkpoint(tmp_path / "run.ckpt") is None
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def doctor_temporary(patient: Patient) -> Said:
+    Path("data/processed/colours/.train.beton.tmp").touch()
+    return finding(patient, "temporary files")
