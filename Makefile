@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor preview report bench test lint lock clean
+.PHONY: help setup run doctor preview tune report bench test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -23,8 +23,11 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py
 
-preview: setup  ## Draw what the model is given, from each loader: results/preview.png
+preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
 	@.venv/bin/python src/preview.py results/preview.png
+
+tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
+	@.venv/bin/python src/tune.py results/tune
 
 report: setup  ## Build one HTML page of params, data, training, mistakes and benchmarks: results/report.html
 	@.venv/bin/python src/report.py results/report.html

@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from formwork.drawing.text import FAMILY, missing_glyphs_ignored
 from formwork.files import atomic_write
 
 COLOURS = {"FFCV": "#0072b2", "PyTorch": "#e69f00", "stock FFCV": "#009e73", "limit": "#999999"}
@@ -26,6 +27,7 @@ STYLE = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "font.family": FAMILY,
     "grid.color": "#e5e5e5",
     "text.parse_math": False,  # a dollar sign is a dollar sign
     "svg.hashsalt": "formwork",
@@ -45,7 +47,7 @@ def chart(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float]
     with rc_context(STYLE):
         figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
-        with atomic_write(path) as file:
+        with atomic_write(path) as file, missing_glyphs_ignored():
             kind = path.suffix[1:]
             metadata = {"Date": None} if kind == "svg" else {"Software": None}
             figure.savefig(file, format=kind, dpi=150, metadata=metadata)

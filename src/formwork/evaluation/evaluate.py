@@ -112,7 +112,7 @@ def _draw_mistakes(path: Path, predictions: Predictions, data: ImageData, most: 
             start += len(labels)
     names, manifest = settings.class_names, data.splits["val"].manifest
     captions = [
-        f"{names[predictions.labels[s]]}, not {names[predictions.predicted[s]]} ({predictions.confidence[s]:.0%})\n"
+        f"{names[predictions.labels[s]]}\ncalled {names[predictions.predicted[s]]} ({predictions.confidence[s]:.0%})\n"
         f"{Path(manifest.rows[s].path).name}"
         for s in worst
     ]
