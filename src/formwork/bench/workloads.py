@@ -34,9 +34,9 @@ class Kind:
     batch_size: int
 
 
-PHOTO = Kind("photo", 2_000, "RandomResizedCrop", 224, 64)
-TINY = Kind("tiny", 50_000, "RandomCrop", 32, 512)
-DIGIT = Kind("digit", 50_000, "RandomCrop", 28, 512)
+PHOTO = Kind("photo", 1_200, "RandomResizedCrop", 224, 64)
+TINY = Kind("tiny", 25_000, "RandomCrop", 32, 512)
+DIGIT = Kind("digit", 25_000, "RandomCrop", 28, 512)
 
 
 @dataclass(frozen=True)
