@@ -334,7 +334,7 @@ def memory_worker(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
 
 @pytest.fixture
 def no_ffcv_form(split: Split) -> Said:
-    return warning_of(split, operations=[{"ColorJitter": {"hue": 0.1}}])
+    return warning_of(split, operations=[{"RandomPosterize": {"bits": 4}}])
 
 
 def error_of_list(*operations: dict) -> Exception:
@@ -393,7 +393,7 @@ def fallback_error(make_split: Callable[..., Split]) -> Said:
 
 @pytest.fixture
 def doctor_fallback(patient: Patient) -> Said:
-    patient.set_params(augment={"train": [{"ColorJitter": {"hue": 0.1}}]})
+    patient.set_params(augment={"train": [{"RandomPosterize": {"bits": 4}}]})
     return finding(patient, "loader")
 
 

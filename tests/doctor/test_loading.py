@@ -12,7 +12,7 @@ from tests.doctor.conftest import Patient
 from tests.training.conftest import folders_of, make_params
 
 BETON = Path("data/processed/colours/train.beton")
-NO_FORM = {"train": [{"Resize": {}}, {"ColorJitter": {"hue": 0.1}}]}
+NO_FORM = {"train": [{"Resize": {}}, {"RandomPosterize": {"bits": 4}}]}
 
 
 def test_ffcv_for_both_splits(patient: Patient) -> None:
@@ -31,7 +31,7 @@ def test_a_fallback_is_foreseen_with_its_reason(patient: Patient, ffcv: dict, ra
     found = patient.look("loader")
 
     assert found.verdict == ("problem" if ffcv or not raw else "note")
-    assert "augment.train: ColorJitter has no FFCV form" in found.finding
+    assert "augment.train: RandomPosterize has no FFCV form" in found.finding
     assert ("ffcv.fallback is error" in found.finding) == bool(ffcv)
 
 
