@@ -36,7 +36,7 @@ bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmar
 	@.venv/bin/python src/bench.py loader
 
 test: setup lint  ## Check the style, run all tests
-	@.venv/bin/pytest --cov=src --cov-report=term
+	@.venv/bin/pytest --numprocesses logical --dist loadfile
 
 lint: setup  ## Check the style
 	@.venv/bin/ruff check
