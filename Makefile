@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run doctor preview tune report bench test lint lock clean
+.PHONY: help setup run compare doctor preview tune report bench test lint lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,10 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and show 
 	@.venv/bin/dvc repro
 	@.venv/bin/dvc metrics show
 	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
+
+compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (ARGS="--repeat 3": the spread, too)
+	@.venv/bin/dvc repro convert
+	@.venv/bin/python src/compare.py $(ARGS)
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py

@@ -14,6 +14,8 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 
 from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
 from formwork.loading.make import FALLBACK
+from formwork.loading.torch_loader import TreeDataset
+from formwork.machine import machine
 from formwork.training.callbacks import ProgressBar
 from formwork.training.checkpoint import load_model
 from formwork.training.data import ImageData
@@ -26,6 +28,10 @@ SPEED = {"images_per_second", "seconds", "waiting_seconds", "waiting_share"}
 
 def metrics(out: Path) -> dict:
     return json.loads((out / "train/metrics.json").read_text())
+
+
+def speed(out: Path) -> dict:
+    return json.loads((out / "speed/metrics.json").read_text())
 
 
 def curve(folder: Path, name: str) -> list[tuple[str, ...]]:
@@ -58,18 +64,65 @@ def test_workers_change_nothing(run):
 
 
 def test_every_epoch_is_recorded(run):
-    out = run("out", trainer={"max_epochs": 3})
+    out = run("out", trainer={"max_epochs": 4})
     for folder, names in ((out / "train", CURVES), (out / "speed", SPEED)):
         for name in names:
             header, *rows = curve(folder, name)
             assert header == ("step", name.split("/")[-1])
-            assert [row[0] for row in rows] == ["1", "2", "3"]
-    speed = json.loads((out / "speed/metrics.json").read_text())
-    assert speed["loader"] == "ffcv"
-    assert speed["images_per_second"] > 0
-    assert 0 < speed["waiting_seconds"] < speed["seconds"]
-    assert speed["waiting_share"] == pytest.approx(speed["waiting_seconds"] / speed["seconds"], abs=1e-2)
-    assert metrics(out)["step"] == 3
+            assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    found = speed(out)
+    assert (found["loader"], found["step"]) == ("ffcv", 4)
+    assert metrics(out)["step"] == 4
+    assert 0 < found["waiting_seconds"] < found["seconds"]
+    assert found["waiting_share"] == pytest.approx(found["waiting_seconds"] / found["seconds"], abs=1e-2)
+    assert found["machine"] == machine()
+
+
+def test_the_figures_of_speed_are_those_of_the_median_epoch_after_the_first(run):
+    out = run("out", trainer={"max_epochs": 4})
+    epochs = {name: [float(value) for _, value in curve(out / "speed", name)[1:]] for name in SPEED}
+    median = epochs["seconds"].index(sorted(epochs["seconds"][1:])[1])
+    assert {name: speed(out)[name] for name in SPEED} == {name: values[median] for name, values in epochs.items()}
+
+
+@pytest.mark.parametrize("use_ffcv", [True, False], ids=["ffcv", "pytorch"])
+def test_the_first_batch_is_that_of_both_loaders_and_their_making_counts(run, monkeypatch, use_ffcv):
+    """By a clock that stands still but where a loader is made (10 s), gives its first batch (5 s) or another (1 s)."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr("formwork.loading.common.time", clock)
+    monkeypatch.setattr("formwork.training.data.time", clock)
+    original = ImageData.loader
+
+    def make(self, *arguments):
+        clock.now += 10
+        loader = original(self, *arguments)
+        give = loader.batches
+
+        def batches():
+            for number, batch in enumerate(give()):
+                clock.now += 1 if number else 5
+                yield batch
+
+        loader.batches = batches
+        return loader
+
+    monkeypatch.setattr(ImageData, "loader", make)
+    assert speed(run("out", data={"use_ffcv": use_ffcv}))["first_batch_seconds"] == 30
+
+
+def test_memory_of_worker_processes_counts(run, monkeypatch):
+    """Of each split's worker, which has 100 MB of its own."""
+    pytorch = {"data": {"use_ffcv": False}, "trainer": {"max_epochs": 1}}
+    before = speed(run("little", **pytorch))["peak_memory_mb"]
+    original = TreeDataset.__getitem__
+
+    def get(self, index):
+        if not hasattr(self, "kept"):
+            self.kept = bytearray(b"x" * 100_000_000)
+        return original(self, index)
+
+    monkeypatch.setattr(TreeDataset, "__getitem__", get)
+    assert speed(run("much", **pytorch))["peak_memory_mb"] > before + 150
 
 
 def test_the_curves_are_means_over_all_images(run, monkeypatch):

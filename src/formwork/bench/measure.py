@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from formwork.machine import cores, cpu
+
 PACKAGES = ("ffcv", "numba", "numpy", "pillow", "torch", "torchvision")
 
 
@@ -61,22 +63,13 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "cpu": _cpu(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cpu": cpu(),
+        "cores": str(cores()),
         "memory": f"{memory / 2**30:.0f} GiB",
         "python": platform.python_version(),
         **versions,
         "commit": _commit(),
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _commit() -> str:

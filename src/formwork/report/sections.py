@@ -72,7 +72,7 @@ def _summary(params: Params) -> list[Part]:
         ["accuracy on the validation split", f"{found['accuracy']:.2%} of {found['images']:,} images"],
         ["worst class", f"{found['worst_class']}, {found['worst_class_accuracy']:.2%}"],
         ["loader used", str(trained["loader"])],
-        ["images/s in the last epoch", f"{speed['images_per_second']:,.0f}"],
+        ["images/s in the median epoch", f"{speed['images_per_second']:,.0f}"],
         ["share of it spent waiting for data", f"{speed['waiting_share']:.1%}"],
     ]
     return [Table(["", ""], rows, numbers=False)]

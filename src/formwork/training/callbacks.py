@@ -2,6 +2,7 @@
 
 import signal
 import time
+from operator import itemgetter
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -11,6 +12,9 @@ from dvclive import Live
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
+from formwork.loading.common import Epochs
+from formwork.machine import machine
+from formwork.peak_memory import PeakMemory
 from formwork.training.data import ImageData
 
 DRAW_SECONDS = 0.1
@@ -20,22 +24,44 @@ class EpochLog(pl.Callback):
     """Logs each epoch with DVCLive; the step of every curve is the epoch, counted from 1.
 
     Into `results`: loss and accuracy of both splits, and the loader really used. The same params give the same files.
-    Into `speed`: the wall-clock figures, which differ from run to run and so stand apart: seconds of the epoch's
-    training part, images/s in it, and the seconds and the share of it spent waiting for data.
+
+    Into `speed`: the wall-clock figures, which differ from run to run and so stand apart.
+        seconds, images_per_second, waiting_seconds, waiting_share: of the epoch's training part, its images/s, and the
+            seconds and the share of it spent waiting for data. The curves have every epoch; metrics.json has those of
+            one of them, of median length among all after the first, which warms up.
+        first_batch_seconds: until both loaders have given their first batch, the validation loader (of which Lightning
+            tries two batches before it trains) and the training loader: they are made, their threads or processes
+            start, and kernels are loaded, or compiled where this machine has none yet. FFCV's import is not in it, nor
+            is what Lightning does in between.
+        peak_memory_mb: the largest sum, in 10^6 bytes, of the memory of this process and of all that it has started,
+            without libraries and other mapped files, see PeakMemory. Not on other systems than Linux.
+        machine: what all this was measured on.
+
+    Args:
+        memory: of this process.
     """
 
-    def __init__(self, results: Path, speed: Path):
+    def __init__(self, results: Path, speed: Path, memory: PeakMemory):
         self.results = results
         self.speed = speed
+        self.memory = memory
+        self.peak_before = 0  # in bytes, before an interruption
+        self.first_batches: dict[str, float] = {}  # seconds to the first batch, by split
         self.lives: tuple[Live, ...] = ()
         self.epochs: list[dict[str, Any]] = []  # what was logged: a resumed run writes the whole curves again
         self.before = {"seconds": 0.0, "waited": 0.0, "images": 0}  # in the part of an epoch before an interruption
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "current": self._so_far()}
+        return {
+            "epochs": self.epochs,
+            "current": self._so_far(),
+            "first_batches": self.first_batches,
+            "peak": self._peak(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epochs, self.before = state["epochs"], state["current"]
+        self.first_batches, self.peak_before = state["first_batches"], state["peak"]
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -59,6 +85,16 @@ class EpochLog(pl.Callback):
         self.start = self.stop = time.perf_counter()
         self.images = 0
 
+    def on_validation_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self._first_batch(trainer, "val", trainer.val_dataloaders)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        self._first_batch(trainer, "train", trainer.train_dataloader)
+
+    def _first_batch(self, trainer: pl.Trainer, split: str, loader: Epochs) -> None:
+        if split not in self.first_batches:
+            self.first_batches[split] = trainer.datamodule.seconds_to_make[split] + loader.clock.seconds
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
         self.stop = time.perf_counter()  # the last one of an epoch comes before its validation
         self.images += len(batch[1]) * trainer.world_size
@@ -70,6 +106,9 @@ class EpochLog(pl.Callback):
             "waited": self.before["waited"] + self.clock.seconds,
             "images": self.before["images"] + self.images,
         }
+
+    def _peak(self) -> int:
+        return max(self.peak_before, self.memory.peak)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         data: ImageData = trainer.datamodule
@@ -89,6 +128,7 @@ class EpochLog(pl.Callback):
             },
         }
         self.epochs.append(epoch)
+        self.memory.look()  # a short run would end between two looks
         self._log(epoch)
 
     def _log(self, epoch: dict[str, Any]) -> None:
@@ -97,7 +137,20 @@ class EpochLog(pl.Callback):
             live.log_metric("loader", epoch["loader"], plot=False)
             for name, value in metrics.items():
                 live.log_metric(name, value)
+            if metrics is epoch["speed"]:
+                live.summary.update(self._summary())
             live.make_summary()
+
+    def _summary(self) -> dict[str, Any]:
+        """Of the wall-clock figures, up to now."""
+        by_length = sorted((epoch["speed"] for epoch in self.epochs[1:] or self.epochs), key=itemgetter("seconds"))
+        peak = self._peak()
+        return {
+            **by_length[(len(by_length) - 1) // 2],
+            "first_batch_seconds": round(sum(self.first_batches.values()), 4),
+            **({"peak_memory_mb": round(peak / 1e6, 1)} if peak else {}),
+            "machine": machine(),
+        }
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for live in self.lives:

@@ -1,6 +1,8 @@
 """The loaders of a training run, made from params.yaml and the outs of link and convert."""
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ class ImageData(pl.LightningDataModule):
     Attributes:
         settings: of the dataset.
         used: name of the loader really used, by split, once it is made.
+        seconds_to_make: it, by split; without the import of FFCV.
 
     Raises:
         FormworkError: see formwork.errors; before anything is loaded.
@@ -72,6 +75,7 @@ class ImageData(pl.LightningDataModule):
                 raise AugmentationError(f"augment.{split.name}: Mixup is for training alone. Remove it from the list.")
             self.options(split.name, 0, 1).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
         self.used: dict[str, str] = {}
+        self.seconds_to_make: dict[str, float] = {}
         self.training: Epochs | None = None
         self.go_on_from: dict[str, Any] | None = None
 
@@ -118,7 +122,13 @@ class ImageData(pl.LightningDataModule):
                 f"{world_size} devices and ffcv.distributed: false: every device would train on the same images. "
                 "Set ffcv.distributed: true, or trainer.devices: 1."
             )
-        return self.loader(split, self.trainer.global_rank, world_size)
+        if self.params.data.use_ffcv:
+            with suppress(ImportError, OSError):  # make_loader will say so
+                import formwork.loading.ffcv_loader  # noqa: F401
+        start = time.perf_counter()
+        loader = self.loader(split, self.trainer.global_rank, world_size)
+        self.seconds_to_make[split] = time.perf_counter() - start
+        return loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """On the device: normalised, and of the type of the weights, if autocast does not see to that."""

@@ -1,6 +1,7 @@
 """The train stage."""
 
 import logging
+import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from formwork.errors import ParamsError
 from formwork.params import Params, Trainer
+from formwork.peak_memory import PeakMemory
 from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
@@ -38,10 +40,12 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    trainer = build_trainer(params.trainer, [interruption, best, EpochLog(results, speed), *callbacks, ProgressBar()])
+    memory = PeakMemory(os.getpid(), every=0.5, files=False, share=0.01)
+    log = EpochLog(results, speed, memory)
+    trainer = build_trainer(params.trainer, [interruption, best, log, *callbacks, ProgressBar()])
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
-    with interruption:
+    with interruption, memory:
         trainer.fit(classifier, datamodule=data, ckpt_path=resume if checkpoint else None, weights_only=True)
     if not trainer.is_global_zero:
         return

@@ -1,0 +1,36 @@
+"""Tool compare: train with FFCV and with PyTorch, as experiments, and show both side by side. Finished runs with the
+params, data and code of the workspace are reused. Nothing in the workspace is changed but the results of this tool."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from formwork.comparison.compare import compare
+from formwork.errors import run
+from formwork.params import load_params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--repeat", type=_count, default=1, metavar="N", help="runs with each loader, to show the spread")
+    more.add_argument("--seeds", type=_count, default=1, metavar="N", help="seeds to run with: seed and those after it")
+    parser.add_argument("--dry-run", action="store_true", help="only say what is reused and what would be run")
+    parser.add_argument("--results", type=Path, default=Path("results/compare"), help="folder for table and picture")
+    a = parser.parse_args()
+    for kind in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.default_int_handler)  # as Ctrl-C: what was started ends, too
+    command = " ".join(["python src/compare.py", *sys.argv[1:]])
+    compare(load_params(), a.repeat, a.seeds, a.results, command, a.dry_run)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    run(main)
