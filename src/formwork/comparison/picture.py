@@ -64,9 +64,9 @@ def _total(axis: Axes, summary: Summary) -> None:
         axis.plot([0, last], [start, start + last * seconds], color=COLOUR[kind], label=kind)
     axis.set_title("seconds in all, conversion included")
     if summary.compares:
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "bbox": box}
-        axis.text(0.98, 0.04, f"conversion has paid for itself:\n{pay_off(summary)}", **style)
+        axis.text(0.98, 0.05, f"conversion has paid for itself:\n{pay_off(summary)}", **style)
     if drawn:
         paid = summary.conversion_seconds + crossing * summary.spread(FFCV, "seconds").median
         axis.plot(crossing, paid, "o", color="black", markersize=4)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from formwork.comparison.runs import Run
 from formwork.comparison.summary import FFCV, PYTORCH, Spread, Summary
 from formwork.markdown import table
 
@@ -119,10 +120,10 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
     }
 
 
-def _run(run: Any) -> dict[str, Any]:
+def _run(run: Run) -> dict[str, Any]:
     values = asdict(run)
-    case = values.pop("case")
-    return {"asked_for": run.case.asked_for, "fell_back": run.fell_back, "seed": case["seed"], **values}
+    del values["case"]
+    return {"asked_for": run.case.asked_for, "fell_back": run.fell_back, "seed": run.case.seed, **values}
 
 
 def pay_off(summary: Summary) -> str:
