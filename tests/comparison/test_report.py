@@ -69,15 +69,15 @@ def test_ratios_of_nothing():
 
 
 def test_a_fallback_has_a_column_of_its_own_and_no_ratio():
-    fallen = make_summary(make_run(True, loader="pytorch"), make_run(False), reason="ColorJitter has no FFCV form.")
+    fallen = make_summary(make_run(True, loader="pytorch"), make_run(False), reason="RandomPosterize has no FFCV form.")
     text = report.text(fallen)
     assert table(text)["FFCV fell back"] == ["PyTorch"]
     assert table(text)["conversion has paid for itself"] == ["-", "-"]
     assert not re.search(r"\d x ", text)
-    assert "ColorJitter has no FFCV form." in text
+    assert "RandomPosterize has no FFCV form." in text
     page = report.markdown(fallen, "command")
     assert "| FFCV fell back | PyTorch |" in page
-    assert "ColorJitter has no FFCV form." in page
+    assert "RandomPosterize has no FFCV form." in page
     assert report.figures(fallen, "command")["summary"].keys() == {"FFCV fell back", "PyTorch"}
 
 
