@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.resize import resize
+from formwork.resize import resize, scale_row, scale_widths
 
 BILINEAR = Image.Resampling.BILINEAR
 EXTREMES = [
@@ -85,3 +85,18 @@ def test_nothing_outside_the_result_is_written() -> None:
         resize(image(rng, width, height), whole.astype(np.float32), whole.astype(np.int32), out)
         assert (memory[:32] == 77).all()
         assert (memory[-32:] == 77).all()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("start", [0, 3])
+def test_where_nothing_is_to_be_scaled_pixels_stay_as_they_are(start: int, flip: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    box = np.array([start, start, start + 8, start + 8], np.float32)
+    image, first, count, weights, begin = scale_widths(
+        pixels.reshape(12, 36), box, np.array([0, 0, 12, 12], np.int32), flip, 8, 8
+    )
+    found = np.empty((8, 24), np.uint8)
+    for row in range(8):
+        scale_row(image, first[row], begin, count[row], weights[row], found[row])
+    expected = pixels[start : start + 8, start : start + 8][:, :: -1 if flip else 1]
+    assert np.array_equal(found.reshape(8, 8, 3), expected)

@@ -84,6 +84,11 @@ def weigh(size, low, high, start, end, mirrored, first, count, weights):
         first, count: (size,) int64 out, the source pixels that output pixel o needs.
         weights: (size, K) int32 out, in units of 2**-PRECISION_BITS.
     """
+    if end - start == size and start == np.floor(start):  # nothing to scale: each pixel is one of the source
+        for p in range(size):
+            o = size - 1 - p if mirrored else p
+            first[o], count[o], weights[o, 0] = int(start) + p, 1, WHOLE
+        return
     scale = np.float64(np.float32(end - start)) / size
     support = max(scale, 1.0)
     inverse = 1.0 / support

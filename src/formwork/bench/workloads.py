@@ -35,8 +35,8 @@ class Kind:
 
 
 PHOTO = Kind("photo", 1_200, "RandomResizedCrop", 224, 64)
-TINY = Kind("tiny", 25_000, "RandomCrop", 32, 512)
-DIGIT = Kind("digit", 25_000, "RandomCrop", 28, 512)
+TINY = Kind("tiny", 50_000, "RandomCrop", 32, 512)
+DIGIT = Kind("digit", 50_000, "RandomCrop", 28, 512)
 
 
 @dataclass(frozen=True)
