@@ -39,12 +39,16 @@ def _read(descriptor, positions, sizes, order, starts, memory):
     return -1
 
 
+SMALL = 1 << 28  # bytes; a file up to this size is read once: reading each sample takes longer than making it
+
+
 class BetonFile:
     """An open beton. It stays the file that was opened: another file of its name changes nothing, and an edit of it is
     an error.
 
     Args:
-        keep: leave what was read in the page cache; otherwise memory in use does not grow with the file.
+        keep: leave what was read in the page cache, and a SMALL file in the memory of this process; otherwise memory in
+            use does not grow with the file.
 
     Raises:
         BetonError: see formwork.beton.read.open_beton.
@@ -58,11 +62,12 @@ class BetonFile:
         except OSError:
             open_beton(path)  # says what is wrong with it
             raise
-        self.opened = _identity(os.fstat(self.descriptor))
+        self.opened = os.fstat(self.descriptor)
         self.beton: Beton = open_beton(path)
-        if _identity(os.stat(path)) != self.opened:
+        if _identity(os.stat(path)) != _identity(self.opened):
             raise self._changed()
         self.buffers = BufferPool()
+        self.whole: np.ndarray | None = None
 
     def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(bytes,) uint8 memory, and the (B,) int64 offset in it of each sample's data.
@@ -70,19 +75,31 @@ class BetonFile:
         Raises:
             BetonError: the file changed since it was opened, or cannot be read.
         """
-        positions, sizes = self.beton.offsets[ids], self.beton.sizes[ids]
+        size = self.opened.st_size
+        if self.keep and size <= SMALL:
+            if self.whole is None:
+                start = np.zeros(1, np.int64)
+                self.whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
+            elif self._is_changed():
+                raise self._changed()
+            return self.whole, self.beton.offsets[ids]
+        sizes = self.beton.sizes[ids]
         starts = np.cumsum(sizes) - sizes
         memory = self.buffers.take((int(sizes.sum()),), np.uint8)
+        return self._read(self.beton.offsets[ids], sizes, starts, memory), starts
+
+    def _read(self, positions: np.ndarray, sizes: np.ndarray, starts: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """`memory`, with what is at (N,) positions of the file from (N,) starts on."""
         failed = _read(self.descriptor, positions, sizes, np.argsort(positions), starts, memory)
         # After reading: what was read came from the file as it was opened, or this sees the difference.
-        if _identity(os.fstat(self.descriptor)) != self.opened:
+        if self._is_changed():
             raise self._changed()
         if failed >= 0:
             self._explain(int(positions[failed]), int(sizes[failed]))
         if not self.keep and hasattr(os, "posix_fadvise"):  # not on macOS
             for position, size in zip(positions.tolist(), sizes.tolist(), strict=True):
                 os.posix_fadvise(self.descriptor, position, size, os.POSIX_FADV_DONTNEED)
-        return memory, starts
+        return memory
 
     def _explain(self, position: int, size: int) -> None:
         """Read again what could not be read, with errors."""
@@ -91,6 +108,9 @@ class BetonFile:
         except OSError as error:
             raise BetonError(f"{self.path} cannot be read: {error.strerror}.") from error
         raise BetonError(f"{self.path} cannot be read: {found} of {size} bytes at {position}. Try again.")
+
+    def _is_changed(self) -> bool:
+        return _identity(os.fstat(self.descriptor)) != _identity(self.opened)
 
     def _changed(self) -> BetonError:
         return BetonError(
