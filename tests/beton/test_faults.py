@@ -101,11 +101,12 @@ def conversion(tmp_path: Path) -> Iterator[Conversion]:
 
 
 def unused_shared_memory() -> set[str]:
-    """Blocks of this user's that no process has mapped. Those of others, at work at the same time, are mapped."""
+    """Blocks of this user's that no process has mapped. Those of others, at work at the same time, are mapped, or
+    semaphores of multiprocessing, which lose their names as soon as they are made."""
     folder = Path("/dev/shm")
     mine = {path.name for path in folder.iterdir() if _owner(path) == os.getuid()} if folder.is_dir() else set()
     mapped = "".join(_read(path) for path in Path("/proc").glob("[0-9]*/maps")) if mine else ""
-    return {name for name in mine if f"{folder / name}" not in mapped}
+    return {name for name in mine if f"{folder / name}" not in mapped and not name.startswith("sem.mp-")}
 
 
 def _owner(path: Path) -> int | None:

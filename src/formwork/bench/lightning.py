@@ -24,7 +24,7 @@ from formwork.markdown import table
 from formwork.params import Params
 from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
 from formwork.training.data import Folders, ImageData
-from formwork.training.fit import build_trainer, set_up_process
+from formwork.training.fit import build_trainer, own_memory, set_up_process
 from formwork.training.module import Classifier
 from formwork.training.resume import Resume
 
@@ -161,12 +161,12 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Pairs:
     """whole: with the classifier, but for its network, and with the callbacks of a training."""
     data = ImageData(params, folders)
     pairs = Pairs(data.loader("train"))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, own_memory() as memory:
         if whole:
             model = Recorded(params, data.settings)
             recording = [
                 Best(),
-                EpochLog(Path(name, "train"), Path(name, "speed")),
+                EpochLog(Path(name, "train"), Path(name, "speed"), memory),
                 Resume(Path(name, "resume.ckpt"), params.trainer.checkpoint_minutes),
             ]
         else:

@@ -11,11 +11,12 @@ from formwork.bench.contenders import Epochs, formwork_ffcv
 from formwork.bench.loader import QUICK, add_common_arguments, folder_of, positive
 from formwork.bench.loader_page import of_workers
 from formwork.bench.measure import Rates, alternate, median_ratio
-from formwork.bench.memory import PeakMemory
+from formwork.bench.memory import POLL_SECONDS
 from formwork.bench.page import publish
 from formwork.bench.process import Epoch, Job, Loader, LoaderProcess
 from formwork.bench.workloads import WORKLOADS, Prepared, prepare
 from formwork.markdown import table
+from formwork.peak_memory import PeakMemory
 
 WORKLOAD = WORKLOADS[0]  # photo, jpg 256
 STEPS = 8
@@ -74,7 +75,7 @@ def measure(prepared: Prepared, workers: int, rounds: int) -> tuple[dict[str, Ra
     epochs: dict[str, Epoch] = {}
     with ExitStack() as stack:
         processes = {name: stack.enter_context(LoaderProcess(name, *job)) for name, job in jobs.items()}
-        memory = {name: stack.enter_context(PeakMemory(p.process.pid)) for name, p in processes.items()}
+        memory = {name: stack.enter_context(PeakMemory(p.process.pid, POLL_SECONDS)) for name, p in processes.items()}
 
         def epoch(name: str) -> int:
             epochs[name] = processes[name].epoch()

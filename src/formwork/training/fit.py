@@ -40,7 +40,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    memory = PeakMemory(os.getpid(), every=0.5, files=False, share=0.01)
+    memory = own_memory()
     log = EpochLog(results, speed, memory)
     trainer = build_trainer(params.trainer, [interruption, best, log, *callbacks, ProgressBar()])
     if checkpoint and trainer.is_global_zero:
@@ -57,6 +57,11 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         f"Trained with the {data.loader_used} loader; best epoch {found['epoch']}, "
         f"validation accuracy {found['val_accuracy']:.4f}: {model_file}"
     )
+
+
+def own_memory() -> PeakMemory:
+    """Of this process and its workers."""
+    return PeakMemory(os.getpid(), every=0.5, files=False, share=0.01)
 
 
 def set_up_process(seed: int) -> None:
