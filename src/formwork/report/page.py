@@ -1,6 +1,5 @@
 """The page itself: sections as one HTML file that needs no other, and no network."""
 
-import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from formwork.bench.measure import commit
 from formwork.files import write_text
 from formwork.params import Params
 from formwork.report.parts import Section
@@ -21,7 +21,7 @@ def report(params: Params, folders: Folders, path: Path) -> None:
     Raises:
         FormworkError: `path` cannot be written.
     """
-    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {_commit()}"
+    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}"
     write_text(path, render(f"{params.data.name}, {params.model.name}", made, sections(params, folders)))
     print(f"Report: {path}")
 
@@ -31,13 +31,3 @@ def render(title: str, made: str, content: Sequence[Section]) -> str:
     template = files("formwork.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(title=title, made=made, sections=content)
-
-
-def _commit() -> str:
-    """Of the working directory's repository; marked where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
