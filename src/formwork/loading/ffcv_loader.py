@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Full, Queue
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from formwork.loading.reading import BetonFile
 
 PARTS = 4  # of a batch for each worker: small enough that none waits long for the slowest
 POLL = 0.05  # seconds between looks at whether the consumer has left
+Item = TypeVar("Item")
 NOWHERE = np.empty(0, np.int64)  # places and shares where nothing is mixed
 
 FAULTS = {
@@ -103,36 +105,22 @@ class FFCVDataLoader(Epochs, Loader):
                 ThreadPoolExecutor(1, thread_name_prefix="FFCVDataLoader reads") as reader,
                 ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool,
             ):
-                for batch in self._overlapped(self._start(pool, *read) for read in self._read_ahead(reader, indices)):
-                    if not _put(ready, batch, left):
+                # A batch is read while the one before it is made, and that one is begun before the one before it is
+                # waited for: no thread waits for a batch to be planned, or for the slowest of the others.
+                started = (self._start(pool, *read) for read in _one_ahead(self._read(reader, indices)))
+                for complete in _one_ahead(started):
+                    if not _put(ready, complete(), left):
                         return
             _put(ready, None, left)
         except BaseException as error:  # not swallowed: raised in the consumer
             _put(ready, error, left)
 
-    def _read_ahead(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple]:
-        """Arguments of _start. The data of a batch is read while the batch before is being made."""
+    def _read(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple]:
+        """Arguments of _start."""
         mixes = self.options.augmentation.mixup is not None
-        ahead = None
         for epoch, ids, partners in indices:
             needed, places = with_partners(ids, partners) if mixes else (ids, NOWHERE)
-            following = epoch, needed, places, reader.submit(self.source.load, needed)
-            if ahead:
-                yield ahead
-            ahead = following
-        if ahead:
-            yield ahead
-
-    def _overlapped(self, started: Iterator[Callable[[], Batch]]) -> Iterator[Batch]:
-        """The batches that were started, each waited for when the next one is started: so workers never wait for a
-        batch to be planned, or for the slowest of them."""
-        before = None
-        for complete in started:
-            if before:
-                yield before()
-            before = complete
-        if before:
-            yield before()
+            yield epoch, needed, places, reader.submit(self.source.load, needed)
 
     def _start(
         self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, places: np.ndarray, data: Future
@@ -206,6 +194,15 @@ class FFCVDataLoader(Epochs, Loader):
             f"{self.beton.path}: sample {sample} ({self.split.manifest.rows[sample].path}) cannot be used: "
             f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
         )
+
+
+def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each when the one after it has been made."""
+    before: list[Item] = []
+    for item in items:
+        yield from before
+        before = [item]
+    yield from before
 
 
 def _wait(futures: list[Future]) -> None:
