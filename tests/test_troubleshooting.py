@@ -293,16 +293,28 @@ def memory_image(conversion: conversions.Conversion) -> Said:
 
 @pytest.fixture
 def memory_killed(repo: Workspace) -> Said:
+    return kill_conversion(repo, shell="bash")
+
+
+@pytest.fixture
+def memory_killed_sh(repo: Workspace) -> Said:
+    return kill_conversion(repo, shell="sh")
+
+
+def kill_conversion(repo: Workspace, shell: str) -> str:
+    """What DVC says of a conversion that was killed. DVC runs stages by ``$SHELL``: bash becomes the command and
+    shows its signal; dash, Debian's sh, waits for the command and exits with 128 + the signal."""
     image = repo / "data/raw/shapes" / read_manifest(repo / "data/interim/shapes/train.csv").rows[0].path
     image.unlink()
     os.mkfifo(image)  # the stage waits for it
     command = [BIN / "dvc", "repro", "--single-item", "--force", "convert@train"]
+    env = {**repo.env, "SHELL": f"/bin/{shell}"}
     with subprocess.Popen(
-        command, cwd=repo.path, env=repo.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=repo.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as dvc:
         with image.open("wb"):
             for process in psutil.Process(dvc.pid).children(recursive=True):
-                if "src/convert.py" in process.cmdline():
+                if process.cmdline()[1:2] == ["src/convert.py"]:
                     process.kill()
         return dvc.communicate(timeout=60)[0]
 
