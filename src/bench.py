@@ -11,7 +11,7 @@ BENCHMARKS = {
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
-    "lightning": "training: what Lightning costs over a bare loop",
+    "lightning": "training: what Lightning costs over bare loops",
     "timesteps": "loading: time and memory of images repeated in time",
 }
 """Each has a module with add_arguments(parser) and main(arguments)."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from formwork.bench import lightning, timesteps
-from formwork.bench.lightning import ALONE, WHOLE, Pairs, Spent
+from formwork.bench import lightning, one_workload, timesteps
+from formwork.bench.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns
 from formwork.bench.timesteps import COPIES, ONCE, STEPS, VIEWS
 from formwork.bench.workloads import Prepared
 from tests.bench.conftest import BATCH
@@ -17,7 +17,7 @@ from tests.bench.conftest import BATCH
 def run(module, options: list[str], prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The command on a handful of images; gives the folder of the page."""
     monkeypatch.chdir(folder)  # DVCLive looks for a repository around it
-    monkeypatch.setattr(module, "prepare", lambda *_: prepared)
+    monkeypatch.setattr(one_workload, "prepare", lambda *_: prepared)
     name = module.__name__.rsplit(".", 1)[1]
     (folder / "page.md").write_text(f"<!-- begin {name} -->\n<!-- end {name} -->\n")
     parser = argparse.ArgumentParser()
@@ -26,7 +26,7 @@ def run(module, options: list[str], prepared: Prepared, folder: Path, monkeypatc
     return folder
 
 
-def test_lightning_and_a_bare_loop_take_turns(
+def test_lightning_and_bare_loops_take_turns(
     prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run(lightning, ["--rounds", "2", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
@@ -34,20 +34,20 @@ def test_lightning_and_a_bare_loop_take_turns(
     results = json.loads((folder / "lightning.json").read_text())
     text = (folder / "page.md").read_text()
     for name in (ALONE, WHOLE):
-        assert len(results[name]["trainer"]) == 2  # and one epoch that warmed up
-        assert len(results[name]["bare"]) == 3
-        for spent in results[name]["trainer"] + results[name]["bare"]:
-            assert 0 < spent["thread"] < spent["seconds"]
+        for loop in (TRAINER, EMPTY, PLAIN):
+            assert len(results[name][loop]) == 2  # and one that warmed up
+            for spent in results[name][loop]:
+                assert 0 < spent["thread"] < spent["seconds"]
         assert f"| {name} |" in text
     assert f"1 worker, 2 steps of {BATCH} images" in text
 
 
-def test_the_cost_is_that_of_an_epoch_over_the_bare_one_before_it() -> None:
-    pairs = Pairs(loader=[])
-    pairs.bare = [Spent(2.0, 0.1), Spent(4.0, 0.1), Spent(9.0, 0.1)]
-    pairs.fit = [Spent(2.1, 0.2), Spent(5.0, 0.2)]
+def test_the_cost_is_that_of_an_epoch_over_the_bare_loop_of_its_round() -> None:
+    turns = Turns(loader=[])
+    turns.spent[PLAIN] = [Spent(2.0, 0.1), Spent(4.0, 0.1)]
+    turns.spent[TRAINER] = [Spent(2.1, 0.2), Spent(5.0, 0.2)]
 
-    assert pairs.costs == pytest.approx([0.05, 0.25])
+    assert turns.costs(PLAIN) == pytest.approx([0.05, 0.25])
 
 
 def test_timesteps_share_memory_and_copies_do_not(

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
@@ -126,21 +127,20 @@ def test_memory_of_worker_processes_counts(run, monkeypatch):
 
 
 def test_the_curves_are_means_over_all_images(run, monkeypatch):
-    seen = {"train": [], "val": []}  # mean loss, and hits, by batch
+    seen = {"train": [], "val": []}  # mean loss, hits and images, by batch
     log = Classifier._log
 
-    def watched(self, split, loss, correct, returned):
-        seen[split].append((loss.item(), correct.tolist()))
-        return log(self, split, loss, correct, returned)
+    def watched(self, split, loss, correct, count):
+        seen[split].append((loss.item(), correct.item(), count))
+        return log(self, split, loss, correct, count)
 
     monkeypatch.setattr(Classifier, "_log", watched)
     found = metrics(run("out", trainer={"max_epochs": 1}))
 
     assert len(seen["train"]) > 1
-    batches = seen["train"]
-    images = [correct for _, batch in batches for correct in batch]
-    assert found["train"]["accuracy"] == pytest.approx(sum(images) / len(images))
-    assert found["train"]["loss"] == pytest.approx(sum(loss * len(b) for loss, b in batches) / len(images))
+    losses, hits, counts = (np.array(values) for values in zip(*seen["train"], strict=True))
+    assert found["train"]["accuracy"] == pytest.approx(hits.sum() / counts.sum())
+    assert found["train"]["loss"] == pytest.approx((losses * counts).sum() / counts.sum())
 
 
 def test_the_bar_is_drawn_as_often_as_one_can_see_and_at_the_end(monkeypatch):

@@ -1,7 +1,6 @@
-"""Lightning: epochs of a Trainer whose model does nothing, against a bare loop over the same loader."""
+"""Lightning: epochs of a Trainer whose model does nothing, against bare loops over the same loader."""
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -12,10 +11,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from formwork.bench.loader import QUICK, add_common_arguments, folder_of, positive
 from formwork.bench.loader_page import of_workers
-from formwork.bench.page import publish
-from formwork.bench.workloads import WORKLOADS, Prepared, prepare
+from formwork.bench.one_workload import add_arguments, prepared_for, publish_or_print
+from formwork.bench.workloads import WORKLOADS, Prepared
 from formwork.beton.write import write_beton
 from formwork.datasets.manifest import read_manifest
 from formwork.datasets.settings import Settings
@@ -25,15 +23,19 @@ from formwork.params import Params
 from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
 from formwork.training.data import Folders, ImageData
 from formwork.training.fit import build_trainer, own_memory, set_up_process
+from formwork.training.lean import LeanModule
 from formwork.training.module import Classifier
 from formwork.training.resume import Resume
 
+__all__ = ["add_arguments", "main"]
+
 WORKLOAD = WORKLOADS[0]  # photo, jpg 256
-TARGET = 0.05  # of the time of the bare loop
+EPOCHS = 5  # of the workload, to make one: starting an epoch is not what a step costs
+TARGET = 0.05  # of the time of a bare loop
 ALONE, WHOLE = "Trainer alone", "Trainer with all of a training"
 
 
-class Nothing(pl.LightningModule):
+class Nothing(LeanModule):
     """A model of one parameter, which looks at no image and logs nothing."""
 
     def __init__(self):
@@ -58,8 +60,7 @@ class Recorded(Classifier):
         self.model = nn.ParameterList([torch.zeros(1)])
 
     def _step(self, split: str, batch: Batch, label_smoothing: float) -> Tensor:
-        loss = self.model[0].sum()
-        return self._log(split, loss.detach(), torch.zeros(len(batch[1])), loss)
+        return self._log(split, self.model[0].sum(), torch.zeros(()), len(batch[1]))
 
 
 @dataclass(frozen=True)
@@ -77,63 +78,72 @@ class Spent:
         return Spent(self.seconds - start.seconds, self.thread - start.thread)
 
 
-class Pairs(pl.Callback):
-    """After each epoch of the Trainer, runs one of a bare loop. The first epoch of the Trainer warms up.
+def empty_loop(loader: Epochs) -> None:
+    for _batch in loader:
+        pass
+
+
+def plain_loop(loader: Epochs) -> None:
+    """What the Trainer alone does, without it."""
+    model = Nothing()
+    optimizer = model.configure_optimizers()
+    for batch in loader:
+        optimizer.zero_grad()
+        model.training_step(batch).backward()
+        optimizer.step()
+
+
+TRAINER, EMPTY, PLAIN = "Trainer", "empty loop", "plain PyTorch"
+LOOPS = {EMPTY: empty_loop, PLAIN: plain_loop}
+
+
+class Turns(pl.Callback):
+    """After each epoch of the Trainer, runs one of each bare loop. The first round warms up.
 
     Args:
-        loader: for the bare loop; made as the Trainer's is.
+        loader: for the bare loops; made as the Trainer's is.
 
     Attributes:
-        bare, fit: one for each epoch. An epoch of the Trainer goes from the end of the bare one before it to its last
-            step: validation, and what is recorded of an epoch, are not in it.
+        spent: by name of the loop, one for each round. An epoch of the Trainer goes from the end of the bare loop
+            before it to its last step: validation, and what is recorded of an epoch, are not in it.
     """
 
     def __init__(self, loader: Epochs):
         self.loader = loader
-        self.bare: list[Spent] = []
-        self.fit: list[Spent] = []
+        self.spent: dict[str, list[Spent]] = {name: [] for name in (TRAINER, *LOOPS)}
+        self.start: Spent | None = None  # none before the first round has ended
 
     def on_train_batch_end(self, *_: object) -> None:
         self.stop = Spent.now()
 
     def on_train_epoch_end(self, *_: object) -> None:
-        if self.bare:
-            self.fit.append(self.stop - self.start)
-        start = Spent.now()
-        for _batch in self.loader:
-            pass
+        measured = self.start is not None
+        if measured:
+            self.spent[TRAINER].append(self.stop - self.start)
+        for name, loop in LOOPS.items():
+            start = Spent.now()
+            loop(self.loader)
+            if measured:
+                self.spent[name].append(Spent.now() - start)
         self.start = Spent.now()
-        self.bare.append(self.start - start)
 
-    @property
-    def costs(self) -> list[float]:
-        """What each epoch of the Trainer took longer than the bare one before it, as a share of that."""
-        return [fit.seconds / bare.seconds - 1 for bare, fit in zip(self.bare, self.fit, strict=False)]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)), help="of the loader")
-    add_common_arguments(parser)
+    def costs(self, loop: str) -> list[float]:
+        """What each epoch of the Trainer took longer than the bare loop in its round, as a share of that."""
+        pairs = zip(self.spent[TRAINER], self.spent[loop], strict=True)
+        return [trainer.seconds / bare.seconds - 1 for trainer, bare in pairs]
 
 
 def main(a: argparse.Namespace) -> None:
-    with folder_of(a.folder) as folder:
-        prepared = prepare(WORKLOAD, folder, WORKLOAD.kind.count // (QUICK if a.quick else 1))
-        pairs = measure(prepared, a.workers, a.rounds)
-    text = body(pairs, prepared, a.workers)
-    if a.quick:
-        print(text)
-        return
+    with prepared_for(a, WORKLOAD, EPOCHS) as prepared:
+        turns = measure(prepared, a.workers, a.rounds)
     results = {
-        name: {"bare": [asdict(spent) for spent in p.bare], "trainer": [asdict(spent) for spent in p.fit]}
-        for name, p in pairs.items()
+        name: {loop: [asdict(spent) for spent in all_spent] for loop, all_spent in t.spent.items()}
+        for name, t in turns.items()
     }
-    command = f"python src/bench.py lightning --workers {a.workers} --rounds {a.rounds}"
-    publish("lightning", command, text, results, a.page, a.results)
+    publish_or_print(a, "lightning", body(turns, prepared, a.workers), results)
 
 
-def measure(prepared: Prepared, workers: int, rounds: int) -> dict[str, Pairs]:
-    """One more epoch of the Trainer than rounds, to warm up."""
+def measure(prepared: Prepared, workers: int, rounds: int) -> dict[str, Turns]:
     kind = prepared.workload.kind
     params = Params.model_validate(
         {
@@ -157,10 +167,10 @@ def _folders(prepared: Prepared) -> Folders:
     return Folders(prepared.folder / "raw", prepared.folder, processed)
 
 
-def _fit(params: Params, folders: Folders, whole: bool) -> Pairs:
+def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
     """whole: with the classifier, but for its network, and with the callbacks of a training."""
     data = ImageData(params, folders)
-    pairs = Pairs(data.loader("train"))
+    turns = Turns(data.loader("train"))
     with tempfile.TemporaryDirectory() as name, own_memory() as memory:
         if whole:
             model = Recorded(params, data.settings)
@@ -171,42 +181,47 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Pairs:
             ]
         else:
             model, recording = Nothing(), []
-        trainer = build_trainer(params.trainer, [Interruption(), *recording, ProgressBar(), pairs])
+        trainer = build_trainer(params.trainer, [Interruption(), *recording, ProgressBar(), turns])
         trainer.fit(model, datamodule=data)
-    return pairs
+    return turns
 
 
-def body(pairs: dict[str, Pairs], prepared: Prepared, workers: int) -> str:
-    steps = len(pairs[ALONE].loader)
+def body(turns: dict[str, Turns], prepared: Prepared, workers: int) -> str:
+    steps = len(turns[ALONE].loader)
     batch_size = prepared.workload.kind.batch_size
     rows = []
-    for name, p in pairs.items():
-        bare, fit = (statistics.median(spent.seconds for spent in epochs) for epochs in (p.bare, p.fit))
-        threads = (statistics.median(spent.thread for spent in epochs) for epochs in (p.bare, p.fit))
+    for name, t in turns.items():
+        seconds = {loop: statistics.median(one.seconds for one in spent) for loop, spent in t.spent.items()}
+        thread = {loop: statistics.median(one.thread for one in spent) for loop, spent in t.spent.items()}
         rows.append(
             [
                 name,
-                *(f"{steps * batch_size / seconds:,.0f}" for seconds in (bare, fit)),
-                f"**{statistics.median(p.costs):.1%}**",
-                f"{min(p.costs):.1%} to {max(p.costs):.1%}",
-                *(f"{seconds / steps * 1e3:.2f}" for seconds in threads),
+                *(f"{steps * batch_size / seconds[loop]:,.0f}" for loop in (*LOOPS, TRAINER)),
+                *(_share(t.costs(loop)) for loop in LOOPS),
+                *(f"{thread[loop] / steps * 1e3:.2f}" for loop in (*LOOPS, TRAINER)),
             ]
         )
     columns = [
-        "bare loop, images/s",
-        "Trainer, images/s",
-        "cost",
-        "range",
-        "bare loop, ms a step",
-        "Trainer, ms a step",
+        *(f"{loop}, images/s" for loop in (*LOOPS, TRAINER)),
+        *(f"Trainer over {loop}" for loop in LOOPS),
+        *(f"{loop}, ms a step" for loop in (*LOOPS, TRAINER)),
     ]
-    cost = statistics.median(pairs[ALONE].costs)
-    verdict = "met" if cost <= TARGET else f"missed by {cost - TARGET:.1%}"
+    verdicts = ", ".join(f"{_verdict(turns[ALONE].costs(loop))} over {loop}" for loop in LOOPS)
     return (
-        "`for batch in loader`, and a Trainer as `train` makes it with a model that does nothing, in turn: "
-        f"FFCVDataLoader on {prepared.workload.name}, {of_workers(workers)}, {steps} steps of {batch_size} images an "
-        f"epoch, medians of {len(pairs[ALONE].fit)} epochs after one to warm up. {ALONE}: a step is the backward pass "
-        f"and the optimiser of one parameter. {WHOLE}: also its metrics, its logs, its schedule and its callbacks. "
-        "The last two columns are what the training thread computes, which other programs disturb less than the clock."
-        f"\n\n{table(['', *columns], rows)}\n\nThe target for the {ALONE} is at most {TARGET:.0%}: {verdict}."
+        "An empty loop over the loader, a loop of plain PyTorch around a model that does nothing, and a Trainer as "
+        f"`train` makes it around the same, in turn: FFCVDataLoader on {prepared.workload.name}, {of_workers(workers)}"
+        f", {steps} steps of {batch_size} images an epoch, medians of {len(turns[ALONE].spent[TRAINER])} epochs after "
+        f"one to warm up; in brackets the range. {ALONE}: a step is the backward pass and the optimiser of one "
+        f"parameter. {WHOLE}: also its metrics, its logs, its schedule and its callbacks, which the loops do without. "
+        "The last columns are what the training thread computes, which other programs disturb less than the clock."
+        f"\n\n{table(['', *columns], rows)}\n\nThe target for the {ALONE} is at most {TARGET:.0%}: {verdicts}."
     )
+
+
+def _share(costs: list[float]) -> str:
+    return f"**{statistics.median(costs):.1%}** ({min(costs):.1%} to {max(costs):.1%})"
+
+
+def _verdict(costs: list[float]) -> str:
+    missed = statistics.median(costs) - TARGET
+    return f"missed by {missed:.1%}" if missed > 0 else "met"

@@ -1,22 +1,22 @@
 """Images repeated in time for recurrent models: views of the same memory, against copies."""
 
 import argparse
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 from formwork.bench.contenders import Epochs, formwork_ffcv
-from formwork.bench.loader import QUICK, add_common_arguments, folder_of, positive
 from formwork.bench.loader_page import of_workers
 from formwork.bench.measure import Rates, alternate, median_ratio
 from formwork.bench.memory import POLL_SECONDS
-from formwork.bench.page import publish
+from formwork.bench.one_workload import add_arguments, prepared_for, publish_or_print
 from formwork.bench.process import Epoch, Job, Loader, LoaderProcess
-from formwork.bench.workloads import WORKLOADS, Prepared, prepare
+from formwork.bench.workloads import WORKLOADS, Prepared
 from formwork.markdown import table
 from formwork.peak_memory import PeakMemory
+
+__all__ = ["add_arguments", "main"]
 
 WORKLOAD = WORKLOADS[0]  # photo, jpg 256
 STEPS = 8
@@ -40,19 +40,9 @@ def copies(job: Job) -> Callable[[], Loader]:
     return make_copies
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)), help="of the loader")
-    add_common_arguments(parser)
-
-
 def main(a: argparse.Namespace) -> None:
-    with folder_of(a.folder) as folder:
-        prepared = prepare(WORKLOAD, folder, WORKLOAD.kind.count // (QUICK if a.quick else 1))
+    with prepared_for(a, WORKLOAD) as prepared:
         rates, epochs, peaks = measure(prepared, a.workers, a.rounds)
-    text = body(rates, epochs, peaks, prepared, a.workers)
-    if a.quick:
-        print(text)
-        return
     results = {
         name: {
             "images_per_second": rates[name].values,
@@ -61,8 +51,7 @@ def main(a: argparse.Namespace) -> None:
         }
         for name in rates
     }
-    command = f"python src/bench.py timesteps --workers {a.workers} --rounds {a.rounds}"
-    publish("timesteps", command, text, results, a.page, a.results)
+    publish_or_print(a, "timesteps", body(rates, epochs, peaks, prepared, a.workers), results)
 
 
 def measure(prepared: Prepared, workers: int, rounds: int) -> tuple[dict[str, Rates], dict[str, Epoch], dict[str, int]]:

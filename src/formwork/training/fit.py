@@ -15,6 +15,7 @@ from formwork.peak_memory import PeakMemory
 from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
 from formwork.training.checkpoint import save_model
 from formwork.training.data import Folders, ImageData
+from formwork.training.lean import NoProfiler, set_up_steps
 from formwork.training.module import Classifier
 from formwork.training.resume import Resume, checkpoint_path, find_checkpoint
 
@@ -70,6 +71,7 @@ def set_up_process(seed: int) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    set_up_steps()
 
 
 def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -90,6 +92,7 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             enable_checkpointing=False,  # Best and Resume do it
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
+            profiler=NoProfiler(),
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error

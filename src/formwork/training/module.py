@@ -2,20 +2,40 @@
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 from formwork.loading.common import Batch
 from formwork.params import Train
+from formwork.training.lean import LeanModule
 from formwork.training.models import build_model
 
 METRICS = "formwork_metrics"  # key in Lightning's checkpoints
-SUMS = ("mean_value", "weight")  # what a MeanMetric adds up
 
 
-class Classifier(pl.LightningModule):
+class Mean(Metric):
+    """Of values that are added up on the device. (torchmetrics' MeanMetric asks of each batch whether any value is NaN:
+    that waits for the device, and takes the NaN of a training that diverged out of the mean.)"""
+
+    full_state_update = False
+    SUMS = ("total", "count")
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in self.SUMS:
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, total: Tensor, count: int) -> None:
+        """total: the sum of `count` values, a tensor of one element."""
+        self.total += total
+        self.count += count
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
+class Classifier(LeanModule):
     """Logs train/loss, train/accuracy, val/loss and val/accuracy per epoch: means over all images, and over all ranks.
 
     With (B, T) labels every timestep counts as an image.
@@ -28,7 +48,7 @@ class Classifier(pl.LightningModule):
         # Lightning logs a mean of batch means unless it is given a metric, and a last batch may be smaller.
         self.metrics = nn.ModuleDict(
             {
-                split: nn.ModuleDict({"loss": MeanMetric(), "accuracy": MeanMetric()})
+                split: nn.ModuleDict({"loss": Mean(), "accuracy": Mean()})
                 for split in ("train_split", "val_split")  # an nn.Module has attributes train and eval already
             }
         )
@@ -45,7 +65,8 @@ class Classifier(pl.LightningModule):
     def _step(self, split: str, batch: Batch, label_smoothing: float) -> Tensor:
         images, labels = batch
         if not len(labels):
-            return self._log(split, images.new_zeros(0), images.new_zeros(0), self(images).sum())
+            nothing = self(images).sum()  # a gradient of zeros: the other ranks wait for one
+            return self._log(split, nothing, nothing.detach(), 0)
         logits = self(images).flatten(0, -2)
         if labels.is_floating_point():  # probabilities, of mixed images: the likeliest class counts as the right one
             targets = labels.flatten(0, -2)
@@ -53,19 +74,21 @@ class Classifier(pl.LightningModule):
         else:
             targets = truth = labels.flatten()
         loss = nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        return self._log(split, loss.detach(), (logits.argmax(dim=1) == truth).float(), loss)
+        return self._log(split, loss, (logits.argmax(dim=1) == truth).sum(), len(truth))
 
-    def _log(self, split: str, loss: Tensor, correct: Tensor, returned: Tensor) -> Tensor:
-        """Every rank logs, one whose batch has no images, too: the others wait for it. In training with the last batch
+    def _log(self, split: str, loss: Tensor, correct: Tensor, count: int) -> Tensor:
+        """The loss, after logging it and how many of `count` images are classified correctly.
+
+        Every rank logs, one whose batch has no images, too: the others wait for it. In training with the last batch
         alone: metrics gather by themselves, and telling Lightning of them again takes longer than all else of a step.
         """
         metrics = self.metrics[f"{split}_split"]
-        metrics["loss"].update(loss, weight=len(correct) if loss.numel() else 1.0)
-        metrics["accuracy"].update(correct)
+        metrics["loss"].update(loss.detach().float() * count, count)
+        metrics["accuracy"].update(correct, count)
         if split == "val" or self.trainer.is_last_batch:
             for name, metric in metrics.items():
                 self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=split == "val")
-        return returned
+        return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With what the metrics of an epoch hold so far, over all ranks."""
@@ -73,7 +96,9 @@ class Classifier(pl.LightningModule):
             checkpoint[METRICS] = {}  # of an epoch that is over: the next one starts from nothing
             return
         checkpoint[METRICS] = {
-            name: {part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum") for part in SUMS}
+            name: {
+                part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum") for part in Mean.SUMS
+            }
             for name, metric in self.metrics["train_split"].items()
         }
 
