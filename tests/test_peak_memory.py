@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from formwork import peak_memory
 from formwork.peak_memory import PeakMemory
 
 MB = 1_000_000
@@ -56,3 +58,17 @@ def test_a_process_that_ended_uses_nothing():
         process.wait()
     with PeakMemory(process.pid, every=3600) as memory:
         assert memory.look() == 0
+
+
+def test_a_thread_that_ends_while_it_is_looked_at_hides_no_child_of_others(
+    process: subprocess.Popen, monkeypatch: pytest.MonkeyPatch
+):
+    entries = peak_memory._entries
+
+    def with_one_that_ended(folder: Path) -> list[Path]:
+        return [folder / "0", *entries(folder)]  # no thread has this number
+
+    monkeypatch.setattr(peak_memory, "_entries", with_one_that_ended)
+    with PeakMemory(process.pid, every=3600) as memory:
+        allocate(process, 100 * MB)
+        assert memory.look() > 90 * MB

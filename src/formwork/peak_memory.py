@@ -58,18 +58,28 @@ class PeakMemory:
 
 def _tree(process: int) -> Iterator[int]:
     yield process
+    for thread in _entries(Path(f"/proc/{process}/task")):
+        for child in _text(thread / "children").split():
+            yield from _tree(int(child))
+
+
+# A process, or one of its threads, may end while it is looked at.
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
-        tasks = list(Path(f"/proc/{process}/task").iterdir())
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it ended meanwhile
-        return
-    for child in children:
-        yield from _tree(child)
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _proportional_set_size(process: int, kinds: tuple[str, ...]) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it ended meanwhile
-        return 0
+    lines = _text(Path(f"/proc/{process}/smaps_rollup")).splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kinds))
