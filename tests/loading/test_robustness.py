@@ -15,6 +15,7 @@ import numba
 import psutil
 import pytest
 import torch
+from PIL.ImageFile import ImageFile
 
 from formwork.beton.read import open_beton
 from formwork.errors import BetonError, DatasetError
@@ -69,6 +70,19 @@ def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split):
         next(batches)
     assert f"sample 40 ({name}) cannot be used: its JPEG data is damaged" in str(raised.value)
     assert not loader_threads()
+
+
+def test_an_image_that_memory_does_not_suffice_for_is_not_called_damaged(make_split, monkeypatch):
+    split = make_split()
+
+    def load(self):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile, "load", load)
+    row = split.manifest.rows[0]
+    with pytest.raises(DatasetError) as raised:
+        next(iter(PyTorchDataLoader(split, make_options(num_workers=0, order="sequential"))))
+    assert f"{row.tree_path}: not enough memory to decode {row.width} x {row.height} pixels. Lower" in str(raised.value)
 
 
 @pytest.mark.parametrize("os_cache", [True, False])

@@ -12,20 +12,19 @@ import numpy as np
 from numba import njit, types
 
 from formwork.beton.format import RAW
+from formwork.loading import quick  # noqa: F401  (where FFCV cannot be imported, its own error says why)
 from formwork.loading.dtypes import store
 from formwork.loading.operations.mixup import blend
-from formwork.loading.quick import LIBRARY
 from formwork.resize import scale_row, scale_widths
+from formwork.turbojpeg import ACCURATE_DCT, RGB, library
 
 # Sample status, in the order in which a sample is checked. JPEG_WARNING: all pixels were decoded, and the decoder had
 # to guess at something, such as needless bytes between two parts of the file.
 OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG, JPEG_WARNING = range(6)
 
-RGB = 0  # TJPF_RGB
-ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT: the integer DCT that Pillow uses
 WARNING = 0  # TJERR_WARNING
 
-_turbojpeg = ctypes.CDLL(LIBRARY)
+_turbojpeg = library()
 for _name in ("tjInitDecompress", "tjDecompress2", "tjGetErrorCode", "tjDestroy"):
     # By name and not by address: numba can cache on disk what calls a named symbol.
     llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_turbojpeg, _name), ctypes.c_void_p).value)

@@ -24,7 +24,6 @@ def _plain_dictionaries() -> Iterator[None]:
 
 
 with thread_counts_kept(), _plain_dictionaries():
-    import ffcv._libffcv
     from ffcv.loader import Loader  # noqa: F401  (for those who need it: from here)
     from ffcv.memory_managers import OSCacheManager, ProcessCacheManager
     from ffcv.pipeline.compiler import Compiler
@@ -58,6 +57,3 @@ def _process_cache_types(manager: ProcessCacheManager) -> types.Tuple:
 OSCacheManager.state_type = property(_os_cache_types)
 OSCacheManager.compile_reader = _compile_os_cache_reader
 ProcessCacheManager.state_type = property(_process_cache_types)
-
-LIBRARY = ffcv._libffcv.__file__
-"""FFCV's compiled part, which is linked with libturbojpeg."""

@@ -66,6 +66,12 @@ class TreeDataset(Dataset):
         try:
             image = read_rgb(path)
         except OSError as error:
+            if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
+                height, width = self.sizes[sample]
+                raise DatasetError(
+                    f"Sample {sample}, {path}: not enough memory to decode {width} x {height} pixels. Lower "
+                    "data.num_workers in params.yaml, or give the process more memory."
+                ) from error
             raise DatasetError(
                 f"Sample {sample}, {path}: {error.strerror or error}. Run `dvc repro -f link` to list all bad images, "
                 "or `dvc pull` where the originals are missing."
