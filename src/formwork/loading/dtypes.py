@@ -96,7 +96,7 @@ def normalise(images: torch.Tensor, normal: np.ndarray) -> torch.Tensor:
     """What the loader has not normalised yet, on the device that it is on; to the bit what the kernels make of it.
 
     Args:
-        images: (B, 3, H, W) or (B, T, 3, H, W), uint8 or already normalised.
+        images: (3, H, W), (B, 3, H, W) or (B, T, 3, H, W), uint8 or already normalised.
         normal: from shift_and_scale.
 
     Returns:
@@ -106,5 +106,5 @@ def normalise(images: torch.Tensor, normal: np.ndarray) -> torch.Tensor:
         return images
     if images.dim() == 5:
         return normalise(images[:, 0], normal).unsqueeze(1).expand_as(images)
-    shift, scale = torch.from_numpy(normal).to(images.device).view(2, 1, 3, 1, 1)
+    shift, scale = torch.from_numpy(normal).to(images.device).view(2, 3, 1, 1)
     return images.to(torch.float32).sub_(shift).mul_(scale)

@@ -8,7 +8,7 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from formwork.datasets.images import read_rgb
 from formwork.datasets.tree import ensure_tree
@@ -42,23 +42,20 @@ class TreeDataset(Dataset):
         if augmentation.mixup:
             needed, places = with_partners(ids, partners)
             shares = augmentation.shares(epoch, ids)
-            images = blended(self._images(augmentation, epoch, needed), places, shares)
+            images = list(blended(torch.stack(self._images(augmentation, epoch, needed)), places, shares))
             labels = mixed_labels(self.labels[needed], places, shares, self.options.classes)
         else:
             images, labels = self._images(augmentation, epoch, ids), torch.from_numpy(self.labels[ids])
-        images = images.contiguous(memory_format=torch.channels_last)
-        if self.options.dtype != "uint8":
-            images = normalise(images, self.options.normal).to(getattr(torch, self.options.dtype))
-        return images, labels
+        dtype = getattr(torch, self.options.dtype)
+        if dtype != torch.uint8:  # each on its own, while it is in the processor's cache
+            images = [normalise(image, self.options.normal).to(dtype) for image in images]
+        return _channels_last(images, dtype, augmentation.resolution), labels
 
-    def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> torch.Tensor:
-        """(N, 3, S, S) uint8."""
+    def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> list[torch.Tensor]:
+        """Of (3, S, S) uint8."""
         heights, widths = self.sizes[ids].T
         plan = augmentation.plan(epoch, ids, heights, widths)
-        images = torch.empty((len(ids), 3, *2 * [augmentation.resolution]), dtype=torch.uint8)
-        for i, sample in enumerate(ids):
-            images[i] = self._image(augmentation, epoch, int(sample), plan, i)
-        return images
+        return [self._image(augmentation, epoch, int(sample), plan, i) for i, sample in enumerate(ids)]
 
     def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: Plan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
@@ -91,6 +88,13 @@ class TreeDataset(Dataset):
         return tensor
 
 
+def _channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> torch.Tensor:
+    """(B, 3, side, side), put together by PyTorch's own function, which writes to memory that processes share."""
+    if not images:
+        return torch.empty((0, 3, side, side), dtype=dtype)
+    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+
 def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
     """Row i of a plan carried out on an RGB image: (size, size, 3) uint8."""
     left, top, right, bottom = plan.window[i].tolist()
@@ -104,8 +108,8 @@ def apply_plan(image: Image.Image, plan: Plan, i: int, size: int) -> np.ndarray:
         padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
         y, x = abs(dy) + dy, abs(dx) + dx
         pixels = padded[y : y + size, x : x + size]
-    # Not ascontiguousarray, to which a mirrored image of one column is contiguous: torch minds its negative stride.
-    return pixels[:, ::-1].copy() if plan.flip[i] else np.ascontiguousarray(pixels)
+    pixels = np.ascontiguousarray(pixels)
+    return torch.from_numpy(pixels).flip(1).numpy() if plan.flip[i] else pixels  # 15 times as fast as numpy
 
 
 class PyTorchDataLoader(Epochs, DataLoader):
