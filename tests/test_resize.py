@@ -1,11 +1,15 @@
 """Scaling gives Pillow's pixels, bit for bit."""
 
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from formwork.resize import resize, scale_row, scale_widths
 
+PROT_NONE = 0  # of mprotect
 BILINEAR = Image.Resampling.BILINEAR
 EXTREMES = [
     ((1, 1), (1, 1)),
@@ -100,3 +104,27 @@ def test_where_nothing_is_to_be_scaled_pixels_stay_as_they_are(start: int, flip:
         scale_row(image, first[row], begin, count[row], weights[row], found[row])
     expected = pixels[start : start + 8, start : start + 8][:, :: -1 if flip else 1]
     assert np.array_equal(found.reshape(8, 8, 3), expected)
+
+
+@pytest.fixture
+def end_of_memory() -> np.ndarray:
+    """Pages, and after their last byte one that cannot be read: the process would be killed."""
+    pages = 8 * mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, pages + mmap.PAGESIZE), np.uint8)
+    end = ctypes.c_void_p(memory.ctypes.data + pages)
+    if ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), PROT_NONE):
+        pytest.skip("memory cannot be protected")
+    return memory[:pages]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 21, 100])
+@pytest.mark.parametrize("height", [1, 2, 5, 9])
+@pytest.mark.parametrize("size", [(3, 3), (4, 4), (7, 30), (224, 224)])
+def test_nothing_is_read_after_the_last_pixel(
+    end_of_memory: np.ndarray, width: int, height: int, size: tuple[int, int]
+) -> None:
+    pixels = end_of_memory[-width * height * 3 :].reshape(height, width, 3)
+    pixels[:] = image(np.random.default_rng(0), width, height)
+    whole = np.array([0, 0, width, height])
+
+    assert np.array_equal(ours(pixels, size, whole, whole), Image.fromarray(pixels).resize(size, BILINEAR))

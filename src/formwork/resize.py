@@ -6,6 +6,8 @@ is that many of them are made at once. In these kernels an image is (rows, bytes
 scaled one has PAD bytes more in each row.
 """
 
+import platform
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -17,7 +19,16 @@ from formwork import kernel_cache  # noqa: F401  (before the first kernel)
 PRECISION_BITS = 22  # Pillow: 32 - 8 - 2, so that weights times 8-bit pixels cannot overflow 32 bits
 HALF = 1 << (PRECISION_BITS - 1)
 LANES = 4  # rows scaled together: four pixels, of four bytes each, fill one register of 16 32-bit numbers
-PAD = 1  # byte after each row of a scaled image, because a pixel of three bytes is stored as four
+GROUP = 4  # neighbouring pixels of a row that are made together, if all that they are made of lies within 16 bytes
+BLOCK = 16  # bytes
+PAD = 4  # bytes after each row of a scaled image, because GROUP pixels of three bytes are stored as BLOCK bytes
+SHUFFLE = {
+    "x86_64": "llvm.x86.ssse3.pshuf.b.128",
+    "AMD64": "llvm.x86.ssse3.pshuf.b.128",
+    "aarch64": "llvm.aarch64.neon.tbl1.v16i8",
+    "arm64": "llvm.aarch64.neon.tbl1.v16i8",
+}.get(platform.machine())
+"""The instruction that picks BLOCK bytes from as many by their places."""
 WHOLE = np.int32(1 << PRECISION_BITS)  # the weight of a pixel that stays as it is
 
 
@@ -70,6 +81,74 @@ def _scale_pixel(typing_context, source, stride, weights, count, out, out_stride
         return context.get_dummy_value()
 
     return types.none(*[types.intp] * 6), generate
+
+
+@intrinsic
+def _scale_group(typing_context, source, places, weights, out):
+    """GROUP neighbouring output pixels of a row, each the sum of two source pixels times their weights.
+
+    Args:
+        source: address of a BLOCK of bytes; out: where the pixels go, BLOCK bytes, of which the last PAD mean nothing.
+        places, weights: addresses of (2, BLOCK), for each of the two source pixels, uint8 and int32: for each output
+            pixel, the places of four bytes in the block, the last of which means nothing; and its weight four times.
+    """
+
+    def generate(context, builder, signature, arguments):
+        source, places, weights, out = arguments
+        block, number = ir.VectorType(ir.IntType(8), BLOCK), ir.IntType(32)
+        sums_type = ir.VectorType(number, BLOCK)
+
+        def load(address, kind, offset, align):
+            place = builder.add(address, ir.Constant(address.type, offset))
+            return builder.load(builder.inttoptr(place, kind.as_pointer()), align=align)
+
+        shuffle = cgutils.get_or_insert_function(builder.module, ir.FunctionType(block, [block, block]), SHUFFLE)
+        found = load(source, block, 0, 1)
+        sums = ir.Constant(sums_type, [HALF] * BLOCK)
+        for tap in range(2):
+            picked = builder.call(shuffle, [found, load(places, block, BLOCK * tap, 1)])
+            weight = load(weights, sums_type, 4 * BLOCK * tap, 4)
+            sums = builder.add(sums, builder.mul(builder.zext(picked, sums_type), weight))
+        pixels = builder.trunc(builder.lshr(sums, ir.Constant(sums_type, [PRECISION_BITS] * BLOCK)), block)
+        order = [4 * pixel + i for pixel in range(GROUP) for i in range(3)] + [3] * PAD
+        packed = builder.shuffle_vector(pixels, pixels, ir.Constant(ir.VectorType(number, BLOCK), order))
+        builder.store(packed, builder.inttoptr(out, block.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(*[types.intp] * 4), generate
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _group(first, count, weights):
+    """Arguments of _scale_group for a row, which are its pixels from starts[g] on for each group g.
+
+    Returns:
+        Whether they can be used: no pixel is made of more than two, and those of a group lie in one block.
+        starts, sources: (G,) int64, the first output pixel, and the source pixel that the block begins with.
+        places (G, 2, BLOCK) uint8, spread (G, 2, BLOCK) int32.
+    """
+    size = len(first)
+    groups = -(-size // GROUP)
+    starts, sources = np.empty(groups, np.int64), np.empty(groups, np.int64)
+    places, spread = np.empty((groups, 2, BLOCK), np.uint8), np.empty((groups, 2, BLOCK), np.int32)
+    if size < GROUP:
+        return False, starts, sources, places, spread
+    for g in range(groups):
+        start = min(GROUP * g, size - GROUP)  # the last group may do some of the one before it again
+        source = first[start]
+        for o in range(start, start + GROUP):
+            source = min(source, first[o])
+        starts[g], sources[g] = start, source
+        for j in range(GROUP):
+            offset, taps = 3 * (first[start + j] - source), count[start + j]
+            if taps > 2 or offset + 3 * taps > BLOCK:
+                return False, starts, sources, places, spread
+            for tap in range(2):
+                weight = weights[start + j, tap] if tap < taps else np.int32(0)
+                for i in range(4):
+                    places[g, tap, 4 * j + i] = offset + 3 * tap + i
+                    spread[g, tap, 4 * j + i] = weight
+    return True, starts, sources, places, spread
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -127,7 +206,22 @@ def scale_columns(source, top, left, first, count, weights, out, rows):
     """
     size = len(first)
     r = 0
-    # The last pixel of the last row has no fourth byte to read, so that row is left to the loop below.
+    # Blocks, and the fourth byte of a pixel, may reach into the row below: the last row is left to the last loop.
+    if SHUFFLE is not None and source.shape[1] >= BLOCK:
+        usable, starts, sources, places, spread = _group(first, count, weights)
+        while usable and r < rows and top + r + 1 < source.shape[0]:
+            line, target = (
+                source.ctypes.data + (top + r) * source.strides[0] + 3 * left,
+                out.ctypes.data + r * out.strides[0],
+            )
+            for g in range(len(starts)):
+                _scale_group(
+                    line + 3 * sources[g],
+                    places.ctypes.data + g * places.strides[0],
+                    spread.ctypes.data + g * spread.strides[0],
+                    target + 3 * starts[g],
+                )
+            r += 1
     while r + LANES <= rows and top + r + LANES < source.shape[0]:
         for o in range(size):
             _scale_pixel(

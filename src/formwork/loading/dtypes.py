@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic, overload
 
 STORED = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16, "uint8": np.uint8}
@@ -32,50 +32,41 @@ def _bits(typing_context, value):
     return types.uint32(types.float32), generate
 
 
-def store(line, shift, scale, out):
-    """Write a row of pixels in the type of `out`; called by kernels only.
+def stored(value, shift, scale, out):
+    """A value of a pixel, uint8 or int32, as an element of `out`; called by kernels only.
 
     Args:
-        line: (N,) uint8. shift, scale: (N,) float32.
-        out: (N,), of a type in STORED: uint8 as it is, any other (line - shift) * scale, rounded to float32 after each
-            step and then to what it is.
+        shift, scale: float32.
+        out: of a type in STORED: uint8 as it is, any other (value - shift) * scale, rounded to float32 after each step
+            and then to what it is.
     """
     raise NotImplementedError("compiled code only")
 
 
-@overload(store)
-def _store(line, shift, scale, out):
-    # Counters are unsigned, as no index can then be one that counts from the end: numba makes vectors of these loops.
+@overload(stored, inline="always")
+def _stored(value, shift, scale, out):
     if out.dtype == types.uint8:
-
-        def copy(line, shift, scale, out):
-            for i in range(np.uint64(len(out))):
-                out[i] = line[i]
-
-        return copy
+        return lambda value, shift, scale, out: np.uint8(value)
     if out.dtype == types.int16:
-
-        def float16(line, shift, scale, out):
-            for i in range(np.uint64(len(out))):
-                out[i] = _half_bits((np.float32(line[i]) - shift[i]) * scale[i])
-
-        return float16
+        return lambda value, shift, scale, out: _half_bits((np.float32(value) - shift) * scale)
     if out.dtype == types.uint16:
+        return lambda value, shift, scale, out: _bfloat16_bits((np.float32(value) - shift) * scale)
+    return lambda value, shift, scale, out: (np.float32(value) - shift) * scale
 
-        def bfloat16(line, shift, scale, out):
-            for i in range(np.uint64(len(out))):
-                bits = _bits((np.float32(line[i]) - shift[i]) * scale[i])
-                # The upper half, rounded to nearest, ties to even.
-                odd = np.uint32(bits >> np.uint32(16)) & np.uint32(1)
-                out[i] = np.uint32(bits + np.uint32(odd + np.uint32(0x7FFF))) >> np.uint32(16)
 
-        return bfloat16
+@njit(nogil=True, cache=True, error_model="numpy")
+def _bfloat16_bits(value):
+    """The upper half of a float32, rounded to nearest, ties to even."""
+    bits = _bits(value)
+    odd = np.uint32(bits >> np.uint32(16)) & np.uint32(1)
+    return np.uint32(bits + np.uint32(odd + np.uint32(0x7FFF))) >> np.uint32(16)
 
-    def float32(line, shift, scale, out):
-        for i in range(np.uint64(len(out))):
-            out[i] = (np.float32(line[i]) - shift[i]) * scale[i]
 
-    return float32
+@njit(nogil=True, cache=True, error_model="numpy")
+def store(line, shift, scale, out):
+    """A row of pixels: (N,) all; line uint8, the others as for `stored`."""
+    for i in range(np.uint64(len(out))):  # no index counts from the end then: numba makes a vector of this loop
+        out[i] = stored(line[i], shift[i], scale[i], out)
 
 
 def as_tensor(stored: np.ndarray, dtype: str) -> torch.Tensor:

@@ -25,7 +25,7 @@ from formwork.loading.order import Indices
 from formwork.loading.quick import Loader
 from formwork.loading.reading import BetonFile
 
-PARTS = 4  # of a batch for each worker: small enough that none waits long for the slowest
+PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 POLL = 0.05  # seconds between looks at whether the consumer has left
 Item = TypeVar("Item")
 NOWHERE = np.empty(0, np.int64)  # places and shares where nothing is mixed

@@ -13,9 +13,9 @@ from numba import njit, types
 
 from formwork.beton.format import RAW
 from formwork.loading import quick  # noqa: F401  (where FFCV cannot be imported, its own error says why)
-from formwork.loading.dtypes import store
+from formwork.loading.dtypes import store, stored
 from formwork.loading.operations.mixup import blend
-from formwork.resize import scale_row, scale_widths
+from formwork.resize import HALF, PRECISION_BITS, scale_row, scale_widths
 from formwork.turbojpeg import ACCURATE_DCT, RGB, library
 
 # Sample status, in the order in which a sample is checked. JPEG_WARNING: all pixels were decoded, and the decoder had
@@ -60,16 +60,50 @@ def _transform(source, box, window, shift, flip, normal, outside, line, out):
     image, first, count, weights, start = scale_widths(source, box, window, flip, size, size)
     dx = -shift[1] if flip else shift[1]  # the row is mirrored by now
     low, high = 3 * min(max(-dx, 0), size), 3 * max(min(size - dx, size), 0)
+    subtract, multiply, line = normal[0, low:high], normal[1, low:high], line[low:high]
+    start += low + 3 * dx
     for y in range(size):
         target = out[y]
         o = y + shift[0]
         if not 0 <= o < size or low >= high:
             target[:] = outside
             continue
-        scale_row(image, first[o], start, count[o], weights[o], line)
         target[:low] = outside[:low]
-        store(line[low + 3 * dx : high + 3 * dx], normal[0], normal[1], target[low:high])
+        _scale_and_store(image, first[o], start, count[o], weights[o], subtract, multiply, line, target[low:high])
         target[high:] = outside[high:]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale_and_store(source, top, start, count, weights, shift, scale, line, out):
+    """scale_row and store, in one pass where few rows are added: what is stored is many times what they are made of.
+
+    Args:
+        source, top, start, count, weights: see scale_row. shift, scale, out: see store.
+        line: uint8, as long as out, memory to work in.
+    """
+    length = np.uint64(len(out))
+    if count == 1:
+        w0 = weights[0]
+        a = source[top, start : start + len(out)]
+        for i in range(length):
+            total = np.uint32(HALF + w0 * np.int32(a[i]))
+            out[i] = stored(np.int32(total >> PRECISION_BITS), shift[i], scale[i], out)
+    elif count == 2:
+        w0, w1 = weights[0], weights[1]
+        a, b = source[top, start : start + len(out)], source[top + 1, start : start + len(out)]
+        for i in range(length):
+            total = np.uint32(HALF + w0 * np.int32(a[i]) + w1 * np.int32(b[i]))
+            out[i] = stored(np.int32(total >> PRECISION_BITS), shift[i], scale[i], out)
+    elif count == 3:
+        w0, w1, w2 = weights[0], weights[1], weights[2]
+        a, b = source[top, start : start + len(out)], source[top + 1, start : start + len(out)]
+        c = source[top + 2, start : start + len(out)]
+        for i in range(length):
+            total = np.uint32(HALF + w0 * np.int32(a[i]) + w1 * np.int32(b[i]) + w2 * np.int32(c[i]))
+            out[i] = stored(np.int32(total >> PRECISION_BITS), shift[i], scale[i], out)
+    else:
+        scale_row(source, top, start, count, weights, line)
+        store(line, shift, scale, out)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
