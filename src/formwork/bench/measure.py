@@ -73,10 +73,19 @@ def environment() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Of the repository that this file is in; marked where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """Of the repository that this file is in; marked where its code or params differ from it. Docs and results may:
+    benchmarks write them."""
+    head = _git("describe", "--always", "--exclude=*")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/params.yaml", ":/dvc.yaml")
+    return f"{head}-dirty" if changed else head or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """What git prints, or nothing where it fails or is not installed."""
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # git is not installed
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
