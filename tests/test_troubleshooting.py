@@ -114,7 +114,8 @@ def warning_of(split: Split, **options: object) -> str:
 def ffcv_missing(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
     for name in ("formwork.loading.ffcv_loader", "formwork.loading.quick"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "ffcv", None)
+    for name in ("ffcv", "ffcv.loader"):
+        monkeypatch.setitem(sys.modules, name, None)
     return warning_of(split)
 
 

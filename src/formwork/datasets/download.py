@@ -62,9 +62,22 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if archive.name.endswith((".tgz", ".tar.gz")):
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")  # nothing outside `folder`; torchvision's own has no such guard
+            # Nothing outside `folder`; torchvision's own has no such guard.
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(folder, filter="data")
+            else:  # before Python 3.10.12 and 3.11.4: Debian 12 has 3.11.2
+                tar.extractall(folder, _harmless(archive, tar))
     else:
         extract_archive(os.fspath(archive), os.fspath(folder))
+
+
+def _harmless(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All members of an archive, if they are files and folders below the one that it is unpacked to."""
+    for member in tar:
+        name = Path(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+            raise DatasetError(f"{archive.name} holds {member.name}, which may lie elsewhere: it is not unpacked.")
+        yield member
 
 
 def empty_folder(folder: Path) -> Path:

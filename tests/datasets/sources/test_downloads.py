@@ -1,5 +1,6 @@
 """MNIST, CIFAR and Imagenette from small archives in the true formats, over HTTP, also where that goes wrong."""
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,3 +151,20 @@ def test_complete_archives_are_not_asked_for_again(server: Server, tmp_path: Pat
     fetch("mnist", tmp_path / "mnist", Sources())
 
     assert set(server.asked) == {last}
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_an_archive_is_unpacked_with_and_without_the_filter_of_newer_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filtered: bool
+) -> None:
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    archive = tmp_path / "archive.tgz"
+    archive.write_bytes(archives.tgz({"folder/file": b"content"}))
+    download.unpack(archive, tmp_path / "unpacked")
+    assert content(tmp_path / "unpacked") == {"folder/file": b"content"}
+
+    archive.write_bytes(archives.tgz({"../file": b"content"}))
+    with pytest.raises((DatasetError, tarfile.TarError)):
+        download.unpack(archive, tmp_path / "unpacked")
+    assert not (tmp_path / "file").exists()
