@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="trainings with each loader, at least 2")
     parser.add_argument("--images", type=int, default=1500, help="photos, a fifth of them for validation")
     parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--resolution", type=int, default=48, help="side of the training images in pixels")
+    parser.add_argument("--resolution", type=int, default=64, help="side of the training images in pixels")
     parser.add_argument("--quick", action="store_true", help="2 seeds of 1 epoch on 100 images; nothing is written")
 
 
