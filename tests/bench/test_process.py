@@ -1,5 +1,6 @@
 """A contender in a process of its own answers, and is gone afterwards, whatever happens."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -62,6 +63,9 @@ def test_an_error_outside_ends_it_with_its_workers(prepared: Callable[[str], Pre
     with pytest.raises(ZeroDivisionError):
         fail()
     assert running.process.returncode == -9
+    end = time.monotonic() + 10  # killed, but the system takes a moment to end the workers
+    while alive(running.process.pid) and time.monotonic() < end:
+        time.sleep(0.01)
     assert not alive(running.process.pid)
 
 
