@@ -3,13 +3,14 @@
 import os
 import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from formwork.comparison.git import git
+from formwork.errors import FormworkError
 from formwork.machine import cores, cpu
 
 PACKAGES = ("ffcv", "numba", "numpy", "pillow", "torch", "torchvision")
@@ -75,17 +76,12 @@ def environment() -> dict[str, str]:
 def commit() -> str:
     """Of the repository that this file is in; marked where its code or params differ from it. Docs and results may:
     benchmarks write them."""
-    head = _git("describe", "--always", "--exclude=*")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/params.yaml", ":/dvc.yaml")
-    return f"{head}-dirty" if changed else head or "unknown"
-
-
-def _git(*arguments: str) -> str:
-    """What git prints, or nothing where it fails or is not installed."""
+    here = Path(__file__).parent
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        head = git(here, "describe", "--always", "--exclude=*").decode().strip()
+        changed = git(
+            here, "status", "--porcelain", "--untracked-files=no", "--", ":/src", ":/params.yaml", ":/dvc.yaml"
         )
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
+    except FormworkError:  # no repository, or no git
+        return "unknown"
+    return f"{head}-dirty" if changed else head
