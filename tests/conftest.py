@@ -1,12 +1,17 @@
-"""Fixtures that more than one test file uses: Formwork repositories in temporary folders."""
+"""Fixtures that more than one test file uses: Formwork repositories in temporary folders, and protected memory."""
 
+import ctypes
+import mmap
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
+
+PROT_NONE = 0  # of mprotect
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +61,14 @@ def base(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
 def repo(base: Workspace, tmp_path: Path) -> Workspace:
     """A copy of `base`, and of its remote."""
     return base.copy(tmp_path)
+
+
+@pytest.fixture
+def end_of_memory() -> np.ndarray:
+    """Pages, and after their last byte one that cannot be read: the process would be killed."""
+    pages = 8 * mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, pages + mmap.PAGESIZE), np.uint8)
+    end = ctypes.c_void_p(memory.ctypes.data + pages)
+    if ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), PROT_NONE):
+        pytest.skip("memory cannot be protected")
+    return memory[:pages]

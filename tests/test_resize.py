@@ -1,15 +1,11 @@
 """Scaling gives Pillow's pixels, bit for bit."""
 
-import ctypes
-import mmap
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from formwork.resize import resize, scale_row, scale_widths
 
-PROT_NONE = 0  # of mprotect
 BILINEAR = Image.Resampling.BILINEAR
 EXTREMES = [
     ((1, 1), (1, 1)),
@@ -104,17 +100,6 @@ def test_where_nothing_is_to_be_scaled_pixels_stay_as_they_are(start: int, flip:
         scale_row(image, first[row], begin, count[row], weights[row], found[row])
     expected = pixels[start : start + 8, start : start + 8][:, :: -1 if flip else 1]
     assert np.array_equal(found.reshape(8, 8, 3), expected)
-
-
-@pytest.fixture
-def end_of_memory() -> np.ndarray:
-    """Pages, and after their last byte one that cannot be read: the process would be killed."""
-    pages = 8 * mmap.PAGESIZE
-    memory = np.frombuffer(mmap.mmap(-1, pages + mmap.PAGESIZE), np.uint8)
-    end = ctypes.c_void_p(memory.ctypes.data + pages)
-    if ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), PROT_NONE):
-        pytest.skip("memory cannot be protected")
-    return memory[:pages]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 21, 100])

@@ -17,7 +17,7 @@ from pathlib import Path
 from numba.core import caching, config
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("resize.py", "turbojpeg.py", "loading", "beton")  # of the package: all code that a kernel can contain
+SOURCES = ("beton", "jpeg", "loading", "resize.py", "turbojpeg.py")  # of the package: all that a kernel can contain
 KEPT = 30 * 24 * 3600  # seconds that the kernels of sources which nobody uses any more are kept
 
 

@@ -1,8 +1,8 @@
 """Compiled kernels: from a sample's bytes in a beton to its pixels in a batch, without Python in between.
 
 They are plain functions of arrays, cached on disk by numba, that release the interpreter's lock; threads run them on
-parts of a batch. JPEGs are decoded by the libturbojpeg that ffcv is linked with. An image is (rows, bytes) uint8 with a
-pixel in three bytes, as in formwork.resize.
+parts of a batch. The usual JPEGs are decoded by formwork.jpeg, all others by the libturbojpeg that ffcv is linked with:
+the pixels are the same. An image is (rows, bytes) uint8 with a pixel in three bytes, as in formwork.resize.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, types
 
 from formwork.beton.format import RAW
+from formwork.jpeg.decode import SLACK, decode, memory_needed, new_decoder
 from formwork.loading import quick  # noqa: F401  (where FFCV cannot be imported, its own error says why)
 from formwork.loading.dtypes import store, stored
 from formwork.loading.operations.mixup import blend
@@ -125,6 +126,17 @@ def _decode(handle, data, pixels, height, width):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _used(start, end, low, high, size):
+    """First and last row or column of an image that scaling the part between two edges to `size` pixels may read.
+
+    Args:
+        low, high: low <= i < high may take part.
+    """
+    reach = max((end - start) / size, 1.0) + 1.0
+    return max(int(np.floor(start - reach)), low), min(int(np.ceil(end + reach)), high)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def load(
     memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, fill, normal, start, stop, out, status
 ):
@@ -140,8 +152,8 @@ def load(
         status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
             JPEG_WARNING they are what the decoder made of it.
     """
-    handle = 0  # made for the first JPEG
-    decoded = np.empty(0, np.uint8)
+    handle = 0  # made for the first JPEG that is not a usual one
+    decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
     length = 3 * out.shape[1]
     spread = _spread(normal, length)
     outside = np.empty(length, out.dtype)
@@ -167,14 +179,18 @@ def load(
             image = data.reshape(h, w * 3)
             _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
         else:
-            if handle == 0:
-                handle = _init_decompress()
-            if decoded.size < h * w * 3:
-                decoded = np.empty(h * w * 3, np.uint8)
-            pixels = decoded[: h * w * 3]
-            status[i] = _decode(handle, data, pixels, h, w)
+            if decoded.size < h * w * 3 + SLACK:
+                decoded = np.empty(h * w * 3 + SLACK, np.uint8)
+            if memory_of_decoder.size < memory_needed(h, w, data.size):
+                memory_of_decoder = np.empty(memory_needed(h, w, 2 * data.size), np.uint8)
+            top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], length // 3)
+            left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], length // 3)
+            if not decode(data, h, w, top, bottom, left, right, decoder, memory_of_decoder, decoded):
+                if handle == 0:
+                    handle = _init_decompress()
+                status[i] = _decode(handle, data, decoded, h, w)
             if status[i] != BAD_JPEG:
-                image = pixels.reshape(h, w * 3)
+                image = decoded[: h * w * 3].reshape(h, w * 3)
                 _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
     if handle != 0:
         _destroy(handle)

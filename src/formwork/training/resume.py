@@ -14,7 +14,8 @@ from formwork.kernel_cache import code_digest
 from formwork.params import Params
 from formwork.training.data import Folders
 
-CODE = ("beton", "loading", "resize.py", "training", "turbojpeg.py")  # of the package: what decides what a run computes
+# Of the package: what decides what a run computes.
+CODE = ("beton", "jpeg", "loading", "resize.py", "training", "turbojpeg.py")
 SAME = {  # params of the sections below that change nothing of a run but its speed
     "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},

@@ -1,0 +1,119 @@
+"""From the samples of a JPEG file to RGB, as libjpeg-turbo does it, to the bit.
+
+Chroma is enlarged with weights of 3/4 and 1/4 in each direction ("fancy upsampling", jdsample.c of libjpeg-turbo), and
+becomes RGB by JFIF's formulas in fixed-point arithmetic (jdcolor.c).
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+STEP = 16  # pixels that are made together
+FRACTION = 16  # bits
+HALF = 1 << (FRACTION - 1)
+CENTRE = 128
+RED, GREEN_BLUE, GREEN_RED, BLUE = (round(value * (1 << FRACTION)) for value in (1.402, 0.34414, 0.71414, 1.772))
+
+BYTE, NUMBER = ir.IntType(8), ir.IntType(32)
+BYTES, NUMBERS = ir.VectorType(BYTE, STEP), ir.VectorType(NUMBER, STEP)
+
+
+@intrinsic
+def _to_rgb(typing_context, luma, blue, red, out):
+    """STEP pixels from the addresses of as many samples of each component; out: address of 3 * STEP bytes."""
+
+    def generate(context, builder, signature, arguments):
+        *samples, out = arguments
+
+        def numbers(value):
+            return ir.Constant(NUMBERS, [value] * STEP)
+
+        def scaled(*products):
+            total = numbers(HALF)
+            for value, factor in products:
+                total = builder.add(total, builder.mul(value, numbers(factor)))
+            return builder.ashr(total, numbers(FRACTION))
+
+        def clamped(value):
+            value = builder.select(builder.icmp_signed("<", value, numbers(0)), numbers(0), value)
+            value = builder.select(builder.icmp_signed(">", value, numbers(255)), numbers(255), value)
+            return builder.trunc(value, BYTES)
+
+        y, cb, cr = (
+            builder.zext(builder.load(builder.inttoptr(address, BYTES.as_pointer()), align=1), NUMBERS)
+            for address in samples
+        )
+        cb, cr = builder.sub(cb, numbers(CENTRE)), builder.sub(cr, numbers(CENTRE))
+        red = clamped(builder.add(y, scaled((cr, RED))))
+        green = clamped(builder.add(y, scaled((cb, -GREEN_BLUE), (cr, -GREEN_RED))))
+        blue = clamped(builder.add(y, scaled((cb, BLUE))))
+        pair = builder.shuffle_vector(red, green, ir.Constant(ir.VectorType(NUMBER, 2 * STEP), [*range(2 * STEP)]))
+        single = builder.shuffle_vector(blue, blue, ir.Constant(ir.VectorType(NUMBER, 2 * STEP), [*range(2 * STEP)]))
+        for start in range(0, 3 * STEP, STEP):
+            order = [(byte % 3) * STEP + byte // 3 for byte in range(start, start + STEP)]
+            part = builder.shuffle_vector(pair, single, ir.Constant(ir.VectorType(NUMBER, STEP), order))
+            place = builder.add(out, ir.Constant(out.type, start))
+            builder.store(part, builder.inttoptr(place, BYTES.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(*[types.intp] * 4), generate
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def to_rgb(luma, blue, red, left, right, out):
+    """Pixels left <= x < right of a row, and up to STEP - 1 more.
+
+    Args:
+        luma, blue, red: (at least right + STEP,) uint8.
+        out: (bytes,) uint8 row, which as many pixels more may be written behind.
+    """
+    for x in range(left, right, STEP):
+        _to_rgb(luma.ctypes.data + x, blue.ctypes.data + x, red.ctypes.data + x, out.ctypes.data + 3 * x)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def enlarge_both(near, far, length, low, high, sums, out):
+    """A row of chroma that was sampled once for 2 x 2 pixels.
+
+    Args:
+        near, far: (at least length,) uint8, the rows of samples nearest to the row and next to nearest.
+        length: how many samples a row has, at least 3.
+        low, high: samples low <= i < high are enlarged.
+        sums: (at least length,) uint16, memory to work in.
+        out: (at least 2 * length,) uint8.
+    """
+    first, last = max(low - 1, 0), min(high + 1, length)
+    for i in range(np.uint64(first), np.uint64(last)):
+        sums[i] = np.uint16(np.uint16(3) * np.uint16(near[i]) + np.uint16(far[i]))
+    inner, outer = max(low, 1), min(high, length - 1)
+    for i in range(np.uint64(inner), np.uint64(outer)):
+        here = np.uint16(np.uint16(3) * np.uint16(sums[i]))
+        out[np.uint64(2) * i] = np.uint16(here + np.uint16(sums[i - np.uint64(1)]) + np.uint16(8)) >> np.uint16(4)
+        out[np.uint64(2) * i + np.uint64(1)] = np.uint16(
+            here + np.uint16(sums[i + np.uint64(1)]) + np.uint16(7)
+        ) >> np.uint16(4)
+    if low == 0:
+        out[0] = (4 * np.int64(sums[0]) + 8) >> 4
+        out[1] = (3 * np.int64(sums[0]) + np.int64(sums[1]) + 7) >> 4
+    if high == length:
+        out[2 * length - 2] = (3 * np.int64(sums[length - 1]) + np.int64(sums[length - 2]) + 8) >> 4
+        out[2 * length - 1] = (4 * np.int64(sums[length - 1]) + 7) >> 4
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def enlarge_width(row, length, low, high, out):
+    """A row of chroma that was sampled once for two pixels of a row; see enlarge_both."""
+    inner, outer = max(low, 1), min(high, length - 1)
+    for i in range(np.uint64(inner), np.uint64(outer)):
+        here = np.uint16(np.uint16(3) * np.uint16(row[i]))
+        out[np.uint64(2) * i] = np.uint16(here + np.uint16(row[i - np.uint64(1)]) + np.uint16(1)) >> np.uint16(2)
+        out[np.uint64(2) * i + np.uint64(1)] = np.uint16(
+            here + np.uint16(row[i + np.uint64(1)]) + np.uint16(2)
+        ) >> np.uint16(2)
+    if low == 0:
+        out[0] = row[0]
+        out[1] = (3 * np.int64(row[0]) + np.int64(row[1]) + 2) >> 2
+    if high == length:
+        out[2 * length - 2] = (3 * np.int64(row[length - 1]) + np.int64(row[length - 2]) + 1) >> 2
+        out[2 * length - 1] = row[length - 1]
