@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from formwork.comparison.git import git
 from formwork.errors import FormworkError
+from formwork.git import git
 from formwork.machine import cores, cpu
 
 PACKAGES = ("ffcv", "numba", "numpy", "pillow", "torch", "torchvision")

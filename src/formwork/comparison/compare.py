@@ -9,7 +9,6 @@ from pathlib import Path
 from formwork.comparison import report
 from formwork.comparison.copy import Copy, copied
 from formwork.comparison.finished import find_results, runs_of
-from formwork.comparison.git import check_repository
 from formwork.comparison.picture import draw
 from formwork.comparison.pipeline import Pipeline, Stages, digest
 from formwork.comparison.runs import Case, Run
@@ -17,6 +16,7 @@ from formwork.comparison.summary import Summary
 from formwork.datasets.manifest import SPLITS
 from formwork.errors import FormworkError
 from formwork.files import write_json, write_text
+from formwork.git import check_repository
 from formwork.machine import machine
 from formwork.params import Params
 

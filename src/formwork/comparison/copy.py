@@ -18,13 +18,13 @@ from itertools import count
 from pathlib import Path
 
 from formwork.comparison.finished import Result, in_folder
-from formwork.comparison.git import GitError, git
 from formwork.comparison.pipeline import DATA, TRAINING, Pipeline
 from formwork.comparison.process import run_logged
 from formwork.comparison.runs import Case
 from formwork.datasets.manifest import SPLITS, read_manifest
 from formwork.datasets.tree import ensure_tree
 from formwork.errors import FormworkError
+from formwork.git import GitError, git
 
 PLACE = Path(".dvc/tmp/compare")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
 COPY = "workspace"  # in PLACE, beside the logs

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.comparison.git import git, read_files
 from formwork.comparison.pipeline import Stages, matches, read_lock
 from formwork.comparison.runs import Case, Run, make_run
+from formwork.git import git, read_files
 
 LOCK = "dvc.lock"
 SPEED = "results/speed/metrics.json"

@@ -1,4 +1,4 @@
-"""What the comparison asks git."""
+"""What the comparison and the benchmarks ask git."""
 
 import os
 import subprocess
