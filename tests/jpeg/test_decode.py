@@ -13,6 +13,7 @@ from formwork import turbojpeg
 from formwork.jpeg import decode as module
 from formwork.jpeg.decode import LARGEST, SLACK, memory_needed, new_decoder
 from formwork.jpeg.huffman import ROOM, unstuff
+from formwork.jpeg.whole import decode_whole
 from tests.images import noise, photo
 
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0", "grey")
@@ -258,3 +259,11 @@ def test_zeros_after_0xff_are_left_out_up_to_a_marker(length: int) -> None:
             count, end = unstuff(data.copy(), 2, out)
             assert (out[:count].tobytes(), end) == (plain, 2 + len(stuffed))
             assert not out[count : count + ROOM].any()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_whole_images_of_any_size_one_after_the_other(sampling: str) -> None:
+    for width, height in ((40, 30), (1500, 1200), (5, 1), (40, 30)):
+        content = jpeg(photo(np.random.default_rng(0), width, height), sampling)
+        assert np.array_equal(decode_whole(content, width, height), turbojpeg.decode(content, width, height))
+        assert decode_whole(content[:-3], width, height) is None

@@ -14,6 +14,7 @@ from formwork.beton.provenance import CHECKSUM_BYTES, checksum
 from formwork.datasets.images import read_rgb
 from formwork.datasets.manifest import Row, draw, path_bytes
 from formwork.errors import BetonError
+from formwork.jpeg.whole import decode_whole
 from formwork.params import BetonParams
 from formwork.resize import resize
 
@@ -91,8 +92,12 @@ def scale_down(pixels: np.ndarray, max_resolution: int | None) -> np.ndarray:
 
 def _read(content: bytes, jpeg_size: tuple[int, int] | None) -> np.ndarray:
     """(H, W, 3) uint8, the pixels that read_rgb gives."""
-    pixels = turbojpeg.decode(content, *jpeg_size) if jpeg_size else None
-    return np.array(read_rgb(io.BytesIO(content))) if pixels is None else pixels
+    if jpeg_size:
+        for decode in (decode_whole, turbojpeg.decode):  # the faster first
+            pixels = decode(content, *jpeg_size)
+            if pixels is not None:
+                return pixels
+    return np.array(read_rgb(io.BytesIO(content)))
 
 
 def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, bytes]:
