@@ -10,7 +10,7 @@ import pytest
 
 from formwork.bench import contenders, loader, peers
 from formwork.bench.loader import Contender, default_workers
-from formwork.bench.loader_page import FFCV, LIMIT, PIL, RESIZED, Measured
+from formwork.bench.loader_page import FFCV, LIBJPEG, PIL, RESIZED, Measured
 from formwork.bench.process import First
 from formwork.bench.workloads import Prepared
 from formwork.errors import FormworkError
@@ -116,9 +116,9 @@ def test_all_contenders_of_a_workload_are_measured_on_its_images(
 
     found = loader.measure(prepared("photo"), [1], rounds=2, with_peers=False, once=False)
 
-    assert list(found.rates[1]) == [FFCV, PIL, RESIZED, LIMIT]
+    assert list(found.rates[1]) == [FFCV, PIL, RESIZED, LIBJPEG]
     assert all(len(rates.values) == 2 and min(rates.values) > 0 for rates in found.rates[1].values())
-    assert found.layouts == {PIL: "contiguous", FFCV: "channels_last", RESIZED: "contiguous", LIMIT: ""}
+    assert found.layouts == {PIL: "contiguous", FFCV: "channels_last", RESIZED: "contiguous", LIBJPEG: ""}
     assert found.first.keys() == {PIL, FFCV, RESIZED}
     assert found.uncompiled is None
     assert found.converted.images == IMAGES

@@ -7,7 +7,7 @@ import pytest
 
 from formwork.bench.loader_page import (
     FFCV,
-    LIMIT,
+    LIBJPEG,
     OURS_PYTORCH,
     PIL,
     STOCK,
@@ -28,11 +28,11 @@ def measured(workload: str = "photo, jpg 256", **changes) -> Measured:
         PIL: Rates((100.0, 110.0, 90.0)),
         STOCK: Rates((500.0, 500.0, 500.0)),
         FFCV: Rates((1000.0, 1100.0, 900.0)),
-        LIMIT: Rates((2000.0, 2000.0, 2000.0)),
+        LIBJPEG: Rates((2000.0, 2000.0, 2000.0)),
     }
     values = {
         "rates": {1: rates, 2: rates},
-        "layouts": {PIL: "contiguous", STOCK: "channels_last", FFCV: "channels_last", LIMIT: ""},
+        "layouts": {PIL: "contiguous", STOCK: "channels_last", FFCV: "channels_last", LIBJPEG: ""},
         "first": {PIL: [0.5, 0.6, 0.7], STOCK: [12.0], FFCV: [0.2, 0.4, 0.3]},
         "uncompiled": 6.5,
         "converted": Summary(Counter(jpg=2000), 0, source_bytes=234_000_000, beton_bytes=49_000_000, seconds=4.0),
@@ -58,8 +58,8 @@ def test_where_it_is_ahead_only_the_cost_of_betons_is_left() -> None:
 
 
 def test_every_figure_behind_is_named() -> None:
-    faster = {PIL: Rates((100.0,)), "another": Rates((1250.0,)), FFCV: Rates((1000.0,)), LIMIT: Rates((2000.0,))}
-    slow = {PIL: Rates((100.0,)), "another": Rates((500.0,)), FFCV: Rates((200.0,)), LIMIT: Rates((2000.0,))}
+    faster = {PIL: Rates((100.0,)), "another": Rates((1250.0,)), FFCV: Rates((1000.0,)), LIBJPEG: Rates((2000.0,))}
+    slow = {PIL: Rates((100.0,)), "another": Rates((500.0,)), FFCV: Rates((200.0,)), LIBJPEG: Rates((2000.0,))}
     first = {PIL: [0.5], "another": [0.1], "a third": [0.15], FFCV: [0.2]}
     sentences = losses([measured(rates={1: faster, 2: slow}, first=first)])
 

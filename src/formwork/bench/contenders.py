@@ -157,7 +157,7 @@ def stock_ffcv(job: Job) -> Callable[[], Loader]:
 
 
 def bare_libjpeg(job: Job) -> Callable[[], Loader]:
-    """Decodes the beton's JPEGs and does nothing else: the limit that libjpeg-turbo sets."""
+    """Decodes the beton's JPEGs and does nothing else: what a loader that decodes with libjpeg-turbo cannot exceed."""
     from formwork import turbojpeg
     from formwork.beton.read import open_beton
 

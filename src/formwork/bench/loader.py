@@ -13,7 +13,7 @@ from pathlib import Path
 from formwork.bench import contenders, peers
 from formwork.bench.loader_page import (
     FFCV,
-    LIMIT,
+    LIBJPEG,
     OURS_PYTORCH,
     PIL,
     RESIZED,
@@ -61,7 +61,7 @@ def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
     if with_peers and jpegs:  # they take JPEG files: the very bytes that the beton holds
         chosen += [Contender(name, load, workload.resized) for name, load in peers.PEERS.items()]
     if jpegs:
-        chosen.append(Contender(LIMIT, contenders.bare_libjpeg))
+        chosen.append(Contender(LIBJPEG, contenders.bare_libjpeg))
     return chosen
 
 
@@ -161,7 +161,7 @@ def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers:
     first: dict[str, list[float]] = {}
     for number in range(FIRST_ROUNDS):
         for contender in chosen:
-            if contender.name == LIMIT or (contender.name == STOCK and not (once and number == 0)):
+            if contender.name == LIBJPEG or (contender.name == STOCK and not (once and number == 0)):
                 continue
             with _process(contender, prepared, workers[-1]) as process:
                 first.setdefault(contender.name, []).append(_normalised(contender.name, process.first()))
@@ -183,7 +183,7 @@ def _checked(name: str, epoch: Epoch, prepared: Prepared) -> str:
     """The layout of its batches, which must be of the kind that all contenders give."""
     kind = prepared.workload.kind
     wanted = ([kind.batch_size, 3, kind.side, kind.side], "float32")
-    if name != LIMIT and (epoch.shape, epoch.dtype) != wanted:
+    if name != LIBJPEG and (epoch.shape, epoch.dtype) != wanted:
         raise FormworkError(
             f"{name} gives {epoch.dtype} {epoch.shape} on {prepared.workload.name}, and not {wanted[1]} {wanted[0]}: "
             "its images/s cannot be compared."
