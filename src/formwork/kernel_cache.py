@@ -1,6 +1,6 @@
 """Kernels compiled once for all workspaces of a user, rather than once for each path that a copy of them lies at.
 
-Import this before a module's first `@njit(cache=True)`.
+Import this before a module's first `@njit(cache=True)`; `kernel` and `inner_kernel` are such decorators.
 """
 
 import atexit
@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from numba import njit
 from numba.core import caching, config
 
 PACKAGE = Path(__file__).parent
@@ -92,3 +93,9 @@ class SharedLocator(caching._CacheLocator):
 
 if SharedLocator not in caching.CacheImpl._locator_classes:
     caching.CacheImpl._locator_classes.insert(0, SharedLocator)
+
+kernel = njit(nogil=True, cache=True, error_model="numpy")
+"""Compiles a function that Python calls with numbers and arrays, without its lock."""
+
+inner_kernel = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""Compiles a function that only kernels call: without what Python and C call it by, which takes a second each."""

@@ -10,11 +10,11 @@ import platform
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from formwork import kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernel_cache import inner_kernel, kernel
 
 PRECISION_BITS = 22  # Pillow: 32 - 8 - 2, so that weights times 8-bit pixels cannot overflow 32 bits
 HALF = 1 << (PRECISION_BITS - 1)
@@ -118,7 +118,7 @@ def _scale_group(typing_context, source, places, weights, out):
     return types.none(*[types.intp] * 4), generate
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _group(first, count, weights):
     """Arguments of _scale_group for a row, which are its pixels from starts[g] on for each group g.
 
@@ -151,7 +151,7 @@ def _group(first, count, weights):
     return True, starts, sources, places, spread
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def weigh(size, low, high, start, end, mirrored, first, count, weights):
     """Weights that scale the pixels between the edges `start` and `end` to `size` pixels.
 
@@ -190,13 +190,13 @@ def weigh(size, low, high, start, end, mirrored, first, count, weights):
         count[o] = b - a
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def taps(size, start, end):
     """The most weights that an output pixel can have."""
     return int(np.ceil(max((end - start) / size, 1.0))) * 2 + 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def scale_columns(source, top, left, first, count, weights, out, rows):
     """Scale to the width of out.
 
@@ -249,7 +249,7 @@ def scale_columns(source, top, left, first, count, weights, out, rows):
         r += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def scale_row(source, top, start, count, weights, out):
     """One row of the sum of `count` rows from `top` on, times their weights: out[i] from the bytes start + i."""
     # Numba multiplies 32-bit integers as 64-bit ones. What is cut to 32 bits at once is done in 32 bits, which is exact
@@ -284,7 +284,7 @@ def scale_row(source, top, start, count, weights, out):
             out[i] = np.uint32(sums[i]) >> PRECISION_BITS
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def scale_widths(source, box, window, flip, height, width):
     """All of the scaling but a last pass over rows, which can then be one with what follows it.
 
@@ -298,7 +298,8 @@ def scale_widths(source, box, window, flip, height, width):
     y_first = np.empty(height, np.int64)
     y_count = np.empty(height, np.int64)
     y_weights = np.empty((height, taps(height, y0, y1)), np.int32)
-    weigh(height, 0, bottom - top, y0, y1, False, y_first, y_count, y_weights)
+    # Types, and not literals: each set of types, or literals, of a kernel is compiled on its own.
+    weigh(height, 0, bottom - top, y0, y1, np.bool_(False), y_first, y_count, y_weights)
     rows, columns = bottom - top, right - left
     if x0 == np.floor(x0) and x1 - x0 == width and not flip:  # nothing to do along rows
         for o in range(height):
@@ -314,20 +315,20 @@ def scale_widths(source, box, window, flip, height, width):
         for o in range(height):
             scale_row(source, top + y_first[o], 3 * left, y_count[o], y_weights[o], short[o])
         image = np.empty((height, 3 * width + PAD), np.uint8)
-        scale_columns(short, 0, 0, x_first, x_count, x_weights, image, height)
+        scale_columns(short, np.int64(0), np.int64(0), x_first, x_count, x_weights, image, height)
         for o in range(height):
             y_first[o], y_count[o], y_weights[o, 0] = o, 1, WHOLE
         return image, y_first, y_count, y_weights, 0
     used = y_first[0]
     rows = y_first[height - 1] + y_count[height - 1] - used
     image = np.empty((rows, 3 * width + PAD), np.uint8)
-    scale_columns(source, top + used, left, x_first, x_count, x_weights, image, rows)
+    scale_columns(source, np.int64(top + used), np.int64(left), x_first, x_count, x_weights, image, rows)
     for o in range(height):
         y_first[o] -= used
     return image, y_first, y_count, y_weights, 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def resize(source, box, window, out):
     """Scale a part of an image as PIL.Image.resize(size, BILINEAR, box) does, bit for bit.
 

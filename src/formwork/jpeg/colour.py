@@ -6,8 +6,10 @@ becomes RGB by JFIF's formulas in fixed-point arithmetic (jdcolor.c).
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from formwork.kernel_cache import inner_kernel
 
 STEP = 16  # pixels that are made together
 FRACTION = 16  # bits
@@ -60,7 +62,7 @@ def _to_rgb(typing_context, luma, blue, red, out):
     return types.none(*[types.intp] * 4), generate
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def to_rgb(luma, blue, red, left, right, out):
     """Pixels left <= x < right of a row, and up to STEP - 1 more.
 
@@ -72,7 +74,7 @@ def to_rgb(luma, blue, red, left, right, out):
         _to_rgb(luma.ctypes.data + x, blue.ctypes.data + x, red.ctypes.data + x, out.ctypes.data + 3 * x)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def enlarge_both(near, far, length, low, high, sums, out):
     """A row of chroma that was sampled once for 2 x 2 pixels.
 
@@ -101,7 +103,7 @@ def enlarge_both(near, far, length, low, high, sums, out):
         out[2 * length - 1] = (4 * np.int64(sums[length - 1]) + 7) >> 4
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def enlarge_width(row, length, low, high, out):
     """A row of chroma that was sampled once for two pixels of a row; see enlarge_both."""
     inner, outer = max(low, 1), min(high, length - 1)

@@ -5,12 +5,12 @@ asked for. Whatever is unusual or damaged is refused, and left to libjpeg-turbo 
 """
 
 import numpy as np
-from numba import njit
 
 from formwork.jpeg.colour import CENTRE, STEP, enlarge_both, enlarge_width, to_rgb
 from formwork.jpeg.headers import AC, BLOCK, DC, EOI, HORIZONTAL, QUANTISATION, VERTICAL, read_headers
 from formwork.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD, ROOM, make_tables, read_block, unstuff
 from formwork.jpeg.idct import inverse_transform
+from formwork.kernel_cache import inner_kernel, kernel
 
 SLACK = 3 * STEP  # bytes behind the pixels of an image that may be written
 LARGEST = 1 << 24  # pixels of an image: the memory for larger ones would be too much, libjpeg-turbo needs a few rows
@@ -19,27 +19,27 @@ NARROWEST = 3  # samples in a row of chroma that is enlarged smoothly
 ALIGNMENT = 64  # bytes
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def new_decoder():
     """Tables, and memory for a block, that are used again from one image to the next by one thread."""
     return (
         np.zeros((4, DEFINITION + 1), np.uint8),
         np.zeros((4, 1 << LOOKAHEAD), np.uint16),
         np.zeros((4, LONG), np.int32),
-        _aligned(4 * 128).view(np.int16).reshape(4, 64),
-        _aligned(160).view(np.int16),
+        _aligned(4 * 64).reshape(4, 64),
+        _aligned(80),
     )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _aligned(size):
-    """(size,) uint8 zeros."""
-    memory = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
+    """(size,) int16 zeros."""
+    memory = np.zeros(size + ALIGNMENT, np.int16)
+    start = (-memory.ctypes.data % ALIGNMENT) // 2
     return memory[start : start + size]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def memory_needed(height, width, size):
     """Bytes for the compressed data of a file of `size` bytes, for the samples of its image, and for a few rows."""
     if height * width > LARGEST:
@@ -47,7 +47,7 @@ def memory_needed(height, width, size):
     return size + ROOM + 3 * (height + 2 * BLOCK) * (width + 2 * BLOCK) + 8 * (width + 4 * BLOCK + STEP)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def decode(data, height, width, top, bottom, left, right, decoder, memory, pixels):
     """Decode the pixels of rows top <= y < bottom and columns left <= x < right of a JPEG file.
 
@@ -94,7 +94,7 @@ def decode(data, height, width, top, bottom, left, right, decoder, memory, pixel
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _read_samples(stream, length, frame, count, entries, long, quantisation, block, wanted, luma, chroma):
     """Read all blocks, and transform those of the units that are wanted.
 
@@ -109,7 +109,7 @@ def _read_samples(stream, length, frame, count, entries, long, quantisation, blo
     """
     across, down = frame[0, HORIZONTAL], frame[0, VERTICAL]
     source, coefficients = stream.ctypes.data, block.ctypes.data
-    at, buffer, bits = 0, np.uint64(0), 0
+    at, buffer, bits = np.int64(0), np.uint64(0), np.int64(0)
     before = np.zeros(3, np.int64)
     for row in range(luma.shape[0] // (BLOCK * down)):
         for column in range(luma.shape[1] // (BLOCK * across)):
@@ -139,19 +139,18 @@ def _read_samples(stream, length, frame, count, entries, long, quantisation, blo
     return 0 <= 8 * (length - at) + bits < 8  # less: zeros were read behind the end; more: something is left
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _to_pixels(luma, chroma, spare, across, down, count, height, width, top, bottom, left, right, pixels):
     """Make pixels of samples; see decode.
 
     Args:
-        luma, chroma: see _read_samples. spare: uint8, memory for three rows.
+        luma, chroma: see _read_samples. spare: uint8, memory for two rows.
         across, down: how many pixels there are for a sample of chroma.
     """
     chroma_width, chroma_height = -(-width // across), -(-height // down)
     low, high = max(left // across - 1, 0), min((right - 1) // across + 2, chroma_width)
     room = luma.shape[1] + 2 * STEP
-    sums = spare[: room // 2 * 2].view(np.uint16)
-    blue, red = spare[room : 2 * room], spare[2 * room : 3 * room]
+    blue, red, sums = spare[:room], spare[room : 2 * room], np.empty(room, np.uint16)
     if count == 1:
         blue[:], red[:] = CENTRE, CENTRE
     for y in range(top, bottom):

@@ -5,12 +5,12 @@ Whatever is anything else, or is not quite as the standard has it, is left to li
 """
 
 import numpy as np
-from numba import njit
 
-from formwork import kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernel_cache import inner_kernel
 
 BLOCK = 8  # pixels, a side of what is transformed at once
 SOI, EOI, SOF0, DHT, SOS, DQT, DRI, APP0, APP14, COM = 0xD8, 0xD9, 0xC0, 0xC4, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xFE
+JFIF, ADOBE = np.array([*b"JFIF\0"], np.uint8), np.array([*b"Adobe"], np.uint8)
 WHOLE_SCAN = (0, 63, 0)  # first and last coefficient, and bits left for later scans
 HORIZONTAL, VERTICAL, QUANTISATION, DC, AC = range(5)
 """Columns of a frame: how many blocks of a component there are for one of chroma, and its tables."""
@@ -26,7 +26,7 @@ ZIGZAG = np.array(
 """T.81, figure A.6: for each coefficient in the order of the file, its place in a block, row by row."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def read_headers(data, height, width, frame, quantisation, definitions):
     """Read up to the compressed data.
 
@@ -43,7 +43,7 @@ def read_headers(data, height, width, frame, quantisation, definitions):
         libjpeg-turbo.
     """
     size = data.size
-    count = 0
+    count = np.int64(0)
     seen = 0  # quantisation tables, a bit for each
     colours = False  # whether the file says that they are YCbCr
     ids = np.zeros(3, np.uint8)
@@ -93,12 +93,12 @@ def read_headers(data, height, width, frame, quantisation, definitions):
                 definitions[2 * (table >> 4) + (table & 1)] = start + 1
                 start += 17 + symbols
         elif marker == APP0:
-            if length >= 16 and _spells(data, start, (0x4A, 0x46, 0x49, 0x46, 0)):  # JFIF
+            if length >= 16 and _spells(data, start, JFIF):
                 if data[start + 5] != 1:  # its version
                     return 0, 0
                 colours = True
         elif marker == APP14:
-            if length >= 14 and _spells(data, start, (0x41, 0x64, 0x6F, 0x62, 0x65)):  # Adobe
+            if length >= 14 and _spells(data, start, ADOBE):
                 if data[start + 11] != 1:
                     return 0, 0
                 colours = True
@@ -125,7 +125,7 @@ def read_headers(data, height, width, frame, quantisation, definitions):
     return 0, 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _usual_sampling(frame, count):
     """Whether it is grey, 4:4:4, 4:2:2 or 4:2:0."""
     h, v = frame[0, HORIZONTAL], frame[0, VERTICAL]
@@ -137,12 +137,12 @@ def _usual_sampling(frame, count):
     return (h == 1 and v == 1) or (h == 2 and v == 1) or (h == 2 and v == 2)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _word(data, at):
     return np.int64(data[at]) << 8 | np.int64(data[at + 1])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _spells(data, at, expected):
     same = True
     for i in range(len(expected)):

@@ -6,12 +6,13 @@ while its value is worked out; no branch depends on it. What is branched upon is
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from formwork.jpeg.headers import ZIGZAG
+from formwork.kernel_cache import inner_kernel, kernel
 
-LOOKAHEAD = 10
+LOOKAHEAD = 10  # bits that index a table of codes
 DEFINITION = 16 + 256  # bytes of a table's definition: how many codes of each length there are, and their symbols
 MADE = DEFINITION  # where it is kept, a byte behind it says whether the table is made
 LARGEST_DC, LARGEST_AC = 11, 10  # bits of a value in baseline JPEG
@@ -80,7 +81,7 @@ def _clear(typing_context, address):
     return types.none(types.intp), generate
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def make_tables(data, definitions, kept, entries, long):
     """Tables of codes from their definitions; those that are as they were for the last image are left alone.
 
@@ -113,7 +114,7 @@ def make_tables(data, definitions, kept, entries, long):
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _make_table(definition, is_ac, entries, long):
     """T.81, annex C: codes of a length are consecutive numbers, and follow those that are shorter."""
     entries[:] = 0
@@ -137,13 +138,13 @@ def _make_table(definition, is_ac, entries, long):
     return True
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _entry(length, symbol):
     run, size = symbol >> 4, symbol & 15
     return length + size | size << SIZE | run << RUN
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _long_entry(buffer, long):
     """The entry of a code that is longer than LOOKAHEAD; 0 if there is none."""
     code = np.int64(buffer >> np.uint64(48))
@@ -156,7 +157,7 @@ def _long_entry(buffer, long):
     return _entry(length, np.int64(_load_number(long + 4 * (SYMBOLS + place))))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def unstuff(data, start, out):
     """Copy compressed data without the zeros that follow each 0xFF in a file.
 
@@ -195,7 +196,7 @@ def unstuff(data, start, out):
             return count, at
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _value(buffer, entry):
     """T.81, figure F.12: what the bits after a code mean, of which there is at least one."""
     size = entry >> SIZE & 15
@@ -204,7 +205,7 @@ def _value(buffer, entry):
     return np.int64(buffer >> np.uint64(64 - size)) + (below & (1 - (1 << size)))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def read_block(stream, at, buffer, bits, dc, long_dc, ac, long_ac, before, block):
     """Read the coefficients of a block.
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from formwork.kernel_cache import inner_kernel
 
 STORED = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16, "uint8": np.uint8}
 """By name, the type that kernels write. Numba knows neither float16 nor bfloat16: they are the bits of one."""
@@ -54,7 +56,7 @@ def _stored(value, shift, scale, out):
     return lambda value, shift, scale, out: (np.float32(value) - shift) * scale
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _bfloat16_bits(value):
     """The upper half of a float32, rounded to nearest, ties to even."""
     bits = _bits(value)
@@ -62,7 +64,7 @@ def _bfloat16_bits(value):
     return np.uint32(bits + np.uint32(odd + np.uint32(0x7FFF))) >> np.uint32(16)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def store(line, shift, scale, out):
     """A row of pixels: (N,) all; line uint8, the others as for `stored`."""
     for i in range(np.uint64(len(out))):  # no index counts from the end then: numba makes a vector of this loop

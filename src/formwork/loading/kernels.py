@@ -9,10 +9,11 @@ import ctypes
 
 import llvmlite.binding
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from formwork.beton.format import RAW
 from formwork.jpeg.decode import SLACK, decode, memory_needed, new_decoder
+from formwork.kernel_cache import inner_kernel, kernel
 from formwork.loading import quick  # noqa: F401  (where FFCV cannot be imported, its own error says why)
 from formwork.loading.dtypes import store, stored
 from formwork.loading.operations.mixup import blend
@@ -48,7 +49,7 @@ _decompress = types.ExternalFunction(
 )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _transform(source, box, window, shift, flip, normal, outside, line, out):
     """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S); see formwork.loading.dtypes.
 
@@ -67,14 +68,21 @@ def _transform(source, box, window, shift, flip, normal, outside, line, out):
         target = out[y]
         o = y + shift[0]
         if not 0 <= o < size or low >= high:
-            target[:] = outside
+            _copy(outside, target, 0, len(target))
             continue
-        target[:low] = outside[:low]
+        _copy(outside, target, 0, low)
         _scale_and_store(image, first[o], start, count[o], weights[o], subtract, multiply, line, target[low:high])
-        target[high:] = outside[high:]
+        _copy(outside, target, high, len(target))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
+def _copy(source, target, start, stop):
+    """target[start:stop] = source[start:stop], which takes numba two seconds to compile, because of its error messages."""
+    for i in range(start, stop):
+        target[i] = source[i]
+
+
+@inner_kernel
 def _scale_and_store(source, top, start, count, weights, shift, scale, line, out):
     """scale_row and store, in one pass where few rows are added: what is stored is many times what they are made of.
 
@@ -107,7 +115,7 @@ def _scale_and_store(source, top, start, count, weights, shift, scale, line, out
         store(line, shift, scale, out)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _spread(normal, length):
     """(2, length) float32, the numbers of each channel for each byte of a row."""
     spread = np.empty((2, length), np.float32)
@@ -116,7 +124,7 @@ def _spread(normal, length):
     return spread
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _decode(handle, data, pixels, height, width):
     """The status of a JPEG, whose pixels are put into `pixels`."""
     failed = _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, width, 0, height, RGB, ACCURATE_DCT)
@@ -125,7 +133,7 @@ def _decode(handle, data, pixels, height, width):
     return JPEG_WARNING if _error_code(handle) == WARNING else BAD_JPEG
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_kernel
 def _used(start, end, low, high, size):
     """First and last row or column of an image that scaling the part between two edges to `size` pixels may read.
 
@@ -136,7 +144,7 @@ def _used(start, end, low, high, size):
     return max(int(np.floor(start - reach)), low), min(int(np.ceil(end + reach)), high)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def load(
     memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, fill, normal, start, stop, out, status
 ):
@@ -196,7 +204,7 @@ def load(
         _destroy(handle)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def finish(pixels, places, shares, normal, start, stop, out):
     """What is left to do with images start <= i < stop of a batch after pixel operations: mix and normalise them.
 
