@@ -77,7 +77,7 @@ def _transform(source, box, window, shift, flip, normal, outside, line, out):
 
 @inner_kernel
 def _copy(source, target, start, stop):
-    """target[start:stop] = source[start:stop], which takes numba two seconds to compile, because of its error messages."""
+    """target[start:stop] = source[start:stop], which numba compiles for two seconds, because of its error messages."""
     for i in range(start, stop):
         target[i] = source[i]
 
