@@ -98,6 +98,16 @@ def test_a_part_is_what_the_whole_has_there(decoder: Tables, sampling: str) -> N
         assert np.array_equal(pixels[top:bottom, left:right], whole[top:bottom, left:right])
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_restart_markers(decoder: Tables, sampling: str, blocks: int) -> None:
+    rng = np.random.default_rng(0)
+    for width, height in [(40, 30), (5, 1), (16, 16), (130, 70)]:
+        content = jpeg(noise(rng, width, height), sampling, restart_marker_blocks=blocks)
+        assert b"\xff\xdd\x00\x04" in content
+        assert np.array_equal(decode(decoder, content, width, height), turbojpeg.decode(content, width, height))
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="libjpeg-turbo does it otherwise elsewhere")
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 30, 100])
@@ -132,6 +142,7 @@ def test_tables_of_one_image_are_not_those_of_the_next() -> None:
 
 IMAGE = noise(np.random.default_rng(0), 40, 30)
 USUAL = jpeg(IMAGE)
+RESTARTED = jpeg(IMAGE, restart_marker_blocks=2)
 SCAN = USUAL.index(b"\xff\xda") + 14
 
 
@@ -154,7 +165,9 @@ def cmyk() -> bytes:
     "content",
     [
         pytest.param(jpeg(IMAGE, progressive=True), id="progressive"),
-        pytest.param(jpeg(IMAGE, restart_marker_blocks=2), id="restart intervals"),
+        pytest.param(RESTARTED.replace(b"\xff\xd1", b"\xff\xd2"), id="restart markers mixed up"),
+        pytest.param(RESTARTED.replace(b"\xff\xd1", b"\0\0"), id="no restart marker"),
+        pytest.param(RESTARTED.replace(b"\xff\xd1", b"\0\xff\xd1"), id="needless bytes within"),
         pytest.param(cmyk(), id="CMYK"),
         pytest.param(adobe(0), id="RGB"),
         pytest.param(adobe(2), id="a colour transform that does not fit"),
@@ -201,7 +214,8 @@ def test_what_damaged_files_are_decoded_to_is_what_libjpeg_turbo_has_without_com
     accepted = refused = 0
     for _ in range(60):
         width, height = rng.integers(NARROW, 60, 2).tolist()
-        content = jpeg(photo(rng, width, height), sampling, quality=int(rng.integers(1, 101)))
+        options = {"quality": int(rng.integers(1, 101)), "restart_marker_blocks": int(rng.integers(3))}
+        content = jpeg(photo(rng, width, height), sampling, **options)
         for _ in range(25):
             damaged = bytearray(content)
             for _ in range(rng.integers(1, 4)):

@@ -7,7 +7,7 @@ asked for. Whatever is unusual or damaged is refused, and left to libjpeg-turbo 
 import numpy as np
 
 from formwork.jpeg.colour import CENTRE, STEP, enlarge_both, enlarge_width, to_rgb
-from formwork.jpeg.headers import AC, BLOCK, DC, EOI, HORIZONTAL, QUANTISATION, VERTICAL, read_headers
+from formwork.jpeg.headers import AC, BLOCK, DC, EOI, HORIZONTAL, QUANTISATION, RST0, VERTICAL, read_headers
 from formwork.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD, ROOM, make_tables, read_block, unstuff
 from formwork.jpeg.idct import inverse_transform
 from formwork.kernel_cache import inner_kernel, kernel
@@ -64,7 +64,7 @@ def decode(data, height, width, top, bottom, left, right, decoder, memory, pixel
     if height * width > LARGEST:
         return False
     frame, definitions = np.empty((3, 5), np.int64), np.empty(4, np.int64)
-    start, count = read_headers(data, height, width, frame, quantisation, definitions)
+    start, count, interval = read_headers(data, height, width, frame, quantisation, definitions)
     if count == 0 or not make_tables(data, definitions, kept, entries, long):
         return False
     across, down = frame[0, HORIZONTAL], frame[0, VERTICAL]
@@ -79,27 +79,29 @@ def decode(data, height, width, top, bottom, left, right, decoder, memory, pixel
     spare = memory[luma_size + 2 * chroma_size :]
     stream = memory[memory.size - data.size - ROOM :]
 
-    length, end = unstuff(data, start, stream)
-    if end + 1 >= data.size or data[end + 1] != EOI:
-        return False
     wanted = (
         (top - REACH) // (BLOCK * down),
         (bottom - 1 + REACH) // (BLOCK * down),
         (left - REACH) // (BLOCK * across),
         (right - 1 + REACH) // (BLOCK * across),
     )
-    if not _read_samples(stream, length, frame, count, entries, long, quantisation, block, wanted, luma, chroma):
+    if not _read_samples(
+        data, start, stream, frame, count, interval, entries, long, quantisation, block, wanted, luma, chroma
+    ):
         return False
     _to_pixels(luma, chroma, spare, across, down, count, height, width, top, bottom, left, right, pixels)
     return True
 
 
 @inner_kernel
-def _read_samples(stream, length, frame, count, entries, long, quantisation, block, wanted, luma, chroma):
+def _read_samples(
+    data, start, stream, frame, count, interval, entries, long, quantisation, block, wanted, luma, chroma
+):
     """Read all blocks, and transform those of the units that are wanted.
 
     Args:
-        stream, length: see unstuff. frame, count, quantisation: see read_headers. entries, long: see make_tables.
+        data: (bytes,) uint8. start, frame, count, interval, quantisation: see read_headers. entries, long: see
+            make_tables. stream: (at least data.size - start + ROOM,) uint8, memory to work in.
         block: (at least 65,) int16, memory to work in.
         wanted: the first and last row, and the first and last column, of units.
         luma: (H, W) uint8 out; chroma: (2, H', W') uint8 out: samples.
@@ -111,8 +113,18 @@ def _read_samples(stream, length, frame, count, entries, long, quantisation, blo
     source, coefficients = stream.ctypes.data, block.ctypes.data
     at, buffer, bits = np.int64(0), np.uint64(0), np.int64(0)
     before = np.zeros(3, np.int64)
+    length, end = unstuff(data, start, stream)
+    left, restarts = interval, 0
     for row in range(luma.shape[0] // (BLOCK * down)):
         for column in range(luma.shape[1] // (BLOCK * across)):
+            if interval > 0 and left == 0:
+                if not _is_end(data, end, RST0 + restarts % 8, length, at, bits):
+                    return False
+                length, end = unstuff(data, end + 2, stream)
+                at, buffer, bits = np.int64(0), np.uint64(0), np.int64(0)
+                before[0] = before[1] = before[2] = 0
+                left, restarts = interval, restarts + 1
+            left -= 1
             used = wanted[0] <= row <= wanted[1] and wanted[2] <= column <= wanted[3]
             for c in range(count):
                 dc, ac = frame[c, DC], frame[c, AC]
@@ -136,7 +148,14 @@ def _read_samples(stream, length, frame, count, entries, long, quantisation, blo
                             place = chroma.ctypes.data + (c - 1) * chroma.strides[0] + y * chroma.strides[1] + x
                             stride = chroma.strides[1]
                         inverse_transform(coefficients, table, place, stride)
-    return 0 <= 8 * (length - at) + bits < 8  # less: zeros were read behind the end; more: something is left
+    return _is_end(data, end, EOI, length, at, bits)
+
+
+@inner_kernel
+def _is_end(data, end, marker, length, at, bits):
+    """Whether compressed data that ends with a marker was read to its end: less than a byte is left, and no zeros were
+    read behind it."""
+    return end + 1 < data.size and data[end + 1] == marker and 0 <= 8 * (length - at) + bits < 8
 
 
 @inner_kernel

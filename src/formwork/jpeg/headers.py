@@ -1,6 +1,6 @@
 """What comes before the compressed data of a JPEG file (ITU-T T.81, annex B).
 
-Read is what nearly all photos are: baseline, 8 bits, Huffman-coded, one scan of grey or YCbCr, no restart intervals.
+Read is what nearly all photos are: baseline, 8 bits, Huffman-coded, one scan of grey or YCbCr.
 Whatever is anything else, or is not quite as the standard has it, is left to libjpeg-turbo.
 """
 
@@ -9,7 +9,8 @@ import numpy as np
 from formwork.kernel_cache import inner_kernel
 
 BLOCK = 8  # pixels, a side of what is transformed at once
-SOI, EOI, SOF0, DHT, SOS, DQT, DRI, APP0, APP14, COM = 0xD8, 0xD9, 0xC0, 0xC4, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xFE
+SOI, EOI, SOF0, DHT, SOS, DQT, DRI, RST0 = 0xD8, 0xD9, 0xC0, 0xC4, 0xDA, 0xDB, 0xDD, 0xD0
+APP0, APP14, COM = 0xE0, 0xEE, 0xFE
 JFIF, ADOBE = np.array([*b"JFIF\0"], np.uint8), np.array([*b"Adobe"], np.uint8)
 WHOLE_SCAN = (0, 63, 0)  # first and last coefficient, and bits left for later scans
 HORIZONTAL, VERTICAL, QUANTISATION, DC, AC = range(5)
@@ -39,31 +40,32 @@ def read_headers(data, height, width, frame, quantisation, definitions):
             AC; 0 where there is none.
 
     Returns:
-        The first byte of the compressed data, and the number of components, 1 or 3; (0, 0) where the file is for
-        libjpeg-turbo.
+        The first byte of the compressed data; the number of components, 1 or 3; and how many units of blocks there are
+        between two restart markers, 0 if there are no such markers. (0, 0, 0) where the file is for libjpeg-turbo.
     """
     size = data.size
     count = np.int64(0)
+    interval = np.int64(0)
     seen = 0  # quantisation tables, a bit for each
     colours = False  # whether the file says that they are YCbCr
     ids = np.zeros(3, np.uint8)
     definitions[:] = 0
     if size < 4 or data[0] != 0xFF or data[1] != SOI:
-        return 0, 0
+        return 0, 0, 0
     at = 2
     while at + 4 <= size:
         marker, length = data[at + 1], _word(data, at + 2)
         start, stop = at + 4, at + 2 + length
         if data[at] != 0xFF or length < 2 or stop > size:
-            return 0, 0
+            return 0, 0, 0
         if marker == SOF0:
             if count > 0 or length < 8 or data[start] != 8:
-                return 0, 0
+                return 0, 0, 0
             if _word(data, start + 1) != height or _word(data, start + 3) != width:
-                return 0, 0
+                return 0, 0, 0
             count = np.int64(data[start + 5])
             if count not in (1, 3) or length != 8 + 3 * count:
-                return 0, 0
+                return 0, 0, 0
             for c in range(count):
                 place = start + 6 + 3 * c
                 ids[c] = data[place]
@@ -75,7 +77,7 @@ def read_headers(data, height, width, frame, quantisation, definitions):
             while start < stop:
                 table = np.int64(data[start])
                 if table > 3 or start + 65 > stop:  # above 3: 16 bits, or no such table
-                    return 0, 0
+                    return 0, 0, 0
                 for k in range(64):
                     quantisation[table, ZIGZAG[k]] = data[start + 1 + k]
                 seen |= 1 << table
@@ -84,45 +86,49 @@ def read_headers(data, height, width, frame, quantisation, definitions):
             while start < stop:
                 table = np.int64(data[start])
                 if table not in (0x00, 0x01, 0x10, 0x11) or start + 17 > stop:
-                    return 0, 0
+                    return 0, 0, 0
                 symbols = 0
                 for k in range(16):
                     symbols += np.int64(data[start + 1 + k])
                 if symbols > 256 or start + 17 + symbols > stop:
-                    return 0, 0
+                    return 0, 0, 0
                 definitions[2 * (table >> 4) + (table & 1)] = start + 1
                 start += 17 + symbols
         elif marker == APP0:
             if length >= 16 and _spells(data, start, JFIF):
                 if data[start + 5] != 1:  # its version
-                    return 0, 0
+                    return 0, 0, 0
                 colours = True
         elif marker == APP14:
             if length >= 14 and _spells(data, start, ADOBE):
                 if data[start + 11] != 1:
-                    return 0, 0
+                    return 0, 0, 0
                 colours = True
         elif marker == SOS:
             if count == 0 or length != 6 + 2 * count or np.int64(data[start]) != count:
-                return 0, 0
+                return 0, 0, 0
             for c in range(count):
                 tables = np.int64(data[start + 2 + 2 * c])
                 dc, ac, quantiser = tables >> 4, tables & 15, frame[c, QUANTISATION]
                 if data[start + 1 + 2 * c] != ids[c] or dc > 1 or ac > 1 or quantiser > 3:
-                    return 0, 0
+                    return 0, 0, 0
                 if definitions[dc] == 0 or definitions[2 + ac] == 0 or not seen >> quantiser & 1:
-                    return 0, 0
+                    return 0, 0, 0
                 frame[c, DC], frame[c, AC] = dc, 2 + ac
             for k in range(3):
                 if data[stop - 3 + k] != WHOLE_SCAN[k]:
-                    return 0, 0
+                    return 0, 0, 0
             if count == 3 and not colours and not (ids[0] == 1 and ids[1] == 2 and ids[2] == 3):
-                return 0, 0
-            return (stop, count) if _usual_sampling(frame, count) else (0, 0)
+                return 0, 0, 0
+            return (stop, count, interval) if _usual_sampling(frame, count) else (0, 0, 0)
+        elif marker == DRI:
+            if length != 4:
+                return 0, 0, 0
+            interval = _word(data, start)
         elif not (marker == COM or APP0 < marker <= APP0 + 15):
-            return 0, 0
+            return 0, 0, 0
         at = stop
-    return 0, 0
+    return 0, 0, 0
 
 
 @inner_kernel
