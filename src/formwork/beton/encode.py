@@ -92,12 +92,8 @@ def scale_down(pixels: np.ndarray, max_resolution: int | None) -> np.ndarray:
 
 def _read(content: bytes, jpeg_size: tuple[int, int] | None) -> np.ndarray:
     """(H, W, 3) uint8, the pixels that read_rgb gives."""
-    if jpeg_size:
-        for decode in (decode_whole, turbojpeg.decode):  # the faster first
-            pixels = decode(content, *jpeg_size)
-            if pixels is not None:
-                return pixels
-    return np.array(read_rgb(io.BytesIO(content)))
+    pixels = decode_whole(content, *jpeg_size) if jpeg_size else None
+    return np.array(read_rgb(io.BytesIO(content))) if pixels is None else pixels
 
 
 def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ becomes RGB by JFIF's formulas in fixed-point arithmetic (jdcolor.c).
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from formwork.kernel_cache import inner_kernel
@@ -85,37 +85,32 @@ def enlarge_both(near, far, length, low, high, sums, out):
         sums: (at least length,) uint16, memory to work in.
         out: (at least 2 * length,) uint8.
     """
-    first, last = max(low - 1, 0), min(high + 1, length)
-    for i in range(np.uint64(first), np.uint64(last)):
+    for i in range(np.uint64(max(low - 1, 0)), np.uint64(min(high + 1, length))):
         sums[i] = np.uint16(np.uint16(3) * np.uint16(near[i]) + np.uint16(far[i]))
-    inner, outer = max(low, 1), min(high, length - 1)
-    for i in range(np.uint64(inner), np.uint64(outer)):
-        here = np.uint16(np.uint16(3) * np.uint16(sums[i]))
-        out[np.uint64(2) * i] = np.uint16(here + np.uint16(sums[i - np.uint64(1)]) + np.uint16(8)) >> np.uint16(4)
-        out[np.uint64(2) * i + np.uint64(1)] = np.uint16(
-            here + np.uint16(sums[i + np.uint64(1)]) + np.uint16(7)
-        ) >> np.uint16(4)
-    if low == 0:
-        out[0] = (4 * np.int64(sums[0]) + 8) >> 4
-        out[1] = (3 * np.int64(sums[0]) + np.int64(sums[1]) + 7) >> 4
-    if high == length:
-        out[2 * length - 2] = (3 * np.int64(sums[length - 1]) + np.int64(sums[length - 2]) + 8) >> 4
-        out[2 * length - 1] = (4 * np.int64(sums[length - 1]) + 7) >> 4
+    _enlarge(sums, length, low, high, np.uint16(8), np.uint16(7), np.uint16(4), out)
 
 
 @inner_kernel
 def enlarge_width(row, length, low, high, out):
     """A row of chroma that was sampled once for two pixels of a row; see enlarge_both."""
-    inner, outer = max(low, 1), min(high, length - 1)
-    for i in range(np.uint64(inner), np.uint64(outer)):
-        here = np.uint16(np.uint16(3) * np.uint16(row[i]))
-        out[np.uint64(2) * i] = np.uint16(here + np.uint16(row[i - np.uint64(1)]) + np.uint16(1)) >> np.uint16(2)
-        out[np.uint64(2) * i + np.uint64(1)] = np.uint16(
-            here + np.uint16(row[i + np.uint64(1)]) + np.uint16(2)
-        ) >> np.uint16(2)
+    _enlarge(row, length, low, high, np.uint16(1), np.uint16(2), np.uint16(2), out)
+
+
+@njit(inline="always")  # its constants are those of each caller then
+def _enlarge(row, length, low, high, left, right, bits, out):
+    """Two pixels for each sample: three parts of it and one of its neighbour on that side, or of itself at an end.
+
+    Args:
+        left, right: uint16, what is added before the lowest `bits` of the left and of the right one are cut off.
+    """
+    three, two, one = np.uint16(3), np.uint64(2), np.uint64(1)
+    for i in range(np.uint64(max(low, 1)), np.uint64(min(high, length - 1))):
+        here = np.uint16(three * np.uint16(row[i]))
+        out[two * i] = np.uint16(here + np.uint16(row[i - one]) + left) >> bits
+        out[two * i + one] = np.uint16(here + np.uint16(row[i + one]) + right) >> bits
     if low == 0:
-        out[0] = row[0]
-        out[1] = (3 * np.int64(row[0]) + np.int64(row[1]) + 2) >> 2
+        out[0] = (4 * np.int64(row[0]) + left) >> bits
+        out[1] = (3 * np.int64(row[0]) + np.int64(row[1]) + right) >> bits
     if high == length:
-        out[2 * length - 2] = (3 * np.int64(row[length - 1]) + np.int64(row[length - 2]) + 1) >> 2
-        out[2 * length - 1] = row[length - 1]
+        out[2 * length - 2] = (3 * np.int64(row[length - 1]) + np.int64(row[length - 2]) + left) >> bits
+        out[2 * length - 1] = (4 * np.int64(row[length - 1]) + right) >> bits

@@ -170,30 +170,24 @@ def unstuff(data, start, out):
     """
     at, count = start, 0
     source, target = data.ctypes.data, out.ctypes.data
-    while True:
-        while at + 8 <= data.size:
+    while at < data.size:
+        if at + 8 <= data.size:
             word = _load_word(source + at)
-            if (~word - _ONES) & word & _HIGHS != 0:  # a byte is 0xFF
+            if (~word - _ONES) & word & _HIGHS == 0:  # no byte is 0xFF
+                _store_word(target + count, word)
+                at += 8
+                count += 8
+                continue
+        byte = data[at]
+        if byte == 0xFF:
+            if at + 1 >= data.size or data[at + 1] != 0:
                 break
-            _store_word(target + count, word)
-            at += 8
-            count += 8
-        for _ in range(8):
-            if at >= data.size:
-                break
-            if data[at] == 0xFF:
-                if at + 1 >= data.size or data[at + 1] != 0:
-                    out[count : count + ROOM] = 0
-                    return count, at
-                out[count] = 0xFF
-                at += 1
-            else:
-                out[count] = data[at]
             at += 1
-            count += 1
-        if at >= data.size:
-            out[count : count + ROOM] = 0
-            return count, at
+        out[count] = byte
+        at += 1
+        count += 1
+    out[count : count + ROOM] = 0
+    return count, at
 
 
 @inner_kernel

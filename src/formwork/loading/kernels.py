@@ -162,7 +162,8 @@ def load(
     """
     handle = 0  # made for the first JPEG that is not a usual one
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
-    length = 3 * out.shape[1]
+    size = out.shape[1]
+    length = 3 * size
     spread = _spread(normal, length)
     outside = np.empty(length, out.dtype)
     line = np.empty(length, np.uint8)
@@ -179,7 +180,7 @@ def load(
             status[i] = UNKNOWN_MODE
             continue
         data = memory[offsets[i] : offsets[i] + sizes[i]]
-        lines = out[i].reshape(out.shape[1], length)
+        lines = out[i].reshape(size, length)
         if modes[i] == RAW:
             if data.size != h * w * 3:
                 status[i] = WRONG_SIZE
@@ -191,8 +192,8 @@ def load(
                 decoded = np.empty(h * w * 3 + SLACK, np.uint8)
             if memory_of_decoder.size < memory_needed(h, w, data.size):
                 memory_of_decoder = np.empty(memory_needed(h, w, 2 * data.size), np.uint8)
-            top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], length // 3)
-            left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], length // 3)
+            top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
+            left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], size)
             if not decode(data, h, w, top, bottom, left, right, decoder, memory_of_decoder, decoded):
                 if handle == 0:
                     handle = _init_decompress()
