@@ -18,7 +18,8 @@ from numba import njit
 from numba.core import caching, config
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("beton", "jpeg", "loading", "resize.py", "turbojpeg.py")  # of the package: all that a kernel can contain
+# Of the package: all code that a kernel can contain.
+SOURCES = ("beton", "jpeg", "loading", "resize.py", "turbojpeg.py", "vectors.py")
 KEPT = 30 * 24 * 3600  # seconds that the kernels of sources which nobody uses any more are kept
 
 

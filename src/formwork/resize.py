@@ -14,6 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from formwork import vectors
 from formwork.kernel_cache import inner_kernel, kernel
 
 PRECISION_BITS = 22  # Pillow: 32 - 8 - 2, so that weights times 8-bit pixels cannot overflow 32 bits
@@ -47,37 +48,29 @@ def _scale_pixel(typing_context, source, stride, weights, count, out, out_stride
 
     def generate(context, builder, signature, arguments):
         source, stride, weights, count, out, out_stride = arguments
-        bytes4, number, byte = ir.VectorType(ir.IntType(8), 4), ir.IntType(32), ir.IntType(8)
+        number, byte = ir.IntType(32), ir.IntType(8)
         sums_type = ir.VectorType(number, 4 * LANES)
         address = source.type
 
-        def constant(value):
-            return ir.Constant(sums_type, [value] * (4 * LANES))
-
-        sums = cgutils.alloca_once_value(builder, constant(HALF))
+        sums = cgutils.alloca_once_value(builder, vectors.all_of(sums_type, HALF))
         with cgutils.for_range(builder, count) as loop:
             pixel = builder.add(source, builder.mul(loop.index, ir.Constant(address, 3)))
             words = ir.Constant(ir.VectorType(number, LANES), ir.Undefined)
             for row in range(LANES):
                 place = builder.add(pixel, builder.mul(stride, ir.Constant(address, row)))
-                word = builder.load(builder.inttoptr(place, number.as_pointer()), align=1)
+                word = vectors.load(builder, number, place)
                 words = builder.insert_element(words, word, ir.Constant(number, row))
             values = builder.zext(builder.bitcast(words, ir.VectorType(byte, 4 * LANES)), sums_type)
             place = builder.add(weights, builder.mul(loop.index, ir.Constant(address, 4)))
-            weight = builder.load(builder.inttoptr(place, number.as_pointer()), align=4)
+            weight = vectors.load(builder, number, place, align=4)
             single = builder.insert_element(ir.Constant(sums_type, ir.Undefined), weight, ir.Constant(number, 0))
-            spread = builder.shuffle_vector(
-                single, ir.Constant(sums_type, ir.Undefined), ir.Constant(sums_type, [0] * (4 * LANES))
-            )
+            spread = vectors.shuffled(builder, single, single, [0] * (4 * LANES))
             builder.store(builder.add(builder.load(sums), builder.mul(values, spread)), sums)
-        pixels = builder.trunc(
-            builder.lshr(builder.load(sums), constant(PRECISION_BITS)), ir.VectorType(byte, 4 * LANES)
-        )
+        pixels = builder.lshr(builder.load(sums), vectors.all_of(sums_type, PRECISION_BITS))
+        pixels = builder.trunc(pixels, ir.VectorType(byte, 4 * LANES))
         for row in range(LANES):
-            order = ir.Constant(ir.VectorType(number, 4), [4 * row + i for i in range(4)])
             place = builder.add(out, builder.mul(out_stride, ir.Constant(address, row)))
-            part = builder.shuffle_vector(pixels, pixels, order)
-            builder.store(part, builder.inttoptr(place, bytes4.as_pointer()), align=1)
+            vectors.store(builder, vectors.shuffled(builder, pixels, pixels, [4 * row + i for i in range(4)]), place)
         return context.get_dummy_value()
 
     return types.none(*[types.intp] * 6), generate
@@ -98,21 +91,16 @@ def _scale_group(typing_context, source, places, weights, out):
         block, number = ir.VectorType(ir.IntType(8), BLOCK), ir.IntType(32)
         sums_type = ir.VectorType(number, BLOCK)
 
-        def load(address, kind, offset, align):
-            place = builder.add(address, ir.Constant(address.type, offset))
-            return builder.load(builder.inttoptr(place, kind.as_pointer()), align=align)
-
         shuffle = cgutils.get_or_insert_function(builder.module, ir.FunctionType(block, [block, block]), SHUFFLE)
-        found = load(source, block, 0, 1)
-        sums = ir.Constant(sums_type, [HALF] * BLOCK)
+        found = vectors.load(builder, block, source)
+        sums = vectors.all_of(sums_type, HALF)
         for tap in range(2):
-            picked = builder.call(shuffle, [found, load(places, block, BLOCK * tap, 1)])
-            weight = load(weights, sums_type, 4 * BLOCK * tap, 4)
+            picked = builder.call(shuffle, [found, vectors.load(builder, block, places, BLOCK * tap)])
+            weight = vectors.load(builder, sums_type, weights, 4 * BLOCK * tap, align=4)
             sums = builder.add(sums, builder.mul(builder.zext(picked, sums_type), weight))
-        pixels = builder.trunc(builder.lshr(sums, ir.Constant(sums_type, [PRECISION_BITS] * BLOCK)), block)
+        pixels = builder.trunc(builder.lshr(sums, vectors.all_of(sums_type, PRECISION_BITS)), block)
         order = [4 * pixel + i for pixel in range(GROUP) for i in range(3)] + [3] * PAD
-        packed = builder.shuffle_vector(pixels, pixels, ir.Constant(ir.VectorType(number, BLOCK), order))
-        builder.store(packed, builder.inttoptr(out, block.as_pointer()), align=1)
+        vectors.store(builder, vectors.shuffled(builder, pixels, pixels, order), out)
         return context.get_dummy_value()
 
     return types.none(*[types.intp] * 4), generate

@@ -10,6 +10,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from formwork.kernel_cache import inner_kernel
+from formwork.vectors import all_of, load, narrowed, shuffled, store
 
 STEP = 16  # pixels that are made together
 FRACTION = 16  # bits
@@ -17,8 +18,7 @@ HALF = 1 << (FRACTION - 1)
 CENTRE = 128
 RED, GREEN_BLUE, GREEN_RED, BLUE = (round(value * (1 << FRACTION)) for value in (1.402, 0.34414, 0.71414, 1.772))
 
-BYTE, NUMBER = ir.IntType(8), ir.IntType(32)
-BYTES, NUMBERS = ir.VectorType(BYTE, STEP), ir.VectorType(NUMBER, STEP)
+BYTES, NUMBERS = ir.VectorType(ir.IntType(8), STEP), ir.VectorType(ir.IntType(32), STEP)
 
 
 @intrinsic
@@ -28,35 +28,25 @@ def _to_rgb(typing_context, luma, blue, red, out):
     def generate(context, builder, signature, arguments):
         *samples, out = arguments
 
-        def numbers(value):
-            return ir.Constant(NUMBERS, [value] * STEP)
-
         def scaled(*products):
-            total = numbers(HALF)
+            total = all_of(NUMBERS, HALF)
             for value, factor in products:
-                total = builder.add(total, builder.mul(value, numbers(factor)))
-            return builder.ashr(total, numbers(FRACTION))
+                total = builder.add(total, builder.mul(value, all_of(NUMBERS, factor)))
+            return builder.ashr(total, all_of(NUMBERS, FRACTION))
 
         def clamped(value):
-            value = builder.select(builder.icmp_signed("<", value, numbers(0)), numbers(0), value)
-            value = builder.select(builder.icmp_signed(">", value, numbers(255)), numbers(255), value)
-            return builder.trunc(value, BYTES)
+            return narrowed(builder, value, BYTES, 0, 255)
 
-        y, cb, cr = (
-            builder.zext(builder.load(builder.inttoptr(address, BYTES.as_pointer()), align=1), NUMBERS)
-            for address in samples
-        )
-        cb, cr = builder.sub(cb, numbers(CENTRE)), builder.sub(cr, numbers(CENTRE))
+        y, cb, cr = (builder.zext(load(builder, BYTES, address), NUMBERS) for address in samples)
+        cb, cr = (builder.sub(chroma, all_of(NUMBERS, CENTRE)) for chroma in (cb, cr))
         red = clamped(builder.add(y, scaled((cr, RED))))
         green = clamped(builder.add(y, scaled((cb, -GREEN_BLUE), (cr, -GREEN_RED))))
         blue = clamped(builder.add(y, scaled((cb, BLUE))))
-        pair = builder.shuffle_vector(red, green, ir.Constant(ir.VectorType(NUMBER, 2 * STEP), [*range(2 * STEP)]))
-        single = builder.shuffle_vector(blue, blue, ir.Constant(ir.VectorType(NUMBER, 2 * STEP), [*range(2 * STEP)]))
+        pair = shuffled(builder, red, green, [*range(2 * STEP)])
+        single = shuffled(builder, blue, blue, [*range(2 * STEP)])
         for start in range(0, 3 * STEP, STEP):
             order = [(byte % 3) * STEP + byte // 3 for byte in range(start, start + STEP)]
-            part = builder.shuffle_vector(pair, single, ir.Constant(ir.VectorType(NUMBER, STEP), order))
-            place = builder.add(out, ir.Constant(out.type, start))
-            builder.store(part, builder.inttoptr(place, BYTES.as_pointer()), align=1)
+            store(builder, shuffled(builder, pair, single, order), out, start)
         return context.get_dummy_value()
 
     return types.none(*[types.intp] * 4), generate

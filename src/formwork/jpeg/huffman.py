@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from formwork import vectors
 from formwork.jpeg.headers import ZIGZAG
 from formwork.kernel_cache import inner_kernel, kernel
 
@@ -35,7 +36,7 @@ def _loader(kind: ir.IntType, signature: types.Type, swap: bool = False):
     @intrinsic
     def load(typing_context, address):
         def generate(context, builder, _, arguments):
-            loaded = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1)
+            loaded = vectors.load(builder, kind, arguments[0])
             return builder.bswap(loaded) if swap else loaded
 
         return signature(types.intp), generate
@@ -43,30 +44,24 @@ def _loader(kind: ir.IntType, signature: types.Type, swap: bool = False):
     return load
 
 
+def _storer(signature: types.Type):
+    @intrinsic
+    def store(typing_context, address, value):
+        def generate(context, builder, _, arguments):
+            vectors.store(builder, arguments[1], arguments[0])
+            return context.get_dummy_value()
+
+        return types.none(types.intp, signature), generate
+
+    return store
+
+
 _load_word = _loader(ir.IntType(64), types.uint64)
 _load_bits = _loader(ir.IntType(64), types.uint64, swap=True)  # the first byte is the highest
 _load_number = _loader(ir.IntType(32), types.int32)
 _load_entry = _loader(ir.IntType(16), types.uint16)
-
-
-@intrinsic
-def _store_word(typing_context, address, value):
-    def generate(context, builder, signature, arguments):
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        builder.store(arguments[1], place, align=1)
-        return context.get_dummy_value()
-
-    return types.none(types.intp, types.uint64), generate
-
-
-@intrinsic
-def _store_coefficient(typing_context, address, value):
-    def generate(context, builder, signature, arguments):
-        kind = ir.IntType(16)
-        builder.store(builder.trunc(arguments[1], kind), builder.inttoptr(arguments[0], kind.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.none(types.intp, types.int64), generate
+_store_word = _storer(types.uint64)
+_store_coefficient = _storer(types.int16)
 
 
 @intrinsic
@@ -74,8 +69,7 @@ def _clear(typing_context, address):
     """Make the 64 int16 coefficients of a block zero."""
 
     def generate(context, builder, signature, arguments):
-        kind = ir.VectorType(ir.IntType(16), 64)
-        builder.store(ir.Constant(kind, None), builder.inttoptr(arguments[0], kind.as_pointer()), align=16)
+        vectors.store(builder, vectors.all_of(ir.VectorType(ir.IntType(16), 64), 0), arguments[0], align=16)
         return context.get_dummy_value()
 
     return types.none(types.intp), generate

@@ -10,13 +10,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from formwork.jpeg.headers import BLOCK
+from formwork.vectors import all_of, load, narrowed, shuffled, store
+
 CONST_BITS = 13  # of the constants' fractions
 PASS1_BITS = 2  # of the fractions of what the first pass leaves
-SIDE = 8
 CENTRE = 128  # what was subtracted from the samples before they were transformed
 
-BYTE, SHORT, NUMBER = ir.IntType(8), ir.IntType(16), ir.IntType(32)
-SHORTS, NUMBERS, BYTES = ir.VectorType(SHORT, SIDE), ir.VectorType(NUMBER, SIDE), ir.VectorType(BYTE, SIDE)
+BYTES, SHORTS, NUMBERS = (ir.VectorType(ir.IntType(bits), BLOCK) for bits in (8, 16, 32))
 
 
 def _fixed(value: float) -> int:
@@ -34,40 +35,31 @@ def inverse_transform(typing_context, coefficients, quantisation, out, stride):
 
     def generate(context, builder, signature, arguments):
         coefficients, quantisation, out, stride = arguments
-        read = [_load(builder, coefficients, 16 * row) for row in range(SIDE)]
-        rows = [builder.mul(row, _load(builder, quantisation, 16 * i)) for i, row in enumerate(read)]
+        read = [load(builder, SHORTS, coefficients, 16 * row, align=16) for row in range(BLOCK)]
+        rows = [builder.mul(row, load(builder, SHORTS, quantisation, 16 * i, align=16)) for i, row in enumerate(read)]
         rows[0] = builder.select(_is_zero(builder, read[1:]), _wrapped(builder, rows[0]), rows[0])
         rows = [_descaled(builder, row, CONST_BITS - PASS1_BITS) for row in _one_way(builder, rows)]
-        rows = [_narrow(builder, row, SHORT, -(1 << 15)) for row in rows]
+        rows = [narrowed(builder, row, SHORTS, -(1 << 15), (1 << 15) - 1) for row in rows]
         columns = _one_way(builder, _transposed(builder, rows))
         columns = [_descaled(builder, column, CONST_BITS + PASS1_BITS + 3) for column in columns]
-        samples = [_narrow(builder, column, BYTE, -CENTRE) for column in columns]
-        samples = [builder.add(column, _all(BYTE, CENTRE)) for column in samples]
+        samples = [narrowed(builder, column, BYTES, -CENTRE, CENTRE - 1) for column in columns]
+        samples = [builder.add(column, all_of(BYTES, CENTRE)) for column in samples]
         _store_transposed(builder, samples, out, stride)
         return context.get_dummy_value()
 
     return types.none(*[types.intp] * 4), generate
 
 
-def _all(kind: ir.IntType, value: int) -> ir.Constant:
-    return ir.Constant(ir.VectorType(kind, SIDE), [ir.Constant(kind, value)] * SIDE)
-
-
-def _load(builder: ir.IRBuilder, address: ir.Value, offset: int) -> ir.Value:
-    place = builder.add(address, ir.Constant(address.type, offset))
-    return builder.load(builder.inttoptr(place, SHORTS.as_pointer()), align=16)
-
-
 def _is_zero(builder: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
     """Whether all numbers of all rows are 0."""
-    bits = ir.IntType(16 * SIDE)
+    bits = ir.IntType(16 * BLOCK)
     return builder.icmp_unsigned("==", builder.bitcast(reduce(builder.or_, rows), bits), ir.Constant(bits, 0))
 
 
 def _wrapped(builder: ir.IRBuilder, row: ir.Value) -> ir.Value:
     """Without the bits that libjpeg-turbo loses in its short way for a block of one row; those of a photo never have
     any, as they would be far brighter than white."""
-    return builder.ashr(builder.shl(row, _all(SHORT, PASS1_BITS)), _all(SHORT, PASS1_BITS))
+    return builder.ashr(builder.shl(row, all_of(SHORTS, PASS1_BITS)), all_of(SHORTS, PASS1_BITS))
 
 
 def _one_way(builder: ir.IRBuilder, x: list[ir.Value]) -> list[ir.Value]:
@@ -78,10 +70,10 @@ def _one_way(builder: ir.IRBuilder, x: list[ir.Value]) -> list[ir.Value]:
         return builder.sext(value, NUMBERS)
 
     def times(value: ir.Value, constant: int) -> ir.Value:
-        return builder.mul(value, _all(NUMBER, constant))
+        return builder.mul(value, all_of(NUMBERS, constant))
 
     def scaled(value: ir.Value) -> ir.Value:
-        return builder.shl(wide(value), _all(NUMBER, CONST_BITS))
+        return builder.shl(wide(value), all_of(NUMBERS, CONST_BITS))
 
     z1 = times(add(wide(x[2]), wide(x[6])), _fixed(0.541196100))
     even2 = subtract(z1, times(wide(x[6]), _fixed(1.847759065)))
@@ -106,26 +98,14 @@ def _one_way(builder: ir.IRBuilder, x: list[ir.Value]) -> list[ir.Value]:
 
 
 def _descaled(builder: ir.IRBuilder, value: ir.Value, bits: int) -> ir.Value:
-    return builder.ashr(builder.add(value, _all(NUMBER, 1 << (bits - 1))), _all(NUMBER, bits))
-
-
-def _narrow(builder: ir.IRBuilder, value: ir.Value, kind: ir.IntType, lowest: int) -> ir.Value:
-    """Numbers from `lowest` to -lowest - 1, those beyond cut."""
-    low, high = _all(NUMBER, lowest), _all(NUMBER, -lowest - 1)
-    value = builder.select(builder.icmp_signed("<", value, low), low, value)
-    value = builder.select(builder.icmp_signed(">", value, high), high, value)
-    return builder.trunc(value, ir.VectorType(kind, SIDE))
-
-
-def _shuffled(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, order: list[int]) -> ir.Value:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(NUMBER, len(order)), order))
+    return builder.ashr(builder.add(value, all_of(NUMBERS, 1 << (bits - 1))), all_of(NUMBERS, bits))
 
 
 def _interleaved(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, width: int) -> tuple[ir.Value, ir.Value]:
     """Groups of `width` elements of a and b in turn: those of the lower halves, and those of the upper ones."""
     size = a.type.count
     order = [source * size + start + i for start in range(0, size, width) for source in (0, 1) for i in range(width)]
-    return _shuffled(builder, a, b, order[:size]), _shuffled(builder, a, b, order[size:])
+    return shuffled(builder, a, b, order[:size]), shuffled(builder, a, b, order[size:])
 
 
 def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
@@ -141,14 +121,13 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 def _store_transposed(builder: ir.IRBuilder, columns: list[ir.Value], out: ir.Value, stride: ir.Value) -> None:
     """Eight columns of eight bytes, as rows."""
-    whole = [_shuffled(builder, columns[i], columns[i + 1], [*range(16)]) for i in (0, 2, 4, 6)]
-    mixed = [_shuffled(builder, pair, pair, [i // 2 + 8 * (i % 2) for i in range(16)]) for pair in whole]
+    whole = [shuffled(builder, columns[i], columns[i + 1], [*range(16)]) for i in (0, 2, 4, 6)]
+    mixed = [shuffled(builder, pair, pair, [i // 2 + 8 * (i % 2) for i in range(16)]) for pair in whole]
     first, second = (_interleaved(builder, mixed[i], mixed[i + 1], 2) for i in (0, 2))
     row = 0
     for upper, lower in zip(first, second, strict=True):
         for two_rows in _interleaved(builder, upper, lower, 4):
             for half in (0, 1):
                 place = builder.add(out, builder.mul(stride, ir.Constant(out.type, row)))
-                values = _shuffled(builder, two_rows, two_rows, [*range(8 * half, 8 * half + 8)])
-                builder.store(values, builder.inttoptr(place, BYTES.as_pointer()), align=1)
+                store(builder, shuffled(builder, two_rows, two_rows, [*range(8 * half, 8 * half + 8)]), place)
                 row += 1

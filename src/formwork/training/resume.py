@@ -15,7 +15,7 @@ from formwork.params import Params
 from formwork.training.data import Folders
 
 # Of the package: what decides what a run computes.
-CODE = ("beton", "jpeg", "loading", "resize.py", "training", "turbojpeg.py")
+CODE = ("beton", "jpeg", "loading", "resize.py", "training", "turbojpeg.py", "vectors.py")
 SAME = {  # params of the sections below that change nothing of a run but its speed
     "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
