@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -60,8 +61,9 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
     log = tmp_path / "log"
 
     def interrupt() -> None:
-        while not log.exists() or b"child" not in log.read_bytes():
-            pass
+        # The whole line: Python writes it word by word where PYTHONUNBUFFERED is set.
+        while not log.exists() or not log.read_bytes().endswith(b"\n"):
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)  # as a terminal does it: to the process, not to this thread
 
     thread = threading.Thread(target=interrupt)
