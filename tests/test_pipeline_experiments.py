@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
+from tests.processes import left
 from tests.workspace import Workspace
 
 LARGEST = 100_000  # bytes; any file that git holds is smaller
@@ -59,10 +59,10 @@ def queue(repo: Workspace) -> Iterator[Workspace]:
     yield repo
     pids = [int(path.read_text()) for path in (repo / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.pid")]
     repo.dvc("queue stop --kill")
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=60)
-    for worker in alive:
+    workers = left(pids, timeout=60)
+    for worker in workers:
         worker.kill()
-    assert alive == []
+    assert workers == []
 
 
 def test_queued_experiments_leave_the_workspace_alone(queue: Workspace):

@@ -7,11 +7,11 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from formwork.comparison.process import TAIL, last_lines, run_logged
 from formwork.errors import FormworkError
+from tests.processes import left
 
 # A process that starts another, says so, and waits.
 PARENT = """
@@ -72,5 +72,4 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
         run(tmp_path, PARENT.format(deaf=deaf))
     thread.join()
     (child,) = (int(word) for word in log.read_text().split() if word.isdigit())
-    left = [psutil.Process(child)] if psutil.pid_exists(child) else []
-    assert psutil.wait_procs(left, timeout=30)[1] == []
+    assert left([child], timeout=30) == []
