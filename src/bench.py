@@ -11,6 +11,7 @@ BENCHMARKS = {
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
+    "reading": "loading: what reading each sample costs over a beton in memory",
     "lightning": "training: what Lightning costs over bare loops",
     "timesteps": "loading: time and memory of images repeated in time",
 }

@@ -1,7 +1,7 @@
 """Reading the data of a beton's samples.
 
 The file is read and not mapped: a map of a file that is cut short ends the interpreter with SIGBUS, and one that is
-written to shows other images without a word. What a copy out of the page cache costs is in docs/loading.md.
+written to shows other images without a word. `python src/bench.py reading` measures what the copies cost.
 """
 
 import ctypes
@@ -50,6 +50,9 @@ class BetonFile:
         keep: leave what was read in the page cache, and a SMALL file in the memory of this process; otherwise memory in
             use does not grow with the file.
 
+    Attributes:
+        held: whether the file is read into memory, once, with the first samples.
+
     Raises:
         BetonError: see formwork.beton.read.open_beton.
     """
@@ -67,6 +70,7 @@ class BetonFile:
         if _identity(os.stat(path)) != _identity(self.opened):
             raise self._changed()
         self.buffers = BufferPool()
+        self.held = keep and self.opened.st_size <= SMALL
         self.whole: np.ndarray | None = None
 
     def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,10 +79,9 @@ class BetonFile:
         Raises:
             BetonError: the file changed since it was opened, or cannot be read.
         """
-        size = self.opened.st_size
-        if self.keep and size <= SMALL:
+        if self.held:
             if self.whole is None:
-                start = np.zeros(1, np.int64)
+                size, start = self.opened.st_size, np.zeros(1, np.int64)
                 self.whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
             elif self._is_changed():
                 raise self._changed()

@@ -1,17 +1,19 @@
-"""The benchmarks of Lightning's cost and of images repeated in time measure what they say."""
+"""The benchmarks of FFCVDataLoader on its own, and of what is around it, measure what they say."""
 
 import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from formwork.bench import lightning, one_workload, timesteps
+from formwork.bench import lightning, one_workload, reading, timesteps
 from formwork.bench.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns
+from formwork.bench.reading import HELD, READ
 from formwork.bench.timesteps import COPIES, ONCE, STEPS, VIEWS
 from formwork.bench.workloads import Prepared
-from tests.bench.conftest import BATCH
+from tests.bench.conftest import BATCH, IMAGES
 
 
 def run(module, options: list[str], prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -62,3 +64,30 @@ def test_timesteps_share_memory_and_copies_do_not(
     assert results[COPIES]["batch_bytes"] == STEPS * once
     assert results[COPIES]["process_peak_bytes"] > results[VIEWS]["process_peak_bytes"]
     assert f"({BATCH}, {STEPS}, 3, 224, 224)" in (folder / "page.md").read_text()
+
+
+def test_reading_is_measured_of_each_workload_either_way(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workloads = [prepared(kind).workload for kind in ("photo", "tiny")]
+    monkeypatch.setattr(reading, "WORKLOADS", workloads)
+
+    folder = run(reading, ["--rounds", "2", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "reading.json").read_text())
+    text = (folder / "page.md").read_text()
+    for workload in workloads:
+        assert f"| {workload.name} |" in text
+        for way in (READ, HELD):
+            assert len(results[workload.name][way]["images_per_second"]) == 2
+
+
+def test_of_the_two_ways_one_reads_in_each_epoch(prepared: Callable[[str], Prepared]) -> None:
+    stored = IMAGES // BATCH * BATCH * 32 * 32 * 3
+    for load in (reading.read, reading.held):
+        loader = load(prepared("tiny").job(workers=1))()
+        list(loader)
+        before = psutil.Process().io_counters().read_chars
+        list(loader)
+        read = psutil.Process().io_counters().read_chars - before
+        assert (read >= stored) == (load is reading.read)
