@@ -39,7 +39,7 @@ def _read(descriptor, positions, sizes, order, starts, memory):
     return -1
 
 
-SMALL = 1 << 28  # bytes; a file up to this size is read once: reading each sample takes longer than making it
+SMALL = 1 << 28  # bytes; a file up to this size is read once, see docs/loading.md
 
 
 class BetonFile:
