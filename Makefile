@@ -40,7 +40,7 @@ bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmar
 	@.venv/bin/python src/bench.py loader
 
 test: setup lint  ## Check the style, run all tests
-	@.venv/bin/pytest --numprocesses logical --dist loadfile
+	@.venv/bin/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## Check the style
 	@.venv/bin/ruff check

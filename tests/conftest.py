@@ -14,6 +14,11 @@ from tests.workspace import BIN, Workspace, copy_sources
 PROT_NONE = 0  # of mprotect
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of this folder first, which run whole pipelines: at the end, one process would wait for the other's."""
+    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path.name != "test_tutorial.py"))
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders.
