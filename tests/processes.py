@@ -1,11 +1,21 @@
-"""Whether processes have ended that are not children of the tests."""
+"""Waiting for what other processes do, and whether they have ended that are not children of the tests."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psutil
 
-STEP = 0.05  # seconds between looks
+STEP = 0.02  # seconds between looks
+
+
+def wait_for(condition: Callable[[], object], timeout: float) -> bool:
+    """Whether the condition came true within so many seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(STEP)
+    return True
 
 
 def left(pids: Sequence[int], timeout: float) -> list[psutil.Process]:
@@ -14,10 +24,8 @@ def left(pids: Sequence[int], timeout: float) -> list[psutil.Process]:
     One that has ended and waits for its parent to ask how counts as ended. An orphan's parent is process 1, which in
     a container is often no init, and asks late or never.
     """
-    deadline = time.monotonic() + timeout
-    while (running := list(filter(None, map(_running, pids)))) and time.monotonic() < deadline:
-        time.sleep(STEP)
-    return running
+    wait_for(lambda: not any(map(_running, pids)), timeout)
+    return list(filter(None, map(_running, pids)))
 
 
 def _running(pid: int) -> psutil.Process | None:

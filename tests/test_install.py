@@ -4,14 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import install
+from tests.processes import wait_for
 
 COMMANDS = ["sudo apt-get install", "sudo dnf install", "brew install", "conda install -c conda-forge"]
 
@@ -260,23 +260,16 @@ def start_script(root: Path, log: Path) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, root / "src" / "install.py"], stdout=file, stderr=file)
 
 
-def wait_for(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
-
-
 def test_killed_half_way_then_again(checkout: Path, packages: Path, tmp_path: Path) -> None:
     log = tmp_path / "first.log"
     with start_script(checkout, log) as first:
-        wait_for((packages / "building").exists, log)
+        assert wait_for((packages / "building").exists, 60), log.read_text()
         first.kill()
 
     # Its pip is still at work in .venv: the second has to wait for that, and then starts over.
     log = tmp_path / "second.log"
     with start_script(checkout, log) as second:
-        wait_for(lambda: "waiting for another setup" in log.read_text(), log)
+        assert wait_for(lambda: "waiting for another setup" in log.read_text(), 60), log.read_text()
         (packages / "go").touch()
     assert second.returncode == 0, log.read_text()
     assert "setup: making .venv" in log.read_text()

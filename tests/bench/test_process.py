@@ -1,6 +1,5 @@
 """A contender in a process of its own answers, and is gone afterwards, whatever happens."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from formwork.bench.process import Epoch, LoaderProcess
 from formwork.bench.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.bench.conftest import BATCH, IMAGES
+from tests.processes import wait_for
 
 
 def test_it_answers_with_first_batches_and_epochs(prepared: Callable[[str], Prepared]) -> None:
@@ -63,10 +63,8 @@ def test_an_error_outside_ends_it_with_its_workers(prepared: Callable[[str], Pre
     with pytest.raises(ZeroDivisionError):
         fail()
     assert running.process.returncode == -9
-    end = time.monotonic() + 10  # killed, but the system takes a moment to end the workers
-    while alive(running.process.pid) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not alive(running.process.pid)
+    # Killed, but the system takes a moment to end the workers.
+    assert wait_for(lambda: not alive(running.process.pid), 10)
 
 
 def alive(group: int) -> list[int]:

@@ -4,14 +4,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from formwork.comparison.process import TAIL, last_lines, run_logged
 from formwork.errors import FormworkError
-from tests.processes import left
+from tests.processes import left, wait_for
 
 # A process that starts another, says so, and waits.
 PARENT = """
@@ -62,8 +61,7 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
 
     def interrupt() -> None:
         # The whole line: Python writes it word by word where PYTHONUNBUFFERED is set.
-        while not log.exists() or not log.read_bytes().endswith(b"\n"):
-            time.sleep(0.01)
+        wait_for(lambda: log.exists() and log.read_bytes().endswith(b"\n"), 60)
         os.kill(os.getpid(), signal.SIGINT)  # as a terminal does it: to the process, not to this thread
 
     thread = threading.Thread(target=interrupt)

@@ -191,7 +191,7 @@ def rates_table(m: Measured) -> str:
         [
             [
                 name,
-                *(f"{rates[name].median:,.0f} ± {rates[name].spread:.0%}" for rates in m.rates.values()),
+                *(str(rates[name]) for rates in m.rates.values()),
                 "" if name == FFCV else f"{m.ratio(name):.2f} x",
             ]
             for name in most

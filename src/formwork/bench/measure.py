@@ -31,6 +31,9 @@ class Rates:
         """Half the distance from the lowest to the highest value, as a share of the median."""
         return (max(self.values) - min(self.values)) / 2 / self.median
 
+    def __str__(self) -> str:
+        return f"{self.median:,.0f} ± {self.spread:.0%}"
+
 
 def alternate(contenders: Mapping[str, Callable[[], int]], rounds: int = 5) -> dict[str, Rates]:
     """Run every contender once to warm up, then `rounds` times in turn, so that a busy minute of the machine hits all.

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from formwork.bench.contenders import formwork_parts
+from formwork.bench.contenders import formwork_ffcv
 from formwork.bench.loader_page import of_workers
 from formwork.bench.measure import Rates, alternate, median_ratio
 from formwork.bench.one_workload import add_arguments, prepared_for, publish_or_print
@@ -29,16 +29,14 @@ def held(job: Job) -> Callable[[], Loader]:
 
 
 def _ffcv(job: Job, held: bool) -> Callable[[], Loader]:
-    from formwork.loading.ffcv_loader import FFCVDataLoader
+    make = formwork_ffcv(job)
 
-    split, options = formwork_parts(job)
-
-    def make() -> Loader:
-        loader = FFCVDataLoader(split, options)
+    def make_either_way() -> Loader:
+        loader = make()
         loader.source.held = held  # whatever the size of the file
         return loader
 
-    return make
+    return make_either_way
 
 
 WAYS = {READ: read, HELD: held}
@@ -82,7 +80,7 @@ def body(measured: Mapping[str, Measured], workers: int, rounds: int) -> str:
         [
             workload,
             f"{found.sample_bytes / 1e3:,.1f}",
-            *(f"{found.rates[way].median:,.0f} ± {found.rates[way].spread:.0%}" for way in WAYS),
+            *(str(found.rates[way]) for way in WAYS),
             f"**{median_ratio(found.rates[READ], found.rates[HELD]):.2f} x**",
         ]
         for workload, found in measured.items()

@@ -83,7 +83,7 @@ def body(
         [
             name,
             str(tuple(epochs[name].shape)),
-            f"{rate.median:,.0f} ± {rate.spread:.0%}",
+            str(rate),
             "" if name == COPIES else f"**{median_ratio(rate, rates[COPIES]):.2f} x**",
             f"{epochs[name].bytes / 1e6:,.0f}",
             f"{peaks[name] / 1e6:,.0f}",

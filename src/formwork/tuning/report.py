@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from formwork.bench.measure import Rates, environment
+from formwork.bench.measure import environment
 from formwork.datasets.settings import Settings
 from formwork.files import write_json, write_text
 from formwork.loading.common import Options
@@ -123,7 +123,7 @@ class Report:
                     number,
                     one.name,
                     show_size(one),
-                    show_rates(one.rates) + ("" if one.fits else " (from the disk)"),
+                    str(one.rates) + ("" if one.fits else " (from the disk)"),
                     show_psnr(one.fidelity.psnr),
                     show_psnr(one.fidelity.worst_psnr),
                     "" if one.fidelity.ssim is None else f"{one.fidelity.ssim:.4f}",
@@ -139,8 +139,8 @@ class Report:
         if not self.loading:
             return []
         betons, memory = show_bytes(self.picked.size.estimate), show_bytes(self.loading.memory)
-        workers = [[number, show_rates(rates)] for number, rates in self.loading.workers.items()]
-        orders = [[order, show_rates(rates)] for order, rates in self.loading.orders.items()]
+        workers = [[number, str(rates)] for number, rates in self.loading.workers.items()]
+        orders = [[order, str(rates)] for order, rates in self.loading.orders.items()]
         parts = [f"With {self.picked.name}:", table(["data.num_workers", "images/s"], workers)]
         if orders:
             parts += [
@@ -235,10 +235,6 @@ def show_size(one: Measured) -> str:
     """ "5.1 GB ± 2%" """
     share = one.size.spread / one.size.estimate
     return show_bytes(one.size.estimate, "#.3g") + (f" ± {share:.1%}" if share >= 0.0005 else "")
-
-
-def show_rates(rates: Rates) -> str:
-    return f"{rates.median:,.0f} ± {rates.spread:.0%}"
 
 
 def show_psnr(psnr: float) -> str:
