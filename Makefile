@@ -37,7 +37,7 @@ report: setup  ## Build one HTML page of params, data, training, mistakes and be
 	@.venv/bin/python src/report.py results/report.html
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
-	@.venv/bin/python src/bench.py loader
+	@.venv/bin/python benchmarks/run.py loader
 
 test: setup lint  ## Check the style, run all tests
 	@.venv/bin/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
@@ -51,4 +51,4 @@ lock: setup  ## Compile requirements.in into requirements.txt (newer versions: d
 
 clean:  ## Remove caches, never data
 	@rm -rf .pytest_cache .ruff_cache .coverage .coverage.* dvc_plots
-	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from formwork.comparison.compare import compare
 from formwork.errors import run
 from formwork.params import load_params
+from formwork.tools.compare.compare import compare
 
 
 def main() -> None:

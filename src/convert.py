@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import read_manifest
+from formwork.conversion.write import write_beton
 from formwork.errors import run
-from formwork.files import write_json
+from formwork.formats import write_json
+from formwork.images.manifest import read_manifest
 from formwork.params import load_params
 
 

@@ -6,10 +6,10 @@ import sys
 
 
 def main() -> None:
-    from formwork.doctor.checks import CHECKS, examine
-    from formwork.doctor.project import Project
-    from formwork.doctor.report import as_json, as_table
-    from formwork.doctor.verdict import PROBLEM
+    from formwork.tools.doctor.checks import CHECKS, examine
+    from formwork.tools.doctor.project import Project
+    from formwork.tools.doctor.report import as_json, as_table
+    from formwork.tools.doctor.verdict import PROBLEM
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="check all image data and files, however long it takes")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from formwork.errors import run
 from formwork.evaluation.evaluate import evaluate
+from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.training.data import Folders
 
 
 def main() -> None:

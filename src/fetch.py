@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from formwork.datasets.fetch import fetch
 from formwork.errors import run
 from formwork.params import load_params
+from formwork.sources.fetch import fetch
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ import argparse
 import os
 from pathlib import Path
 
-from formwork.beton.inspect import find_manifest, verify
 from formwork.beton.read import open_beton
-from formwork.beton.report import report
 from formwork.errors import run
+from formwork.tools.inspect.describe import report
+from formwork.tools.inspect.inspect import find_manifest, verify
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     print(report(beton))
     whole = arguments.beton.absolute()  # its name says what it is, also where it is a link into a cache
     sheet = arguments.sheet or Path("results/inspect") / f"{whole.parent.name}_{whole.stem}.png"
-    from formwork.evaluation.contact_sheet import contact_sheet  # slow to import: an error need not wait for it
+    from formwork.tools.preview.contact_sheet import contact_sheet  # slow to import: an error need not wait for it
 
     contact_sheet(beton, sheet)
     print(f"\nA few images of each class: {sheet}", flush=True)

@@ -5,9 +5,9 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.evaluation.preview import preview
+from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.training.data import Folders
+from formwork.tools.preview.preview import preview
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="those in classes.png")
     arguments = parser.parse_args()
     params = load_params()
-    folders = Folders(*(Path("data") / kind / params.data.name for kind in ("raw", "interim", "processed")))
+    folders = Folders.of(params.data.name)
     preview(params, folders, arguments.picture, arguments.classes)
 
 

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
+from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.report.page import report
-from formwork.training.data import Folders
+from formwork.tools.report.page import report
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("page", type=Path, help="HTML file to write")
     page = parser.parse_args().page
     params = load_params()
-    folders = Folders(*(Path("data") / kind / params.data.name for kind in ("raw", "interim", "processed")))
+    folders = Folders.of(params.data.name)
     report(params, folders, page)
 
 

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
+from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.training.data import Folders
 from formwork.training.fit import train
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from formwork.beton.format import MAX_SIDE
 from formwork.errors import run
 from formwork.params import load_params
-from formwork.tuning.settings import FREE_SHARE, LEAST, MIN_PSNR, QUALITIES, WRITE_MODES, Grid, Request
-from formwork.tuning.sizes import parse_bytes
+from formwork.tools.tune.settings import FREE_SHARE, LEAST, MIN_PSNR, QUALITIES, WRITE_MODES, Grid, Request
+from formwork.tools.tune.sizes import parse_bytes
 
 
 def main() -> None:
@@ -32,10 +32,10 @@ def main() -> None:
     )  # fmt: skip
     a = parser.parse_args()
     params = load_params()
-    from formwork.training.data import Folders  # slow to import: an error need not wait for it
-    from formwork.tuning.tune import tune
+    from formwork.folders import Folders  # slow to import: an error need not wait for it
+    from formwork.tools.tune.tune import tune
 
-    folders = Folders(*(Path("data") / kind / params.data.name for kind in ("raw", "interim", "processed")))
+    folders = Folders.of(params.data.name)
     grid = Grid(write_modes=a.write_mode, resolutions=a.max_resolution, qualities=a.jpeg_quality)
     tune(params, folders, a.results, Request(a.images, a.budget, a.min_psnr, a.rounds, grid))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.images import make_dataset
+from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
 
 PROT_NONE = 0  # of mprotect

@@ -11,10 +11,10 @@ import yaml
 from pydantic import BaseModel
 
 import formwork
-from formwork.datasets.sources import SOURCES
 from formwork.errors import ParamsError
 from formwork.params import Dataset, Params, Section, Sources, load_params
-from tests.images import make_dataset
+from formwork.sources import SOURCES
+from tests.make_images import make_dataset
 
 ROOT = Path(formwork.__file__).parents[2]
 

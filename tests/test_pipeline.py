@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 from PIL import Image, ImageOps
 
-from formwork.datasets.manifest import in_validation
-from tests.images import make_dataset
+from formwork.images.manifest import in_validation
+from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
 CONVERT = {"convert@train", "convert@val"}

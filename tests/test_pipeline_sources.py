@@ -8,7 +8,7 @@ import yaml
 from torchvision.datasets import CIFAR100
 
 from tests import archives
-from tests.images import make_dataset
+from tests.make_images import make_dataset
 from tests.workspace import ROOT, Workspace, copy_sources, snapshot
 
 FILE = CIFAR100.filename

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.images import make_dataset
+from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
 LINK_AND_CONVERT = ["link", "convert@train", "convert@val"]

@@ -21,43 +21,43 @@ from torchvision.datasets import CIFAR10
 
 import install
 from formwork.beton.read import check_beton, open_beton
-from formwork.beton.write import write_beton
-from formwork.datasets.download import download as download_archive
-from formwork.datasets.fetch import fetch
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest, write_manifest
 from formwork.datasets.scan import find_candidates
-from formwork.datasets.tree import ensure_tree
 from formwork.datasets.verify import verify
-from formwork.doctor import machine
 from formwork.errors import FormworkError
 from formwork.files import atomic_write, write_text
-from formwork.kernel_cache import cache_folder
-from formwork.loading.augment import Augmentation
-from formwork.loading.common import Split
+from formwork.images.manifest import read_manifest, write_manifest
+from formwork.interim.tree import ensure_tree
+from formwork.kernels.compile import cache_folder
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.base import SplitFiles
+from formwork.loading.factory import FALLBACK, make_loader
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.make import FALLBACK, make_loader
-from formwork.loading.torch_loader import PyTorchDataLoader, TreeDataset
+from formwork.loading.project import ProjectData
+from formwork.loading.pytorch_loader import PyTorchDataLoader, TreeDataset
 from formwork.params import BetonParams, Params, Sources, load_params
-from formwork.training.data import ImageData
+from formwork.sources.download import download as download_archive
+from formwork.sources.fetch import fetch
+from formwork.tools.doctor import machine
 from formwork.training.fit import build_trainer
 from formwork.training.resume import checkpoint_path, find_checkpoint
 from tests import permissions
 from tests.archives import Server
 from tests.beton import test_faults as conversions
 from tests.beton.test_faults import conversion, small_disk
-from tests.datasets.sources.test_downloads import server
-from tests.datasets.test_fetch import target
 from tests.datasets.test_memory import killed, small_chunks
-from tests.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
-from tests.doctor.test_environment import other_module
-from tests.doctor.test_leftovers import hold
-from tests.doctor.test_machine import drop, small_processed
-from tests.doctor.test_pipeline import ask_a_silent_remote
-from tests.images import make_dataset
 from tests.loading import test_fallback as fallbacks
-from tests.loading.conftest import dataset, make_options, make_split, split
+from tests.loading.conftest import dataset, make_config, make_split, split
+from tests.make_images import make_dataset
+from tests.sources.test_downloads import server
+from tests.sources.test_fetch import target
 from tests.test_install import Processes, checkout, processes, run_script
+from tests.tools.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
+from tests.tools.doctor.test_environment import other_module
+from tests.tools.doctor.test_leftovers import hold
+from tests.tools.doctor.test_machine import drop, small_processed
+from tests.tools.doctor.test_pipeline import ask_a_silent_remote
 from tests.training.conftest import folders_of, make_params
 from tests.workspace import BIN, ROOT, Workspace
 
@@ -100,10 +100,10 @@ def finding(patient: Patient, check: str) -> str:
     return patient.look(check).finding
 
 
-def warning_of(split: Split, **options: object) -> str:
+def warning_of(split: SplitFiles, **options: object) -> str:
     """What make_loader warns of before it falls back."""
     with pytest.warns(UserWarning, match=FALLBACK) as warned:
-        assert make_loader(split, make_options(**options), use_ffcv=True).name == "pytorch"
+        assert make_loader(split, make_config(**options), use_ffcv=True).name == "pytorch"
     return str(warned[0].message)
 
 
@@ -111,8 +111,8 @@ def warning_of(split: Split, **options: object) -> str:
 
 
 @pytest.fixture
-def ffcv_missing(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
-    for name in ("formwork.loading.ffcv_loader", "formwork.loading.quick"):
+def ffcv_missing(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
+    for name in ("formwork.loading.ffcv_loader", "formwork.loading.ffcv.import_ffcv"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     for name in ("ffcv", "ffcv.loader"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -179,25 +179,25 @@ def manifest_missing(tmp_path: Path) -> Said:
 
 
 @pytest.fixture
-def beton_damaged(make_split: Callable[..., Split]) -> Said:
+def beton_damaged(make_split: Callable[..., SplitFiles]) -> Said:
     split, _ = fallbacks.cut_short(make_split())
     return error_of(lambda: open_beton(split.beton))
 
 
 @pytest.fixture
-def sample_damaged(make_split: Callable[..., Split]) -> Said:
+def sample_damaged(make_split: Callable[..., SplitFiles]) -> Said:
     split = make_split(write_mode="jpg")
     beton = open_beton(split.beton)
     with split.beton.open("r+b") as file:
         file.seek(int(beton.offsets[40] + beton.sizes[40] // 2))
         file.write(bytes(int(beton.sizes[40]) // 2))
-    return error_of(lambda: list(FFCVDataLoader(split, make_options())))
+    return error_of(lambda: list(FFCVDataLoader(split, make_config())))
 
 
 @pytest.fixture
-def beton_changed(make_split: Callable[..., Split]) -> Said:
+def beton_changed(make_split: Callable[..., SplitFiles]) -> Said:
     split = make_split()
-    loader = FFCVDataLoader(split, make_options())
+    loader = FFCVDataLoader(split, make_config())
     os.truncate(split.beton, split.beton.stat().st_size // 2)
     return error_of(lambda: list(loader))
 
@@ -329,7 +329,7 @@ def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def memory_worker(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
+def memory_worker(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
     load = TreeDataset._image
 
     def load_or_die(self: TreeDataset, augmentation: Augmentation, epoch: int, sample: int, *rest: object) -> object:
@@ -338,7 +338,7 @@ def memory_worker(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
         return load(self, augmentation, epoch, sample, *rest)
 
     monkeypatch.setattr(TreeDataset, "_image", load_or_die)
-    loader = PyTorchDataLoader(split, make_options(batch_size=1, num_workers=1, batches_ahead=1))
+    loader = PyTorchDataLoader(split, make_config(batch_size=1, num_workers=1, batches_ahead=1))
     return error_of(lambda: list(loader))
 
 
@@ -346,7 +346,7 @@ def memory_worker(split: Split, monkeypatch: pytest.MonkeyPatch) -> Said:
 
 
 @pytest.fixture
-def no_ffcv_form(split: Split) -> Said:
+def no_ffcv_form(split: SplitFiles) -> Said:
     return warning_of(split, operations=[{"RandomPosterize": {"bits": 4}}])
 
 
@@ -377,7 +377,7 @@ def cannot_write(tmp_path: Path) -> Said:
 
 
 @pytest.fixture
-def cannot_read(make_split: Callable[..., Split]) -> Said:
+def cannot_read(make_split: Callable[..., SplitFiles]) -> Said:
     split, _ = fallbacks.unreadable(make_split())
     with permissions.enforced():
         return error_of(lambda: open_beton(split.beton))
@@ -394,14 +394,14 @@ def doctor_folders(patient: Patient) -> Said:
 
 
 @pytest.fixture
-def fallback(make_split: Callable[..., Split]) -> Said:
+def fallback(make_split: Callable[..., SplitFiles]) -> Said:
     return warning_of(fallbacks.missing(make_split())[0])
 
 
 @pytest.fixture
-def fallback_error(make_split: Callable[..., Split]) -> Said:
+def fallback_error(make_split: Callable[..., SplitFiles]) -> Said:
     split, _ = fallbacks.missing(make_split())
-    return error_of(lambda: make_loader(split, make_options(), use_ffcv=True, fallback="error"))
+    return error_of(lambda: make_loader(split, make_config(), use_ffcv=True, fallback="error"))
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ def doctor_remote(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> Said
 
 @pytest.fixture
 def silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
-    monkeypatch.setattr("formwork.datasets.download.PATIENCE", 0.3)
+    monkeypatch.setattr("formwork.sources.download.PATIENCE", 0.3)
     server.faults[CIFAR10.filename] = "silent"
     return error_of(lambda: fetch("cifar10", tmp_path / "cifar10", Sources()))
 
@@ -475,7 +475,7 @@ def unknown_key(patient: Patient) -> Said:
 
 @pytest.fixture
 def large_batch(patient: Patient) -> Said:
-    return error_of(lambda: ImageData(make_params(data={"batch_size": 5000}), folders_of(patient.path)))
+    return error_of(lambda: ProjectData(make_params(data={"batch_size": 5000}), folders_of(patient.path)))
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """Writing files so that a reader sees the old one or the whole new one, never a part."""
 
-import csv
 import fcntl
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import BinaryIO
 
 from formwork.errors import FormworkError
@@ -62,16 +59,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, in UTF-8; file names that are no UTF-8 keep their bytes."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows as CSV, atomically, in UTF-8; lines end in a line feed, and any text may stand in a field."""
-    lines: list[str] = []
-    # Python before 3.13 quotes a carriage return in a field only where the lines end in one.
-    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
-    write_text(path, "".join(line.removesuffix("\r\n") + "\n" for line in lines))

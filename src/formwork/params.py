@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from formwork.errors import ParamsError, did_you_mean
 
 Operations = list[dict[str, dict[str, Any]]]
-"""An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augment."""
+"""An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
 
 
 def _float(value: object) -> object:
@@ -127,7 +127,7 @@ class SyntheticSource(Section):
 
 
 class Sources(Section):
-    """A field for each module of formwork.datasets.sources."""
+    """A field for each module of formwork.sources."""
 
     digits: NoOptions = NoOptions()
     mnist: NoOptions = NoOptions()

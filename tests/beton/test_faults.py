@@ -22,12 +22,12 @@ from PIL import Image
 
 import formwork
 from formwork.beton.read import check_beton, open_beton
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest, Row, write_manifest
+from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
+from formwork.images.manifest import Manifest, Row, write_manifest
 from formwork.params import BetonParams
 from tests import permissions
-from tests.images import make_dataset, make_manifest
+from tests.make_images import make_dataset, make_manifest
 
 SOURCES = Path(formwork.__file__).parents[1]
 TIMEOUT = 60  # seconds for what takes two: what hangs takes longer on any machine
@@ -333,8 +333,8 @@ def test_an_interrupted_conversion_keeps_the_old_beton(
 KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import read_manifest
+from formwork.conversion.write import write_beton
+from formwork.images.manifest import read_manifest
 from formwork.params import BetonParams
 
 manifest, raw, path = read_manifest(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])

@@ -12,11 +12,11 @@ from PIL import Image, features
 from formwork.beton import format as layout
 from formwork.beton import provenance
 from formwork.beton.read import open_beton
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest
+from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
+from formwork.images.manifest import Manifest
 from formwork.params import BetonParams
-from tests.images import make_dataset, make_manifest
+from tests.make_images import make_dataset, make_manifest
 
 PARAMS = BetonParams(write_mode="jpg", jpeg_quality=77, max_resolution=33)
 

@@ -12,12 +12,12 @@ import pytest
 from formwork.beton import format as layout
 from formwork.beton import provenance as origin
 from formwork.beton.read import Beton, check_beton, open_beton
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest, write_manifest
+from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
+from formwork.images.manifest import Manifest, write_manifest
 from formwork.params import BetonParams
 from tests import permissions
-from tests.images import make_dataset, make_manifest
+from tests.make_images import make_dataset, make_manifest
 
 DESCRIPTORS = layout.HEADER.itemsize
 METADATA = DESCRIPTORS + 2 * layout.FIELD.itemsize

@@ -16,13 +16,13 @@ from ffcv.writer import DatasetWriter
 from PIL import Image
 
 from formwork.beton import format as layout
-from formwork.beton import write
 from formwork.beton.read import Beton, open_beton
-from formwork.beton.write import write_beton
-from formwork.datasets.manifest import Manifest
-from formwork.loading.quick import Loader  # FFCV's, which then leaves numba's types as they are
+from formwork.conversion import write
+from formwork.conversion.write import write_beton
+from formwork.images.manifest import Manifest
+from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leaves numba's types as they are
 from formwork.params import BetonParams
-from tests.images import make_manifest, noise, photo
+from tests.make_images import make_manifest, noise, photo
 
 SIDE = 24
 """The shorter side of all images, and the crop: so that FFCV's decoder for images of many sizes scales none."""

@@ -8,7 +8,7 @@ from formwork.datasets.groups import select
 from formwork.datasets.scan import Candidate
 from formwork.errors import DatasetError
 from tests.datasets.test_link import NAME, rows, run_link
-from tests.images import make_dataset
+from tests.make_images import make_dataset
 
 CLASSES = ["crab", "lion", "lobster", "snail", "tiger"]
 CANDIDATES = [Candidate(split, name, f"{split}/{name}/1.png") for split in ("val", "train") for name in CLASSES]

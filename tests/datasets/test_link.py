@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.datasets.check import check_all
+from formwork.datasets.inspect_file import inspect_files
 from formwork.datasets.link import MEMORY, link
-from formwork.datasets.manifest import in_validation, read_manifest
-from formwork.datasets.settings import Settings, read_settings
 from formwork.errors import DatasetError
+from formwork.images.manifest import in_validation, read_manifest
+from formwork.interim.settings import Settings, read_settings
 from formwork.params import Params
-from tests.images import make_dataset
+from tests.make_images import make_dataset
 
 NAME = "mine"
 OUTS = ("train.csv", "val.csv", "dataset.json")
@@ -384,7 +384,7 @@ def test_what_was_verified_is_not_read_again(raw: Path, tmp_path: Path, monkeypa
     before = outs(tmp_path)
     read = []
     monkeypatch.setattr(
-        "formwork.datasets.verify.check_all", lambda root, paths: read.extend(paths) or check_all(root, paths)
+        "formwork.datasets.verify.inspect_files", lambda root, paths: read.extend(paths) or inspect_files(root, paths)
     )
 
     run_link(tmp_path)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.datasets.check import Bad, Facts, check, check_all
+from formwork.datasets.inspect_file import Bad, Facts, check, inspect_files
 from formwork.datasets.scan import Candidate, find_candidates
 from formwork.errors import DatasetError
 from tests import permissions
-from tests.images import make_dataset, noise
+from tests.make_images import make_dataset, noise
 
 
 def splits(raw: Path, val_fraction: float = 0.4) -> dict[str, str]:
@@ -196,7 +196,7 @@ def test_sums_are_of_each_image_whatever_its_size(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "3.png").read_bytes()[:-2000])
     names = [f"{number}.png" for number in range(len(images))]
 
-    found = check_all(str(tmp_path), [*names[:3], "cut.png", *names[3:]])
+    found = inspect_files(str(tmp_path), [*names[:3], "cut.png", *names[3:]])
 
     assert isinstance(found.pop(3), Bad)
     for image, facts in zip(images, found, strict=True):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from formwork.datasets.settings import Settings
+from formwork.drawing.image_grid import image_grid, to_pixels
 from formwork.errors import FormworkError
 from formwork.evaluation.evaluate import Predictions, class_accuracy, device, evaluate, predict
-from formwork.evaluation.pictures import image_grid, to_pixels
-from formwork.training.checkpoint import save_model
-from formwork.training.data import ImageData
-from formwork.training.models import build_model
+from formwork.interim.settings import Settings
+from formwork.loading.project import ProjectData
+from formwork.models.build import build_model
+from formwork.models.model_file import save_model
 from tests.training.conftest import folders, folders_of, make_params, project, run
 
 __all__ = ["folders", "project", "run"]  # fixtures
@@ -31,7 +31,7 @@ def test_results_agree_with_each_other(run, folders, tmp_path):
     evaluate(params, folders, model, tmp_path / "results")
     metrics = json.loads((tmp_path / "results/metrics.json").read_text())
     confusion = table(tmp_path / "results/confusion.csv")
-    manifest = ImageData(params, folders).splits["val"].manifest
+    manifest = ProjectData(params, folders).splits["val"].manifest
     assert [row["actual"] for row in confusion] == [row.class_name for row in manifest.rows]
     right = [row["actual"] == row["predicted"] for row in confusion]
     assert 0 < sum(right) < len(right)
@@ -108,7 +108,7 @@ def test_a_class_without_images_has_no_accuracy():
 
 
 def test_pixels_survive_normalisation(project):
-    data = ImageData(make_params(augment={"val": [{"Resize": {}}]}), folders_of(project))
+    data = ProjectData(make_params(augment={"val": [{"Resize": {}}]}), folders_of(project))
     images, _ = next(iter(data.loader("val")))
     path = data.splits["val"].raw / data.splits["val"].manifest.rows[0].path
     expected = np.asarray(Image.open(path).resize((12, 12), Image.Resampling.BILINEAR))

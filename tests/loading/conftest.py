@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.beton.write import write_beton
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
-from formwork.loading.augment import Augmentation
-from formwork.loading.common import Options, Split
+from formwork.images.manifest import read_manifest
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.params import BetonParams, Params
 
 RESOLUTION = 20
@@ -22,11 +22,11 @@ TRAIN = [
 ]
 
 
-def make_options(operations: list | None = None, **changes) -> Options:
-    """Options with random crops, shifts and flips, unless told otherwise."""
+def make_config(operations: list | None = None, **changes) -> LoaderConfig:
+    """LoaderConfig with random crops, shifts and flips, unless told otherwise."""
     augmentation = Augmentation(TRAIN if operations is None else operations, RESOLUTION, seed=3)
     defaults = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "batch_size": 16, "seed": 3, "num_workers": 2}
-    return Options(augmentation=augmentation, **(defaults | changes))
+    return LoaderConfig(augmentation=augmentation, **(defaults | changes))
 
 
 @pytest.fixture(scope="session")
@@ -45,19 +45,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_split(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]:
+def make_split(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SplitFiles]:
     """make_split("train", write_mode="jpg", ...): a split with a beton of its own, written with these params."""
 
-    def make(name: str = "train", **beton) -> Split:
+    def make(name: str = "train", **beton) -> SplitFiles:
         manifest = read_manifest(dataset / f"interim/odd/{name}.csv")
         path = tmp_path_factory.mktemp("beton") / f"{name}.beton"
         write_beton(manifest, dataset / "raw/odd", path, BetonParams(**({"write_mode": "raw"} | beton)), workers=2)
-        return Split(name, manifest, path, dataset / "raw/odd")
+        return SplitFiles(name, manifest, path, dataset / "raw/odd")
 
     return make
 
 
 @pytest.fixture(scope="session")
-def split(make_split: Callable[..., Split]) -> Split:
+def split(make_split: Callable[..., SplitFiles]) -> SplitFiles:
     """The training split, stored raw. Not to be damaged: use make_split for that."""
     return make_split()

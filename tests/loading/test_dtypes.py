@@ -6,8 +6,8 @@ import torch
 
 from formwork.loading.dtypes import STORED, normalise, shift_and_scale
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
-from tests.loading.conftest import make_options
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+from tests.loading.conftest import make_config
 
 DTYPES = list(STORED)
 
@@ -18,7 +18,7 @@ def images(loader) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_both_loaders_give_the_same_images_of_the_type(split, dtype):
-    options = make_options(dtype=dtype)
+    options = make_config(dtype=dtype)
     ours, theirs = (loader(split, options) for loader in (FFCVDataLoader, PyTorchDataLoader))
     for (found, _), (expected, _) in zip(ours, theirs, strict=True):
         for batch in (found, expected):
@@ -31,24 +31,24 @@ def test_both_loaders_give_the_same_images_of_the_type(split, dtype):
 def test_half_precision_is_float32_rounded(split, dtype):
     # A deviation so small that float16 overflows to infinity for some values, and is subnormal for others.
     for std in ((0.2, 0.3, 0.4), (1e-6, 5e-5, 1e3)):
-        exact = images(FFCVDataLoader(split, make_options(std=std)))
-        found = images(FFCVDataLoader(split, make_options(std=std, dtype=dtype)))
+        exact = images(FFCVDataLoader(split, make_config(std=std)))
+        found = images(FFCVDataLoader(split, make_config(std=std, dtype=dtype)))
         assert torch.equal(found, exact.to(getattr(torch, dtype)))
     assert dtype == "bfloat16" or found.isinf().any()
 
 
 def test_uint8_normalised_on_the_device_is_float32(split):
-    options = make_options()
-    pixels = images(FFCVDataLoader(split, make_options(dtype="uint8")))
+    options = make_config()
+    pixels = images(FFCVDataLoader(split, make_config(dtype="uint8")))
     assert torch.equal(normalise(pixels, options.normal), images(FFCVDataLoader(split, options)))
 
 
 def test_images_of_a_sequence_are_normalised_once(split):
-    sequence, _ = next(iter(FFCVDataLoader(split, make_options(dtype="uint8", timesteps=5))))
-    found = normalise(sequence, make_options().normal)
+    sequence, _ = next(iter(FFCVDataLoader(split, make_config(dtype="uint8", timesteps=5))))
+    found = normalise(sequence, make_config().normal)
     assert found.shape == sequence.shape
     assert found.stride(1) == 0
-    assert torch.equal(found[:, 4], normalise(sequence[:, 0], make_options().normal))
+    assert torch.equal(found[:, 4], normalise(sequence[:, 0], make_config().normal))
 
 
 def test_what_is_normalised_stays_as_it_is():

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from formwork.beton.write import write_beton
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
-from formwork.loading.augment import Augmentation
-from formwork.loading.common import Options, Split
+from formwork.images.manifest import read_manifest
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
+from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.params import BetonParams, Params
 
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 2), (24, 24), (20000, 30), (30, 20000), (300, 25), (23, 300), (5, 3)]
@@ -20,7 +20,7 @@ SHIFT_AND_FLIP = [{"RandomCrop": {"padding": 30}}, {"RandomHorizontalFlip": {}}]
 
 
 @pytest.fixture(scope="module")
-def extremes(tmp_path_factory: pytest.TempPathFactory) -> Split:
+def extremes(tmp_path_factory: pytest.TempPathFactory) -> SplitFiles:
     """Two images of each size, stored raw."""
     data = tmp_path_factory.mktemp("extremes")
     rng = np.random.default_rng(0)
@@ -32,14 +32,14 @@ def extremes(tmp_path_factory: pytest.TempPathFactory) -> Split:
     link(Params.model_validate({"data": {"name": "extremes"}}), data / "raw", data, data / "bad.csv")
     manifest = read_manifest(data / "train.csv")
     write_beton(manifest, data / "raw", data / "train.beton", BetonParams(write_mode="raw"), workers=2)
-    return Split("train", manifest, data / "train.beton", data / "raw")
+    return SplitFiles("train", manifest, data / "train.beton", data / "raw")
 
 
 @pytest.mark.parametrize("resolution", [1, 2, 24, 97])
 @pytest.mark.parametrize("fitting", ["Resize", "CenterCrop", "RandomResizedCrop"])
 def test_equal_to_the_last_bit(extremes, fitting, resolution):
     augmentation = Augmentation([{fitting: {}}, *SHIFT_AND_FLIP], resolution, seed=1)
-    options = Options(augmentation, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), batch_size=7, num_workers=0)
+    options = LoaderConfig(augmentation, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), batch_size=7, num_workers=0)
     ffcv, pytorch = FFCVDataLoader(extremes, options), PyTorchDataLoader(extremes, options)
     for _ in range(2):
         for (ours, _), (theirs, _) in zip(ffcv, pytorch, strict=True):

@@ -10,9 +10,9 @@ import pytest
 
 import formwork
 from formwork.errors import FormworkError
-from formwork.loading.make import FALLBACK, make_loader
+from formwork.loading.factory import FALLBACK, make_loader
 from tests import permissions
-from tests.loading.conftest import make_options
+from tests.loading.conftest import make_config
 
 
 def missing(split):
@@ -43,7 +43,7 @@ def of_another_manifest(split):
 @pytest.mark.parametrize("damage", [missing, unreadable, cut_short, not_a_beton, of_another_manifest])
 def test_a_beton_that_cannot_be_used(make_split, damage):
     split, reason = damage(make_split())
-    options = make_options(num_workers=0)
+    options = make_config(num_workers=0)
     with permissions.enforced():
         with pytest.raises(FormworkError) as refused:
             make_loader(split, options, use_ffcv=True, fallback="error")
@@ -60,7 +60,7 @@ def test_a_beton_that_cannot_be_used(make_split, damage):
 
 
 def test_an_augmentation_without_an_ffcv_form(split):
-    options = make_options([{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}])
+    options = make_config([{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}])
     message = f"{FALLBACK}: augment.train: RandomPosterize has no FFCV form"
     with pytest.warns(UserWarning, match=message):
         assert make_loader(split, options, use_ffcv=True).name == "pytorch"
@@ -73,7 +73,7 @@ def test_ffcv_not_installed(tmp_path):
     (tmp_path / "ffcv.py").write_text("raise ImportError('libopencv_core.so: cannot open shared object file')")
     script = """
 import warnings
-from formwork.loading import make
+from formwork.loading import factory as make
 try:
     make._ffcv(None, None)
 except make.BetonError as error:
@@ -93,6 +93,6 @@ except make.BetonError as error:
 
 
 def test_nothing_is_said_when_ffcv_loads_or_is_not_wanted(split, recwarn):
-    assert make_loader(split, make_options(), use_ffcv=True).name == "ffcv"
-    assert make_loader(split, make_options(), use_ffcv=False).name == "pytorch"
+    assert make_loader(split, make_config(), use_ffcv=True).name == "ffcv"
+    assert make_loader(split, make_config(), use_ffcv=False).name == "pytorch"
     assert not recwarn.list

@@ -8,11 +8,11 @@ from ffcv.loader import Loader
 from ffcv.writer import DatasetWriter
 from torch.utils.data import DataLoader
 
-from formwork.datasets.images import read_rgb
-from formwork.loading.common import Split
+from formwork.images.pixels import read_rgb
+from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
-from tests.loading.conftest import RESOLUTION, make_options
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+from tests.loading.conftest import RESOLUTION, make_config
 
 LOADERS = [FFCVDataLoader, PyTorchDataLoader]
 
@@ -35,7 +35,7 @@ def test_they_are_what_users_know():
 @pytest.mark.parametrize("os_cache", [True, False])
 @pytest.mark.parametrize("order", ["sequential", "random", "quasi_random"])
 def test_equal_to_the_last_bit_with_raw_storage(split, order, os_cache):
-    options = make_options(order=order, os_cache=os_cache)
+    options = make_config(order=order, os_cache=os_cache)
     ffcv, pytorch = FFCVDataLoader(split, options), PyTorchDataLoader(split, options)
     epochs = [(epoch(ffcv), epoch(pytorch)) for _ in range(2)]
     for ours, theirs in epochs:
@@ -46,8 +46,8 @@ def test_equal_to_the_last_bit_with_raw_storage(split, order, os_cache):
 def test_jpg_storage_differs_by_the_stored_jpeg_alone(make_split):
     split = make_split(write_mode="jpg", jpeg_quality=95)
     operations = [{"Resize": {}}]
-    images, _ = epoch(FFCVDataLoader(split, make_options(operations)))
-    originals, _ = epoch(PyTorchDataLoader(split, make_options(operations)))
+    images, _ = epoch(FFCVDataLoader(split, make_config(operations)))
+    originals, _ = epoch(PyTorchDataLoader(split, make_config(operations)))
     difference = (images - originals).abs().mean() / originals.std()
     assert 0 < difference < 0.5  # noise images are the worst case for JPEG, and colours are stored at half resolution
 
@@ -56,29 +56,29 @@ def test_jpg_storage_differs_by_the_stored_jpeg_alone(make_split):
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("changes", [{"num_workers": 0}, {"num_workers": 1}, {"num_workers": 4}, {"batches_ahead": 1}])
 def test_workers_change_nothing(split, loader, changes):
-    reference = epoch(loader(split, make_options(order="random")))
-    assert same(epoch(loader(split, make_options(order="random", **changes))), reference)
+    reference = epoch(loader(split, make_config(order="random")))
+    assert same(epoch(loader(split, make_config(order="random", **changes))), reference)
 
 
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 200])
 def test_batch_size_changes_no_image(split, loader, batch_size):
-    reference = epoch(loader(split, make_options(order="random")))
-    assert same(epoch(loader(split, make_options(order="random", batch_size=batch_size))), reference)
+    reference = epoch(loader(split, make_config(order="random")))
+    assert same(epoch(loader(split, make_config(order="random", batch_size=batch_size))), reference)
 
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_set_epoch_gives_what_an_uninterrupted_run_would_have_seen(split, loader):
-    straight = loader(split, make_options(order="quasi_random"))
+    straight = loader(split, make_config(order="quasi_random"))
     epochs = [epoch(straight) for _ in range(3)]
-    resumed = loader(split, make_options(order="quasi_random"))
+    resumed = loader(split, make_config(order="quasi_random"))
     resumed.sampler.set_epoch(2)
     assert same(epoch(resumed), epochs[2])
 
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_batch_keeps_its_contract(split, loader):
-    batches = list(loader(split, make_options()))
+    batches = list(loader(split, make_config()))
     for images, labels in batches:
         assert images.shape == (len(labels), 3, RESOLUTION, RESOLUTION)
         assert images.dtype == torch.float32
@@ -90,7 +90,7 @@ def test_a_batch_keeps_its_contract(split, loader):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_drop_last_leaves_out_what_does_not_fill_a_batch(split, loader):
-    batches = loader(split, make_options(drop_last=True))
+    batches = loader(split, make_config(drop_last=True))
     assert [len(labels) for _, labels in batches] == [16] * 4
     assert len(batches) == 4
 
@@ -98,7 +98,7 @@ def test_drop_last_leaves_out_what_does_not_fill_a_batch(split, loader):
 @pytest.mark.parametrize("loader", LOADERS)
 def test_validation_drops_nothing_and_repeats_nothing(split, loader):
     operations = [{"Resize": {}}]
-    images, labels = epoch(loader(split, make_options(operations)))
+    images, labels = epoch(loader(split, make_config(operations)))
     assert labels.tolist() == [row.label for row in split.manifest.rows]
     for image, row in zip(images, split.manifest.rows, strict=True):
         pixels = np.asarray(read_rgb(split.raw / row.path).resize((RESOLUTION, RESOLUTION), 2), dtype=np.float64)
@@ -108,8 +108,8 @@ def test_validation_drops_nothing_and_repeats_nothing(split, loader):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_timesteps_repeat_a_batch_without_copying_it(split, loader):
-    plain = epoch(loader(split, make_options()))
-    batches = list(loader(split, make_options(timesteps=5)))
+    plain = epoch(loader(split, make_config()))
+    batches = list(loader(split, make_config(timesteps=5)))
     images, labels = batches[0]
     assert images.shape == (16, 5, 3, RESOLUTION, RESOLUTION)
     assert labels.shape == (16, 5)
@@ -119,8 +119,8 @@ def test_timesteps_repeat_a_batch_without_copying_it(split, loader):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_ranks_together_see_the_global_batches(split, loader):
-    whole = list(loader(split, make_options(order="random")))
-    ranks = [list(loader(split, make_options(order="random", rank=r, world_size=2))) for r in range(2)]
+    whole = list(loader(split, make_config(order="random")))
+    ranks = [list(loader(split, make_config(order="random", rank=r, world_size=2))) for r in range(2)]
     assert sum(len(labels) for rank in ranks for _, labels in rank) == 70
     for number, batch in enumerate(whole):
         shares = [rank[number] for rank in ranks if number < len(rank)]
@@ -129,14 +129,14 @@ def test_ranks_together_see_the_global_batches(split, loader):
 
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_a_held_batch_is_never_overwritten(split, os_cache):
-    loader = FFCVDataLoader(split, make_options(batch_size=2, os_cache=os_cache))
+    loader = FFCVDataLoader(split, make_config(batch_size=2, os_cache=os_cache))
     held = [(images, images.clone()) for _ in range(3) for images, _ in loader]
     assert len(held) == 105
     assert all(torch.equal(images, copy) for images, copy in held)
 
 
 def test_buffers_are_used_again_when_nobody_holds_them(split):
-    loader = FFCVDataLoader(split, make_options(batch_size=2, batches_ahead=2))
+    loader = FFCVDataLoader(split, make_config(batch_size=2, batches_ahead=2))
     for _ in range(5):
         for images, _ in loader:
             images.add_(1)  # a batch is its consumer's to change
@@ -145,7 +145,7 @@ def test_buffers_are_used_again_when_nobody_holds_them(split):
 
 
 class Stock(torch.utils.data.Dataset):
-    def __init__(self, split: Split):
+    def __init__(self, split: SplitFiles):
         self.split = split
 
     def __len__(self) -> int:
@@ -161,10 +161,10 @@ def test_reads_betons_of_the_stock_writer(split, tmp_path, mode, capfd):
     path = tmp_path / "stock.beton"
     fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=95), "label": IntField()}
     DatasetWriter(str(path), fields, num_workers=2).from_indexed_dataset(Stock(split), chunksize=5)
-    stock = Split("train", split.manifest, path, split.raw)
+    stock = SplitFiles("train", split.manifest, path, split.raw)
     operations = [{"Resize": {}}]
-    images, labels = epoch(FFCVDataLoader(stock, make_options(operations)))
-    originals, expected = epoch(PyTorchDataLoader(split, make_options(operations)))
+    images, labels = epoch(FFCVDataLoader(stock, make_config(operations)))
+    originals, expected = epoch(PyTorchDataLoader(split, make_config(operations)))
     assert torch.equal(labels, expected)
     difference = (images - originals).abs().mean() / originals.std()
     assert difference == 0 if mode == "raw" else 0 < difference < 0.5
@@ -172,7 +172,7 @@ def test_reads_betons_of_the_stock_writer(split, tmp_path, mode, capfd):
 
 @pytest.mark.parametrize("loader", LOADERS)
 def test_waiting_for_data_is_measured(split, loader):
-    batches = loader(split, make_options())
+    batches = loader(split, make_config())
     for _ in batches:
         pass
     assert batches.clock.seconds > 0
@@ -182,8 +182,8 @@ def test_waiting_for_data_is_measured(split, loader):
 def test_torchvision_operations_draw_the_same_with_any_workers(split):
     operations = [{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}, {"RandAugment": {}}]
     state = torch.get_rng_state()
-    reference = epoch(PyTorchDataLoader(split, make_options(operations, num_workers=0)))
+    reference = epoch(PyTorchDataLoader(split, make_config(operations, num_workers=0)))
     assert torch.equal(torch.get_rng_state(), state)
-    assert same(epoch(PyTorchDataLoader(split, make_options(operations, num_workers=3))), reference)
-    plain = epoch(PyTorchDataLoader(split, make_options(operations[:1], num_workers=0)))
+    assert same(epoch(PyTorchDataLoader(split, make_config(operations, num_workers=3))), reference)
+    plain = epoch(PyTorchDataLoader(split, make_config(operations[:1], num_workers=0)))
     assert not torch.equal(plain[0], reference[0])

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.beton.write import write_beton
-from formwork.loading.common import Split
+from formwork.conversion.write import write_beton
+from formwork.loading.base import SplitFiles
 from formwork.params import BetonParams
-from tests.images import make_manifest
-from tests.loading.conftest import make_options
+from tests.loading.conftest import make_config
+from tests.make_images import make_manifest
 
 SIDE, COUNT = 128, 3000  # 147 MB of pixels
 LIMIT = 40_000_000  # bytes that an epoch may add to what the first batches need
@@ -37,7 +37,7 @@ print(most - start, number + 1)
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory) -> Split:
+def large(tmp_path_factory) -> SplitFiles:
     """A file of 147 MB: the same few images many times, under other names."""
     folder = tmp_path_factory.mktemp("large")
     rng = np.random.default_rng(0)
@@ -50,13 +50,13 @@ def large(tmp_path_factory) -> Split:
             os.link(paths[number % 10], path)
     manifest = make_manifest(folder / "raw", folder / "train.csv")
     write_beton(manifest, folder / "raw", folder / "train.beton", BetonParams(write_mode="raw"), workers=2)
-    return Split("train", manifest, folder / "train.beton", folder / "raw")
+    return SplitFiles("train", manifest, folder / "train.beton", folder / "raw")
 
 
 @pytest.mark.parametrize("order", ["random", "quasi_random"])
 def test_an_epoch_of_a_large_file_needs_little_memory(large, tmp_path, order):
     assert large.beton.stat().st_size > 3 * LIMIT
-    options = make_options([{"Resize": {}}], order=order, os_cache=False, batch_size=32)
+    options = make_config([{"Resize": {}}], order=order, os_cache=False, batch_size=32)
     (tmp_path / "arguments").write_bytes(pickle.dumps((large, options)))
     environment = os.environ | {"PYTHONPATH": str(Path(formwork.__file__).parents[1])}
     command = [sys.executable, "-c", EPOCH, str(tmp_path / "arguments")]

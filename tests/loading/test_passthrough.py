@@ -10,18 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from formwork import turbojpeg
 from formwork.beton.format import JPG
 from formwork.beton.read import open_beton
-from formwork.beton.write import write_beton
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
 from formwork.errors import BetonError
-from formwork.loading.common import Split
+from formwork.images.manifest import read_manifest
+from formwork.kernels import turbojpeg
+from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
+from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.params import BetonParams, Params
-from tests.loading.conftest import make_options
+from tests.loading.conftest import make_config
 
 SAMPLING = {name: getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{name}") for name in ("444", "422", "420", "440", "411")}
 
@@ -64,7 +64,7 @@ SOURCES: dict[str, Callable[[np.ndarray], bytes]] = {
 WARNED = ("bytes before the end", "bytes between segments")
 
 
-def make_split(folder: Path, source: Callable[[np.ndarray], bytes]) -> Split:
+def make_split(folder: Path, source: Callable[[np.ndarray], bytes]) -> SplitFiles:
     """12 images, linked and converted as they are."""
     rng = np.random.default_rng(0)
     raw = folder / "raw/mine"
@@ -78,10 +78,10 @@ def make_split(folder: Path, source: Callable[[np.ndarray], bytes]) -> Split:
     manifest = read_manifest(folder / "interim/mine/train.csv")
     summary = write_beton(manifest, raw, folder / "train.beton", BetonParams(write_mode="jpg"), 2)
     assert summary.passed_through == len(manifest) == 12
-    return Split("train", manifest, folder / "train.beton", raw)
+    return SplitFiles("train", manifest, folder / "train.beton", raw)
 
 
-def stored(split: Split) -> dict[str, bytes]:
+def stored(split: SplitFiles) -> dict[str, bytes]:
     beton = open_beton(split.beton)
     content = split.beton.read_bytes()
     assert (beton.modes == JPG).all()
@@ -99,7 +99,7 @@ def test_a_file_is_stored_as_it_is_and_both_loaders_give_its_pixels(tmp_path: Pa
         assert complains == (kind in WARNED)
 
     for os_cache in (True, False):
-        options = make_options(batch_size=5, os_cache=os_cache, num_workers=1)
+        options = make_config(batch_size=5, os_cache=os_cache, num_workers=1)
         ours, theirs = (list(loader(split, options)) for loader in (FFCVDataLoader, PyTorchDataLoader))
         assert len(ours) == len(theirs) == 3
         assert all(
@@ -116,4 +116,4 @@ def test_a_warning_is_an_error_where_the_bytes_are_not_those_that_were_written(t
     split.beton.write_bytes(content)
 
     with pytest.raises(BetonError, match=r"sample 7 \(.*\) cannot be used: its JPEG data is damaged"):
-        list(FFCVDataLoader(split, make_options()))
+        list(FFCVDataLoader(split, make_config()))

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.beton.write import write_beton
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
-from formwork.loading.common import Split
+from formwork.images.manifest import read_manifest
+from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
+from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.params import BetonParams, Params
-from tests.images import ORIENTATION, UPRIGHT, photo
-from tests.loading.conftest import RESOLUTION, make_options
+from tests.loading.conftest import RESOLUTION, make_config
+from tests.make_images import ORIENTATION, UPRIGHT, photo
 
 SIZE = (RESOLUTION, RESOLUTION)
 PHOTO = photo(np.random.default_rng(0), *SIZE)
@@ -240,8 +240,8 @@ def loaded(made: dict[str, Made], tmp_path_factory: pytest.TempPathFactory) -> d
     link(Params.model_validate({"data": {"name": "kinds"}}), raw, data / "interim", data / "findings.csv")
     manifest = read_manifest(data / "interim/train.csv")
     write_beton(manifest, raw, data / "train.beton", BetonParams(write_mode="raw"), workers=2)
-    split = Split("train", manifest, data / "train.beton", raw)
-    options = make_options([{"Resize": {}}], mean=(0, 0, 0), std=(1 / 255,) * 3)
+    split = SplitFiles("train", manifest, data / "train.beton", raw)
+    options = make_config([{"Resize": {}}], mean=(0, 0, 0), std=(1 / 255,) * 3)
     both = [
         np.concatenate([images.numpy().copy() for images, _ in loader(split, options)])
         for loader in (FFCVDataLoader, PyTorchDataLoader)

@@ -20,10 +20,10 @@ from PIL.ImageFile import ImageFile
 from formwork.beton.read import open_beton
 from formwork.errors import BetonError, DatasetError
 from formwork.loading import ffcv_loader
-from formwork.loading.common import Split
+from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.loading.torch_loader import PyTorchDataLoader
-from tests.loading.conftest import make_options
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+from tests.loading.conftest import make_config
 
 pytestmark = pytest.mark.usefixtures("soon")
 
@@ -64,7 +64,7 @@ def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split):
     beton = open_beton(split.beton)
     overwrite(split.beton, int(beton.offsets[40] + beton.sizes[40] // 2), b"\0" * int(beton.sizes[40] // 2))
     name = split.manifest.rows[40].path
-    batches = iter(FFCVDataLoader(split, make_options(batch_size=16)))
+    batches = iter(FFCVDataLoader(split, make_config(batch_size=16)))
     assert [len(next(batches)[1]) for _ in range(2)] == [16, 16]
     with pytest.raises(BetonError) as raised:
         next(batches)
@@ -81,14 +81,14 @@ def test_an_image_that_memory_does_not_suffice_for_is_not_called_damaged(make_sp
     monkeypatch.setattr(ImageFile, "load", load)
     row = split.manifest.rows[0]
     with pytest.raises(DatasetError) as raised:
-        next(iter(PyTorchDataLoader(split, make_options(num_workers=0, order="sequential"))))
+        next(iter(PyTorchDataLoader(split, make_config(num_workers=0, order="sequential"))))
     assert f"{row.tree_path}: not enough memory to decode {row.width} x {row.height} pixels. Lower" in str(raised.value)
 
 
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_a_beton_cut_short_while_it_is_read_is_an_error(make_split, os_cache):
     split = make_split()
-    loader = FFCVDataLoader(split, make_options(os_cache=os_cache))
+    loader = FFCVDataLoader(split, make_config(os_cache=os_cache))
     os.truncate(split.beton, split.beton.stat().st_size // 2)
     with pytest.raises(BetonError, match="was changed while it was in use"):
         list(loader)
@@ -97,7 +97,7 @@ def test_a_beton_cut_short_while_it_is_read_is_an_error(make_split, os_cache):
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_a_beton_replaced_while_it_is_read_changes_nothing(make_split, split, os_cache):
     mine = make_split()
-    loader = FFCVDataLoader(mine, make_options([{"Resize": {}}], os_cache=os_cache))
+    loader = FFCVDataLoader(mine, make_config([{"Resize": {}}], os_cache=os_cache))
     before = [images.clone() for images, _ in loader]
     replacement = mine.beton.with_name("other")
     replacement.write_bytes(b"\0" * mine.beton.stat().st_size)
@@ -109,7 +109,7 @@ def test_a_beton_replaced_while_it_is_read_changes_nothing(make_split, split, os
 def test_a_beton_written_over_while_it_is_read_is_an_error(make_split, os_cache):
     # As `cp other.beton train.beton` does it: the same file, with other images, raw ones, so that none looks damaged.
     split = make_split()
-    batches = iter(FFCVDataLoader(split, make_options(batch_size=4, batches_ahead=1, os_cache=os_cache)))
+    batches = iter(FFCVDataLoader(split, make_config(batch_size=4, batches_ahead=1, os_cache=os_cache)))
     next(batches)
     split.beton.write_bytes(split.beton.read_bytes()[::-1])
     with pytest.raises(BetonError, match="was changed while it was in use"):
@@ -119,7 +119,7 @@ def test_a_beton_written_over_while_it_is_read_is_an_error(make_split, os_cache)
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), MemoryError("no room"), KeyboardInterrupt()])
 def test_any_exception_of_a_thread_reaches_the_consumer(split, monkeypatch, error):
-    loader = FFCVDataLoader(split, make_options())
+    loader = FFCVDataLoader(split, make_config())
     monkeypatch.setattr(ffcv_loader.kernels, "load", lambda *arguments: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)) as raised:
         list(loader)
@@ -135,7 +135,7 @@ def test_an_image_that_cannot_be_read_is_an_error_that_names_it(dataset, split, 
     manifest = type(split.manifest)(tmp_path / "data/interim/odd/train.csv", split.manifest.rows)
     (raw / manifest.rows[20].path).write_bytes(b"no image")
     with pytest.raises(DatasetError) as raised:
-        list(PyTorchDataLoader(Split("train", manifest, split.beton, raw), make_options(num_workers=workers)))
+        list(PyTorchDataLoader(SplitFiles("train", manifest, split.beton, raw), make_config(num_workers=workers)))
     assert str(raised.value).startswith("Sample 20, ")
     assert Path(manifest.rows[20].path).name in str(raised.value)
 
@@ -146,7 +146,7 @@ def test_a_killed_worker_process_is_an_error(split, tmp_path):
 import pickle, sys
 import psutil
 from formwork.errors import run
-from formwork.loading.torch_loader import PyTorchDataLoader
+from formwork.loading.pytorch_loader import PyTorchDataLoader
 with open(sys.argv[1], "rb") as file:
     batches = iter(PyTorchDataLoader(*pickle.load(file)))
 def load():
@@ -155,7 +155,7 @@ def load():
     list(batches)
 run(load)
 """
-    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_options(batch_size=1, num_workers=1))))
+    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_config(batch_size=1, num_workers=1))))
     done = python(script, str(tmp_path / "arguments"))
     assert done.returncode == 1
     assert "worker process of the PyTorch DataLoader was killed" in done.stderr or "killed by signal" in done.stderr
@@ -173,7 +173,7 @@ def test_leaving_an_epoch_early_leaves_nothing_behind(split, loader, epochs, wor
         process = psutil.Process()
         return process.num_threads(), process.num_fds(), len(process.children()), process.memory_info().rss
 
-    batches = loader(split, make_options(batch_size=4, num_workers=workers))
+    batches = loader(split, make_config(batch_size=4, num_workers=workers))
     threads, files, children, memory = leave(20)
     later = leave(epochs)
     assert later[0] <= threads
@@ -184,7 +184,7 @@ def test_leaving_an_epoch_early_leaves_nothing_behind(split, loader, epochs, wor
 
 
 def test_two_iterations_of_one_loader_do_not_disturb_each_other(split):
-    loader = FFCVDataLoader(split, make_options())
+    loader = FFCVDataLoader(split, make_config())
     alone = [labels for _, labels in loader]
     together = [(a, b) for (_, a), (_, b) in zip(loader, loader, strict=True)]
     assert all(torch.equal(a, x) and torch.equal(b, x) for (a, b), x in zip(together, alone, strict=True))
@@ -219,19 +219,19 @@ assert torch.equal(torch.cat([first, *rest]), expected)
 
 @pytest.mark.parametrize("more", [[], ["held"]])
 def test_a_forked_child_loads_on_its_own_and_its_parent_goes_on(split, tmp_path, more):
-    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_options(batches_ahead=1))))
+    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_config(batches_ahead=1))))
     done = python(FORK, str(tmp_path / "arguments"), *more)
     assert done.returncode == 0, done.stderr
 
 
-def _count(split: Split, options, total) -> None:
+def _count(split: SplitFiles, options, total) -> None:
     total.value = sum(len(labels) for _, labels in FFCVDataLoader(split, options))
 
 
 def test_a_spawned_process_loads(split):
     context = multiprocessing.get_context("spawn")
     total = context.Value("i", 0)
-    process = context.Process(target=_count, args=(split, make_options(), total))
+    process = context.Process(target=_count, args=(split, make_config(), total))
     process.start()
     process.join(25)
     assert (process.exitcode, total.value) == (0, 70)
@@ -239,7 +239,7 @@ def test_a_spawned_process_loads(split):
 
 def test_the_users_thread_counts_stay_as_they_were(split):
     before = torch.get_num_threads(), numba.get_num_threads()
-    for _ in FFCVDataLoader(split, make_options(num_workers=7)):
+    for _ in FFCVDataLoader(split, make_config(num_workers=7)):
         pass
     assert (torch.get_num_threads(), numba.get_num_threads()) == before
 
@@ -257,4 +257,4 @@ print(torch.get_num_threads())
 
 def test_does_not_filter(split):
     with pytest.raises(TypeError, match="has the samples of its manifest"):
-        FFCVDataLoader(split, make_options()).filter("label", bool)
+        FFCVDataLoader(split, make_config()).filter("label", bool)

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from formwork.beton.write import write_beton
+from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
-from formwork.datasets.manifest import read_manifest
+from formwork.folders import Folders
+from formwork.images.manifest import read_manifest
 from formwork.params import Params
-from formwork.training.data import Folders
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (200, 40, 50)}
 PARAMS = {

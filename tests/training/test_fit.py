@@ -14,12 +14,12 @@ import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 
 from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
-from formwork.loading.make import FALLBACK
-from formwork.loading.torch_loader import TreeDataset
-from formwork.machine import machine
+from formwork.loading.factory import FALLBACK
+from formwork.loading.project import ProjectData
+from formwork.loading.pytorch_loader import TreeDataset
+from formwork.models.model_file import load_model
+from formwork.system import machine
 from formwork.training.callbacks import ProgressBar
-from formwork.training.checkpoint import load_model
-from formwork.training.data import ImageData
 from formwork.training.module import Classifier
 from tests.training.conftest import make_params
 
@@ -90,9 +90,9 @@ def test_the_figures_of_speed_are_those_of_the_median_epoch_after_the_first(run)
 def test_the_first_batch_is_that_of_both_loaders_and_their_making_counts(run, monkeypatch, use_ffcv):
     """By a clock that stands still but where a loader is made (10 s), gives its first batch (5 s) or another (1 s)."""
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    monkeypatch.setattr("formwork.loading.common.time", clock)
-    monkeypatch.setattr("formwork.training.data.time", clock)
-    original = ImageData.loader
+    monkeypatch.setattr("formwork.loading.base.time", clock)
+    monkeypatch.setattr("formwork.training.datamodule.time", clock)
+    original = ProjectData.loader
 
     def make(self, *arguments):
         clock.now += 10
@@ -107,7 +107,7 @@ def test_the_first_batch_is_that_of_both_loaders_and_their_making_counts(run, mo
         loader.batches = batches
         return loader
 
-    monkeypatch.setattr(ImageData, "loader", make)
+    monkeypatch.setattr(ProjectData, "loader", make)
     assert speed(run("out", data={"use_ffcv": use_ffcv}))["first_batch_seconds"] == 30
 
 
@@ -237,13 +237,13 @@ def test_a_fallback_is_told_and_recorded(run):
 
 def test_mistakes_are_found_before_any_work(folders):
     with pytest.raises(ParamsError, match=r"data\.batch_size is 512 and the train split has \d+ images"):
-        ImageData(make_params(data={"batch_size": 512}), folders)
+        ProjectData(make_params(data={"batch_size": 512}), folders)
     with pytest.raises(
         AugmentationError, match=r"augment\.val: there is no operation 'Rezise'\. Did you mean 'Resize'"
     ):
-        ImageData(make_params(augment={"val": [{"Rezise": {}}]}), folders)
+        ProjectData(make_params(augment={"val": [{"Rezise": {}}]}), folders)
     with pytest.raises(DatasetError, match=r"other/dataset\.json is missing. Run `dvc pull "):
-        ImageData(make_params(), type(folders)(folders.raw, folders.interim.with_name("other"), folders.processed))
+        ProjectData(make_params(), type(folders)(folders.raw, folders.interim.with_name("other"), folders.processed))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that the test wants to miss")

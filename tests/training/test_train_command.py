@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from formwork.datasets.manifest import read_manifest
+from formwork.images.manifest import read_manifest
 from tests.training.conftest import merged
 
 TRAIN = Path(__file__).parents[2] / "src" / "train.py"

@@ -1,1 +1,1 @@
-"""The .beton file: FFCV's format version 2, written reproducibly and checked when it is opened."""
+"""The .beton file: FFCV's format version 2, checked when it is opened."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from formwork.datasets.manifest import Manifest
+from formwork.images.manifest import Manifest
 from formwork.params import BetonParams
 
 MAGIC = b"FORMWORK"

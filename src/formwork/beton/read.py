@@ -10,8 +10,8 @@ import numpy as np
 from formwork.beton import format as layout
 from formwork.beton import provenance as origin
 from formwork.beton.provenance import Provenance
-from formwork.datasets.manifest import Manifest
 from formwork.errors import BetonError
+from formwork.images.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""From folders of images to manifests: sources that make or download them, verification, splits."""
+"""From folders of images to manifests: finding files, verification, classes, splits."""

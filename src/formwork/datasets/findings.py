@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.datasets.check import Bad
-from formwork.datasets.images import EXTENSIONS
-from formwork.datasets.manifest import Row, path_bytes
+from formwork.datasets.inspect_file import Bad
 from formwork.datasets.scan import Candidate
-from formwork.files import write_csv
+from formwork.formats import write_csv
+from formwork.images.manifest import Row, path_bytes
+from formwork.images.pixels import EXTENSIONS
 
 BAD = (
     "unreadable",

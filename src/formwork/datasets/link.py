@@ -9,12 +9,12 @@ import numpy as np
 from formwork.datasets import findings
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import select
-from formwork.datasets.manifest import SPLITS, Row, write_manifest
 from formwork.datasets.scan import LISTED, find_candidates
-from formwork.datasets.settings import Settings
-from formwork.datasets.tree import ensure_tree
 from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
+from formwork.images.manifest import SPLITS, Row, write_manifest
+from formwork.interim.settings import Settings
+from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
 
 LARGEST_AUTO_RESOLUTION = 224

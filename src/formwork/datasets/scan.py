@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.datasets.manifest import SPLIT_FOLDERS, SPLITS, in_validation
 from formwork.errors import DatasetError
+from formwork.images.manifest import SPLIT_FOLDERS, SPLITS, in_validation
 
 LISTED = 20  # names in an error message
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from formwork.datasets.check import Bad, Facts, check_all
-from formwork.datasets.manifest import Row
-from formwork.datasets.memory import Memory
+from formwork.datasets.inspect_file import Bad, Facts, inspect_files
 from formwork.datasets.scan import Candidate
+from formwork.datasets.verification_cache import VerificationCache
 from formwork.errors import DatasetError
+from formwork.images.manifest import Row
 
 CHUNK_FILES, CHUNK_BYTES = 1024, 4 << 20  # a unit of work: small against the whole, large against its cost
 PROCESSES_FROM = 4  # units; starting processes takes about a second
@@ -55,7 +55,7 @@ def verify(
     Args:
         raw: the folder that the candidates' paths are relative to.
         labels: by class name.
-        memory: file of what was verified before; see formwork.datasets.memory.
+        memory: file of what was verified before; see formwork.datasets.verification_cache.
 
     Raises:
         DatasetError: a process was killed.
@@ -84,7 +84,7 @@ def verify(
         moments[position] = found.moments
 
     with (
-        closing(Memory(memory)) as known,
+        closing(VerificationCache(memory)) as known,
         tqdm(total=len(candidates), desc="link", unit=" images", mininterval=0.5) as bar,
     ):
         unknown, sizes = [], []
@@ -134,7 +134,7 @@ def _check_chunks(
     """Each chunk with its results, in order."""
     work = ((chunk, [candidates[position].path for position in chunk]) for chunk in chunks)
     if workers <= 1 or len(chunks) < PROCESSES_FROM:
-        yield from ((chunk, check_all(str(raw), paths)) for chunk, paths in work)
+        yield from ((chunk, inspect_files(str(raw), paths)) for chunk, paths in work)
         return
     # Not forked from this process, where other threads may hold locks.
     context = multiprocessing.get_context("forkserver")
@@ -142,7 +142,7 @@ def _check_chunks(
     waiting: list[tuple[list[int], Future[list[Facts | Bad]]]] = []
     try:
         for chunk, paths in work:
-            waiting.append((chunk, pool.submit(check_all, str(raw), paths)))
+            waiting.append((chunk, pool.submit(inspect_files, str(raw), paths)))
             if len(waiting) >= workers * AHEAD:
                 chunk, future = waiting.pop(0)
                 yield chunk, future.result()

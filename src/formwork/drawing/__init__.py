@@ -1,1 +1,1 @@
-"""Pictures and charts that people look at."""
+"""Pictures of images, and text in pictures."""

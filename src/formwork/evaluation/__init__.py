@@ -1,1 +1,1 @@
-"""How good a trained model is, and pictures that show it."""
+"""How good a trained model is, and where it is wrong."""

@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from formwork.datasets.settings import Settings
+from formwork.drawing.image_grid import image_grid, to_pixels
 from formwork.errors import FormworkError
-from formwork.evaluation.pictures import image_grid, to_pixels
-from formwork.files import write_csv, write_json
-from formwork.loading.common import Batch
+from formwork.folders import Folders
+from formwork.formats import write_csv, write_json
+from formwork.interim.settings import Settings
+from formwork.loading.base import Batch
 from formwork.loading.dtypes import normalise
+from formwork.loading.project import ProjectData
+from formwork.models.model_file import load_model
 from formwork.params import Params
-from formwork.training.checkpoint import load_model
-from formwork.training.data import Folders, ImageData
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
         FormworkError: see formwork.errors.
     """
     model, trained_on = load_model(model_file)
-    data = ImageData(params, folders, splits=["val"])
+    data = ProjectData(params, folders, splits=["val"])
     settings = data.settings
     if trained_on.class_names != settings.class_names:
         raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")
@@ -96,7 +97,7 @@ def class_accuracy(predictions: Predictions, classes: int) -> np.ndarray:
     return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
 
 
-def _draw_mistakes(path: Path, predictions: Predictions, data: ImageData, most: int) -> None:
+def _draw_mistakes(path: Path, predictions: Predictions, data: ProjectData, most: int) -> None:
     """The wrongly classified images with the highest loss, as the model saw them."""
     settings: Settings = data.settings
     wrong = np.flatnonzero(predictions.labels != predictions.predicted)

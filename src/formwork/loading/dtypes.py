@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from formwork.kernel_cache import inner_kernel
+from formwork.kernels.compile import inner_kernel
 
 STORED = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16, "uint8": np.uint8}
 """By name, the type that kernels write. Numba knows neither float16 nor bfloat16: they are the bits of one."""

@@ -2,7 +2,7 @@
 
 A thread plans each batch and hands parts of it to worker threads, which run a compiled kernel on them. What FFCV's own
 loader does in its place (compiled anew in each process, augmentation without a seed, a ring of buffers that overwrites
-batches, workers whose errors nobody hears) is replaced; see formwork.loading.kernels.
+batches, workers whose errors nobody hears) is replaced; see formwork.loading.batch_kernels.
 """
 
 import threading
@@ -16,14 +16,13 @@ import torch
 
 from formwork.beton.read import check_beton
 from formwork.errors import AugmentationError, BetonError
-from formwork.loading import kernels
+from formwork.loading import batch_kernels as kernels
+from formwork.loading.augmentation.mixup import mixed_labels, with_partners
+from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
+from formwork.loading.beton_file import BetonFile
 from formwork.loading.buffers import BufferPool
-from formwork.loading.common import Batch, Epochs, Options, Split
 from formwork.loading.dtypes import STORED, as_tensor
-from formwork.loading.operations.mixup import mixed_labels, with_partners
 from formwork.loading.order import Indices
-from formwork.loading.quick import Loader
-from formwork.loading.reading import BetonFile
 
 PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 POLL = 0.05  # seconds between looks at whether the consumer has left
@@ -39,11 +38,10 @@ FAULTS = {
 }
 
 
-class FFCVDataLoader(Epochs, Loader):
-    """Batches of a split from its beton; see formwork.loading.common.Batch.
+class FFCVDataLoader(BaseLoader):
+    """Batches of a split from its beton; see formwork.loading.base.Batch.
 
-    It is a Loader for whoever asks, with those of its attributes that have a meaning here. A Loader's own making is
-    left out: it compiles pipelines, sets the thread counts of the process, and keeps dictionaries of all samples.
+    No code of the package ffcv runs here: of FFCV's loader it has the attributes that have a meaning.
 
     Raises:
         BetonError: the beton cannot be used; while iterating, a sample of it is damaged, or the file was changed.
@@ -53,34 +51,31 @@ class FFCVDataLoader(Epochs, Loader):
     name = "ffcv"
     batch_sampler = None  # Lightning looks for what a DataLoader has
 
-    def __init__(self, split: Split, options: Options):
-        if options.augmentation.torchvision:
+    def __init__(self, split: SplitFiles, config: LoaderConfig):
+        if config.augmentation.torchvision:
             raise AugmentationError(
-                f"augment.{split.name}: {options.augmentation.torchvision[0][0]} has no FFCV form. Remove it from the "
+                f"augment.{split.name}: {config.augmentation.torchvision[0][0]} has no FFCV form. Remove it from the "
                 "list, or set data.use_ffcv: false."
             )
         super().__init__()
         self.split = split
-        self.options = options
-        self.source = BetonFile(split.beton, keep=options.os_cache)
+        self.config = config
+        self.source = BetonFile(split.beton, keep=config.os_cache)
         self.beton = self.source.beton
         check_beton(self.beton, split.manifest)
-        self.sampler = options.sampler(self.beton.storage_order)
+        self.sampler = config.sampler(self.beton.storage_order)
         self.buffers, self.scratch = BufferPool(), BufferPool()
-        self.normal = options.normal
+        self.normal = config.normal
         self.fname = str(split.beton)
-        self.batch_size = options.batch_size // options.world_size
-        self.batches_ahead = options.batches_ahead
-        self.seed = options.seed
-        self.num_workers = max(options.num_workers, 1)
-        self.drop_last = options.drop_last
-        self.distributed = options.world_size > 1
+        self.batch_size = config.batch_size // config.world_size
+        self.batches_ahead = config.batches_ahead
+        self.seed = config.seed
+        self.num_workers = max(config.num_workers, 1)
+        self.drop_last = config.drop_last
+        self.distributed = config.world_size > 1
 
     def __len__(self) -> int:
         return len(self.sampler)
-
-    def filter(self, field_name: str, condition: Callable) -> Loader:
-        raise TypeError("FFCVDataLoader has the samples of its manifest; make another manifest to have fewer.")
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, made ahead by a thread that ends when this generator is closed or collected."""
@@ -117,7 +112,7 @@ class FFCVDataLoader(Epochs, Loader):
 
     def _read(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple]:
         """Arguments of _start."""
-        mixes = self.options.augmentation.mixup is not None
+        mixes = self.config.augmentation.mixup is not None
         for epoch, ids, partners in indices:
             needed, places = with_partners(ids, partners) if mixes else (ids, NOWHERE)
             yield epoch, needed, places, reader.submit(self.source.load, needed)
@@ -133,14 +128,14 @@ class FFCVDataLoader(Epochs, Loader):
         Returns:
             A call that waits for the batch.
         """
-        augmentation = self.options.augmentation_at(epoch)
+        augmentation = self.config.augmentation_at(epoch)
         beton, side, mixes = self.beton, augmentation.resolution, augmentation.mixup is not None
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         plan = augmentation.plan(epoch, ids, heights, widths)
         shares = augmentation.shares(epoch, ids[: len(places)]) if mixes else NOWHERE
         memory, offsets = data.result()
         count = len(places) if mixes else len(ids)
-        images = self.buffers.take((count, side, side, 3), STORED[self.options.dtype])
+        images = self.buffers.take((count, side, side, 3), STORED[self.config.dtype])
         pixels = images  # where nothing is done to pixels, one pass does it all
         if mixes or (augmentation.pixel and images.dtype != np.uint8):
             pixels = self.scratch.take((len(ids), side, side, 3), np.uint8)
@@ -169,10 +164,10 @@ class FFCVDataLoader(Epochs, Loader):
             labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
             if mixes:
                 _wait(self._in_parts(pool, finish, count))
-                labels = mixed_labels(labels, places, shares, self.options.classes)
+                labels = mixed_labels(labels, places, shares, self.config.classes)
             else:
                 labels = torch.from_numpy(labels)
-            return as_tensor(images, self.options.dtype).permute(0, 3, 1, 2), labels
+            return as_tensor(images, self.config.dtype).permute(0, 3, 1, 2), labels
 
         running = self._in_parts(pool, run, len(ids))
         return complete

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from formwork.errors import ParamsError
-from formwork.loading.rng import generator
+from formwork.loading.random_numbers import generator
 
 BLOCK = 64  # samples that quasi_random keeps together
 WINDOW = 16  # blocks that quasi_random mixes with each other

@@ -1,1 +1,1 @@
-"""Models, and the stage that trains them."""
+"""The stage that trains: LightningModule, data, callbacks, checkpoints."""

@@ -12,10 +12,10 @@ from dvclive import Live
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
-from formwork.loading.common import Epochs
-from formwork.machine import machine
+from formwork.loading.base import BaseLoader
+from formwork.loading.project import ProjectData
 from formwork.peak_memory import PeakMemory
-from formwork.training.data import ImageData
+from formwork.system import machine
 
 DRAW_SECONDS = 0.1
 
@@ -31,8 +31,8 @@ class EpochLog(pl.Callback):
             one of them, of median length among all after the first, which warms up.
         first_batch_seconds: until both loaders have given their first batch, the validation loader (of which Lightning
             tries two batches before it trains) and the training loader: they are made, their threads or processes
-            start, and kernels are loaded, or compiled where this machine has none yet. FFCV's import is not in it, nor
-            is what Lightning does in between.
+            start, and kernels are loaded, or compiled where this machine has none yet. Imports are not in it, nor is
+            what Lightning does in between.
         peak_memory_mb: the largest sum, in 10^6 bytes, of the memory of this process and of all that it has started,
             without libraries and other mapped files, see PeakMemory. Not on other systems than Linux.
         machine: what all this was measured on.
@@ -91,7 +91,7 @@ class EpochLog(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
         self._first_batch(trainer, "train", trainer.train_dataloader)
 
-    def _first_batch(self, trainer: pl.Trainer, split: str, loader: Epochs) -> None:
+    def _first_batch(self, trainer: pl.Trainer, split: str, loader: BaseLoader) -> None:
         if split not in self.first_batches:
             self.first_batches[split] = trainer.datamodule.seconds_to_make[split] + loader.clock.seconds
 
@@ -111,7 +111,7 @@ class EpochLog(pl.Callback):
         return max(self.peak_before, self.memory.peak)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        data: ImageData = trainer.datamodule
+        data: ProjectData = trainer.datamodule.data
         now = self._so_far()
         epoch = {
             "epoch": trainer.current_epoch + 1,
@@ -200,7 +200,7 @@ class Interruption(pl.Callback):
         raise KeyboardInterrupt
 
 
-class Best(pl.Callback):
+class BestEpoch(pl.Callback):
     """Keeps the weights of the epoch with the highest validation accuracy, the first of them.
 
     Attributes:

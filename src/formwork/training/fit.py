@@ -10,12 +10,14 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from formwork.errors import ParamsError
+from formwork.folders import Folders
+from formwork.loading.project import ProjectData
+from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.peak_memory import PeakMemory
-from formwork.training.callbacks import Best, EpochLog, Interruption, ProgressBar
-from formwork.training.checkpoint import save_model
-from formwork.training.data import Folders, ImageData
-from formwork.training.lean import NoProfiler, set_up_steps
+from formwork.training.callbacks import BestEpoch, EpochLog, Interruption, ProgressBar
+from formwork.training.datamodule import ImageDataModule
+from formwork.training.lightning_overhead import NoProfiler, set_up_steps
 from formwork.training.module import Classifier
 from formwork.training.resume import Resume, checkpoint_path, find_checkpoint
 
@@ -33,10 +35,10 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         KeyboardInterrupt: Ctrl-C; the run can go on from its last checkpoint.
     """
     set_up_process(params.seed)
-    data = ImageData(params, folders)
+    data = ProjectData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
-    best, interruption, callbacks = Best(), Interruption(), []
+    best, interruption, callbacks = BestEpoch(), Interruption(), []
     resume, checkpoint = checkpoint_path(model_file.parent / ".resume", params, folders), None
     if params.trainer.checkpoint_minutes is not None:
         callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
@@ -47,7 +49,9 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
     with interruption, memory:
-        trainer.fit(classifier, datamodule=data, ckpt_path=resume if checkpoint else None, weights_only=True)
+        trainer.fit(
+            classifier, datamodule=ImageDataModule(data), ckpt_path=resume if checkpoint else None, weights_only=True
+        )
     if not trainer.is_global_zero:
         return
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
@@ -89,7 +93,7 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             accelerator=params.accelerator,
             callbacks=callbacks,
             logger=False,
-            enable_checkpointing=False,  # Best and Resume do it
+            enable_checkpointing=False,  # BestEpoch and Resume do it
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
             profiler=NoProfiler(),

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from formwork.loading.common import Batch
+from formwork.loading.base import Batch
+from formwork.models.build import build_model
 from formwork.params import Train
-from formwork.training.lean import LeanModule
-from formwork.training.models import build_model
+from formwork.training.lightning_overhead import LeanModule
 
 METRICS = "formwork_metrics"  # key in Lightning's checkpoints
 

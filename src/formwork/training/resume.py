@@ -10,12 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from formwork.kernel_cache import code_digest
+from formwork import own
+from formwork.code import CHECKPOINT, code_digest
+from formwork.folders import Folders
 from formwork.params import Params
-from formwork.training.data import Folders
 
-# Of the package: what decides what a run computes.
-CODE = ("beton", "jpeg", "loading", "resize.py", "training", "turbojpeg.py", "vectors.py")
 SAME = {  # params of the sections below that change nothing of a run but its speed
     "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
@@ -39,7 +38,7 @@ def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
         digest.update(json.dumps([section, content], sort_keys=True).encode())
     for name in ("train.csv", "val.csv", "dataset.json"):
         digest.update(hashlib.sha256((folders.interim / name).read_bytes()).digest())
-    digest.update(code_digest(CODE).encode())
+    digest.update(code_digest(CHECKPOINT, own.folder()).encode())
     return folder / f"{digest.hexdigest()[:32]}.ckpt"
 
 

@@ -1,0 +1,39 @@
+"""Benchmarks, each a module of this folder: `python benchmarks/run.py <benchmark> --help`."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:1] = [str(ROOT), str(ROOT / "src")]  # not this folder, whose modules have names like those of src/
+
+from formwork.errors import run  # noqa: E402
+
+BENCHMARKS = {
+    "link": "verification: files/s and peak memory against the number of files, and the bare decode rate",
+    "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
+    "accuracy": "training: accuracy with either loader over several seeds",
+    "loader": "loading: images/s of every loader on the same images",
+    "reading": "loading: what reading each sample costs over a beton in memory",
+    "lightning": "training: what Lightning costs over bare loops",
+    "timesteps": "loading: time and memory of images repeated in time",
+}
+"""Each has a module with add_arguments(parser) and main(arguments)."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(metavar="benchmark", required=True)
+    for name, what in BENCHMARKS.items():
+        command = commands.add_parser(name, help=what, description=what)
+        if sys.argv[1:2] == [name]:  # the others need not be imported, which takes seconds
+            module = importlib.import_module(f"benchmarks.{name}")
+            module.add_arguments(command)
+            command.set_defaults(main=module.main)
+    arguments = parser.parse_args()
+    arguments.main(arguments)
+
+
+if __name__ == "__main__":
+    run(main)

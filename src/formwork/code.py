@@ -1,0 +1,75 @@
+"""Which code decides what: the one table behind dvc.yaml, resumable checkpoints and compiled kernels.
+
+Entries are packages and modules of `formwork`. DVC does not follow imports, so dvc.yaml repeats the rows of STAGES;
+tests/test_code.py holds both against the closure of the imports, function-level ones included.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+STAGES = {
+    "fetch": ("sources",),
+    "link": ("datasets", "formats.py", "images", "interim"),
+    "convert": ("beton", "conversion", "formats.py", "images", "kernels"),
+    "train": ("beton", "images", "interim", "kernels", "loading", "models", "training"),
+    "evaluate": ("beton", "drawing", "evaluation", "formats.py", "images", "interim", "kernels", "loading", "models"),
+}
+"""What the outputs of a stage are made by, beside its script src/<stage>.py."""
+
+CHECKPOINT = STAGES["train"]
+"""What an interrupted training must go on with unchanged."""
+
+KERNELS = ("beton", "kernels", "loading")
+"""What a compiled kernel can contain: its own code, that of the kernels which it calls, and constants."""
+
+WITH_OWN_CODE = ("train", "evaluate")
+"""Stages that run the user's code in src/own, and so depend on it, too."""
+
+UNTRACKED = {
+    "__init__.py": "names for notebooks, which no stage uses",
+    "code.py": "this table: a change of it is a change of dvc.yaml, too",
+    "errors.py": "words for people; no output holds them",
+    "files.py": "puts bytes into place, and decides none of them",
+    "folders.py": "paths that dvc.yaml passes to each stage",
+    "own.py": "finds the code in src/own, which stages that run it depend on",
+    "params.py": "stages track the values themselves; params.yaml states every default",
+    "system.py": "measures the machine: figures that differ from run to run anyway",
+    "text.py": "words for people; no output holds them",
+}
+"""Modules that stages import, and none depends on, with the reason."""
+
+UNTRACKED_BY = {
+    ("train", "formats.py"): "it reads manifests and settings, and writes neither",
+}
+"""The same for single stages."""
+
+UNUSED = {
+    ("convert", "beton/read.py"): "reading and writing are two halves of one format: who changes one tests the other",
+}
+"""Modules in a package of STAGES that the stage does not import, with the reason."""
+
+
+def code_digest(parts: Iterable[str], own: Path | None = None) -> str:
+    """SHA-256 of the Python files of this package that `parts` names, and of those in the folder `own`."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in parts for path in _python_files(PACKAGE / part)):
+        _add(digest, path.relative_to(PACKAGE).as_posix(), path)
+    for path in sorted(_python_files(own)) if own else ():
+        _add(digest, f"own/{path.relative_to(own).as_posix()}", path)
+    return digest.hexdigest()
+
+
+def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:
+    content = path.read_bytes()
+    digest.update(f"{name} {len(content)}\n".encode() + content)
+
+
+def _python_files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))

@@ -1,0 +1,114 @@
+"""One image of a manifest to the bytes that a beton holds for it."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from formwork.beton.format import JPG, MAX_SIDE, RAW
+from formwork.beton.provenance import CHECKSUM_BYTES, checksum
+from formwork.conversion.passthrough import plain_size
+from formwork.errors import BetonError
+from formwork.images.manifest import Row, draw, path_bytes
+from formwork.images.pixels import read_rgb
+from formwork.kernels import turbojpeg
+from formwork.kernels.jpeg.whole import decode_whole
+from formwork.kernels.resize import resize
+from formwork.params import BetonParams
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """mode is JPG or RAW; width and height in pixels; data a JPEG file, or rows of 8-bit RGB pixels; passed_through
+    whether it is the source file itself."""
+
+    mode: int
+    width: int
+    height: int
+    data: bytes
+    checksum: bytes
+    passed_through: bool = False
+
+
+def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
+    """Read, check, scale down and encode one image; a pure function of the file's content and params.
+
+    Raises:
+        BetonError: the file is missing or no longer what the manifest says, or there is not enough memory for it.
+    """
+    try:
+        return _encode(row, raw, params)
+    except MemoryError as error:
+        raise BetonError(
+            f"{raw / row.path}: not enough memory to convert {row.width} x {row.height} pixels. Lower data.num_workers "
+            "in params.yaml, or give the process more memory."
+        ) from error
+
+
+def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
+    path = raw / row.path
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BetonError(
+            f"{path}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
+        ) from error
+    digest = hashlib.sha256(content)
+    if digest.hexdigest() != row.sha256:
+        raise BetonError(f"{path} changed after its manifest was made. Run `dvc repro` to list the images anew.")
+    size = plain_size(content)
+    passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
+    if passes and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
+        return Stored(JPG, *size, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
+    try:
+        pixels = scale_down(_read(content, size), params.max_resolution)
+    except OSError as error:
+        if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
+            raise error.__cause__ from None
+        raise BetonError(f"{path} cannot be read: {error}. Run `dvc repro -f link` to list all bad images.") from error
+    height, width, _ = pixels.shape
+    if max(height, width) > MAX_SIDE:
+        raise BetonError(
+            f"{path} is {width} x {height} pixels, and a beton holds {MAX_SIDE} at most. "
+            "Set ffcv.beton.max_resolution in params.yaml."
+        )
+    mode, data = (RAW, pixels.tobytes()) if passes else _store(pixels, row, params)
+    return Stored(mode, width, height, data, checksum(data))
+
+
+def scale_down(pixels: np.ndarray, max_resolution: int | None) -> np.ndarray:
+    """Scale (H, W, 3) uint8 so that the longer side is at most max_resolution pixels; as the PyTorch loader scales."""
+    height, width, _ = pixels.shape
+    longer = max(height, width)
+    if max_resolution is None or longer <= max_resolution:
+        return pixels
+    scaled = np.empty((*(max(side * max_resolution // longer, 1) for side in (height, width)), 3), np.uint8)
+    whole = (0, 0, width, height)
+    resize(pixels, np.array(whole, np.float32), np.array(whole, np.int32), scaled)
+    return scaled
+
+
+def _read(content: bytes, jpeg_size: tuple[int, int] | None) -> np.ndarray:
+    """(H, W, 3) uint8, the pixels that read_rgb gives."""
+    pixels = decode_whole(content, *jpeg_size) if jpeg_size else None
+    return np.array(read_rgb(io.BytesIO(content))) if pixels is None else pixels
+
+
+def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, bytes]:
+    # Encoded only where it can matter: other modes know without.
+    if params.write_mode != "smart" and not _stores_jpg(row, params, pixels.nbytes, 0):
+        return RAW, pixels.tobytes()
+    jpeg = turbojpeg.encode(pixels, params.jpeg_quality, params.chroma_subsampling)
+    return (JPG, jpeg) if _stores_jpg(row, params, pixels.nbytes, len(jpeg)) else (RAW, pixels.tobytes())
+
+
+def _stores_jpg(row: Row, params: BetonParams, raw_size: int, jpg_size: int) -> bool:
+    """Whether an image of these sizes in bytes is stored as JPEG."""
+    if params.write_mode == "smart":
+        return raw_size > params.smart_threshold * jpg_size
+    if params.write_mode == "proportion":
+        # A draw that belongs to the image: the same whatever else the dataset holds.
+        return draw(f"{params.seed} {row.sha256} ".encode() + path_bytes(row.path), params.compress_probability)
+    return params.write_mode == "jpg"

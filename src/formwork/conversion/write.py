@@ -1,0 +1,181 @@
+"""Writing a beton: the same bytes for the same manifest and params, with any number of workers.
+
+Threads encode (Pillow releases the interpreter's lock); this thread alone decides where each sample goes, in the
+manifest's storage order, and writes. There is no shared state to race for, and no process that can die unnoticed.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from formwork.beton import format as layout
+from formwork.beton import provenance
+from formwork.conversion.encode import Stored, encode
+from formwork.errors import BetonError
+from formwork.files import atomic_write
+from formwork.images.manifest import Manifest, Row
+from formwork.params import BetonParams
+
+PAGE_SIZE = 1 << 23  # FFCV's default; larger where a sample needs it
+LOOKAHEAD = 8  # samples encoded in advance, for each worker: evens out slow images
+MEMORY = 1 << 28  # bytes that samples in work may take together, as far as each worker has one
+
+
+@dataclass
+class Summary:
+    """What was written: images by mode, those of them that are the source file itself, bytes of the original files
+    and of the beton, seconds."""
+
+    modes: Counter[str] = field(default_factory=Counter)
+    passed_through: int = 0
+    source_bytes: int = 0
+    beton_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images(self) -> int:
+        return sum(self.modes.values())
+
+    def metrics(self) -> dict[str, float]:
+        """The same for the same beton."""
+        return {
+            "images": self.images,
+            "source_bytes": self.source_bytes,
+            "beton_bytes": self.beton_bytes,
+            "jpg_share": self.modes["jpg"] / self.images,
+            "raw_share": self.modes["raw"] / self.images,
+            "passed_through_share": self.passed_through / self.images,
+        }
+
+    def speed(self) -> dict[str, float]:
+        """Wall-clock figures: they differ from run to run."""
+        return {"seconds": self.seconds, "images_per_second": self.images / self.seconds}
+
+    def __str__(self) -> str:
+        shares = [f"{count / self.images:.0%} {mode}" for mode, count in sorted(self.modes.items())]
+        if self.passed_through:
+            shares.append(f"{self.passed_through / self.images:.0%} byte for byte as they were")
+        return (
+            f"{self.images} images ({', '.join(shares)}): {self.source_bytes / 1e6:.1f} MB of files to "
+            f"{self.beton_bytes / 1e6:.1f} MB in {self.seconds:.1f} s, {self.images / self.seconds:.0f} images/s"
+        )
+
+
+def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, workers: int) -> Summary:
+    """Write the images of a manifest to a beton with the fields `image` and `label`.
+
+    Metadata row i is row i of the manifest. The file appears at `path` when it is whole, and not before.
+
+    Args:
+        raw: the folder that the manifest's paths are relative to.
+        workers: threads that encode; does not change the file.
+
+    Raises:
+        BetonError: an image is missing, changed, unreadable or too large.
+        FormworkError: `path` cannot be written.
+    """
+    start = time.perf_counter()
+    summary = Summary()
+    workers = max(workers, 1)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with atomic_write(path) as file:
+            samples = _encode_in_order(pool, workers, manifest, raw, params)
+            with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
+                _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
+            summary.beton_bytes = file.seek(0, 2)
+    finally:
+        # Without waiting: Ctrl-C is not to wait for a source that hangs, on a mount that is gone for example.
+        pool.shutdown(wait=False, cancel_futures=True)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def _encode_in_order(
+    pool: ThreadPoolExecutor, workers: int, manifest: Manifest, raw: Path, params: BetonParams
+) -> Iterator[tuple[int, Stored]]:
+    """Sample ids and encoded samples in storage order; those in work are bounded in number and in memory."""
+    waiting: deque[tuple[int, int, Future[Stored]]] = deque()
+    memory = 0
+    for sample in manifest.storage_order.tolist():
+        row = manifest.rows[sample]
+        need = memory_needed(row)
+        while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
+            first, freed, future = waiting.popleft()
+            memory -= freed
+            yield first, future.result()
+        waiting.append((sample, need, pool.submit(encode, row, raw, params)))
+        memory += need
+    while waiting:
+        first, _, future = waiting.popleft()
+        yield first, future.result()
+
+
+def memory_needed(row: Row) -> int:
+    """Bytes to encode an image, roughly: the file, and its pixels decoded (4 bytes each in Pillow) and converted."""
+    return row.bytes + 8 * row.width * row.height
+
+
+def _watch(bar: tqdm, manifest: Manifest, summary: Summary) -> Iterator[tuple[int, Stored]]:
+    """Count the samples that pass."""
+    for sample, stored in bar:
+        summary.modes[layout.MODE_NAMES[stored.mode]] += 1
+        summary.passed_through += stored.passed_through
+        summary.source_bytes += manifest.rows[sample].bytes
+        seconds = bar.format_dict["elapsed"]
+        bar.set_postfix_str(f"{summary.source_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s", refresh=False)
+        yield sample, stored
+
+
+def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tuple[int, Stored]]) -> None:
+    count = len(manifest)
+    metadata = np.zeros(count, dtype=layout.METADATA)
+    metadata["f1"] = manifest.labels
+    allocations = np.zeros(count, dtype=layout.ALLOCATION)
+    checksums = np.zeros((count, provenance.CHECKSUM_BYTES), dtype=np.uint8)
+    text = provenance.encode_json(facts)
+    page = PAGE_SIZE
+    position = layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + metadata.nbytes
+    position += provenance.PROVENANCE.itemsize + len(text) + checksums.nbytes
+    for slot, (sample, stored) in enumerate(samples):
+        size = len(stored.data)
+        # What does not cross the edge of a page does not cross that of one twice as large.
+        page = max(page, 1 << (size - 1).bit_length())
+        if page >= layout.MAX_PAGE_SIZE:
+            raise BetonError(
+                f"{manifest.rows[sample].path} takes {size / 1e9:.1f} GB, too much for a beton. Set "
+                "ffcv.beton.max_resolution in params.yaml."
+            )
+        if position // page != (position + size - 1) // page:
+            position = -(-position // page) * page
+        file.seek(position)  # a gap up to the edge of a page reads as zeros
+        file.write(stored.data)
+        metadata["f0"][sample] = (stored.mode, stored.width, stored.height, position)
+        allocations[slot] = (sample, position, size)
+        checksums[sample] = np.frombuffer(stored.checksum, np.uint8)
+        position += size
+    head = np.array([(layout.VERSION, 2, page, count, position)], dtype=layout.HEADER).tobytes() + _fields()
+    digest = provenance.digest_of([head, metadata, text, checksums, allocations])
+    file.seek(position)
+    file.write(allocations.tobytes())
+    file.seek(0)
+    for part in (head, metadata.tobytes(), provenance.header(text, digest), text, checksums.tobytes()):
+        file.write(part)
+
+
+def _fields() -> bytes:
+    """The descriptors of `image` and `label`."""
+    fields = np.zeros(2, dtype=layout.FIELD)
+    for descriptor, type_id, name in zip(
+        fields, (layout.IMAGE_FIELD, layout.INT_FIELD), (b"image", b"label"), strict=True
+    ):
+        descriptor["type_id"] = type_id
+        descriptor["name"][: len(name)] = np.frombuffer(name, dtype=np.uint8)
+    return fields.tobytes()

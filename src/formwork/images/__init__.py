@@ -1,0 +1,1 @@
+"""Which images a split has (its manifest), and what the pixels of each image file are."""

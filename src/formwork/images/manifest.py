@@ -1,0 +1,133 @@
+"""Manifests: one CSV a split that says exactly which images it holds. Everything downstream is made from them."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from formwork.errors import DatasetError
+from formwork.formats import write_csv
+
+SPLITS = ("train", "val")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "test": "val"}
+"""Folders of a raw dataset that has splits of its own, and the split that each becomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image.
+
+    Attributes:
+        path: relative to the raw dataset, with forward slashes.
+        class_name, label: its class folder, and that class's number in sorted order.
+        bytes: size of the file. width, height: in pixels, upright.
+        mode, format: as Pillow names what the file holds, e.g. "L" and "PNG".
+        sha256: of the file's bytes.
+    """
+
+    path: str
+    class_name: str
+    label: int
+    bytes: int
+    width: int
+    height: int
+    mode: str
+    format: str
+    sha256: str
+
+    @property
+    def tree_path(self) -> str:
+        """Where the image stands in the tree of its split: <class>/<file>."""
+        first, _, rest = self.path.partition("/")
+        return rest if first in SPLIT_FOLDERS and rest.startswith(f"{self.class_name}/") else self.path
+
+
+HEADER = [field.name for field in fields(Row)]
+INTEGERS = [i for i, field in enumerate(fields(Row)) if field.type is int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of one split; a sample id is a row number.
+
+    Attributes:
+        path: of the CSV file.
+        rows: sorted by path.
+    """
+
+    path: Path
+    rows: Sequence[Row]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        return np.array([row.label for row in self.rows], dtype=np.int64)
+
+    @cached_property
+    def storage_order(self) -> np.ndarray:
+        """(N,) int64 sample ids in the order in which a beton stores them: a shuffle by a hash of each path.
+
+        Neighbours in a file are then a fair sample of the classes, and one image more moves no other.
+        """
+        keys = [hashlib.sha256(b"storage\0" + path_bytes(row.path)).digest() for row in self.rows]
+        return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises DatasetError: it is missing, cannot be read, or is no manifest of this version."""
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"Manifest {path} is missing. Run `dvc pull {path}`, or `dvc repro link` to make it from the raw images."
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    lines = csv.reader(io.StringIO(text, newline=""))
+    try:
+        if next(lines, None) != HEADER:
+            raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
+        rows = [Row(*(int(v) if i in INTEGERS else v for i, v in enumerate(line))) for line in lines]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
+        ) from error
+    return Manifest(path, rows)
+
+
+def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
+    """Write rows, sorted by path; the same rows give the same bytes."""
+    rows = sorted(rows, key=lambda row: path_bytes(row.path))
+    write_csv(path, chain([HEADER], map(attrgetter(*HEADER), rows)))
+    return Manifest(path, rows)
+
+
+def in_validation(path: str, fraction: float) -> bool:
+    """Whether an image belongs to the validation split: decided by a hash of its path alone, so that adding or
+    removing images moves no other."""
+    return draw(b"split\0" + path_bytes(path), fraction)
+
+
+def draw(key: bytes, fraction: float) -> bool:
+    """True for a `fraction` of all keys, and always the same for the same key."""
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < fraction * 2**64
+
+
+def path_bytes(path: str) -> bytes:
+    """The bytes of a path in the file system, which need not be UTF-8."""
+    return path.encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""What link writes beside the manifests: dataset.json, and the tree of links."""

@@ -1,0 +1,251 @@
+"""Entropy-coded blocks of a JPEG file (ITU-T T.81, annexes C and F).
+
+For each coefficient one look into a table of codes tells how many bits it takes, so that the next one can be looked up
+while its value is worked out; no branch depends on it. What is branched upon is rare: the end of a block, a long code.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from formwork.kernels import vectors
+from formwork.kernels.compile import inner_kernel, kernel
+from formwork.kernels.jpeg.headers import ZIGZAG
+
+LOOKAHEAD = 10  # bits that index a table of codes
+DEFINITION = 16 + 256  # bytes of a table's definition: how many codes of each length there are, and their symbols
+MADE = DEFINITION  # where it is kept, a byte behind it says whether the table is made
+LARGEST_DC, LARGEST_AC = 11, 10  # bits of a value in baseline JPEG
+PLACES = np.concatenate([ZIGZAG, np.full(16, 64)]).astype(np.uint8)  # a damaged file has more than 64 coefficients
+ROOM = 256  # bytes of zeros behind compressed data: more than the bits of a block can take
+
+# An entry of a table of codes, of 16 bits: the lowest 6 are how many bits a code and its value take, 8 to 11 those of
+# the value, and the highest 4 how many zeros come before it. 0: the code is longer than LOOKAHEAD.
+BITS, SIZE, RUN = 63, 8, 12
+
+# By length of a code: the first 16 bits that are no code of that length or a shorter one, what is added to a code for
+# the place of its symbol; the symbols. 32 bits each.
+LIMITS, OFFSETS, SYMBOLS, LONG = 0, 18, 36, 36 + 256
+
+_TOP = np.uint64(64 - LOOKAHEAD)
+_ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+
+
+def _loader(kind: ir.IntType, signature: types.Type, swap: bool = False):
+    @intrinsic
+    def load(typing_context, address):
+        def generate(context, builder, _, arguments):
+            loaded = vectors.load(builder, kind, arguments[0])
+            return builder.bswap(loaded) if swap else loaded
+
+        return signature(types.intp), generate
+
+    return load
+
+
+def _storer(signature: types.Type):
+    @intrinsic
+    def store(typing_context, address, value):
+        def generate(context, builder, _, arguments):
+            vectors.store(builder, arguments[1], arguments[0])
+            return context.get_dummy_value()
+
+        return types.none(types.intp, signature), generate
+
+    return store
+
+
+_load_word = _loader(ir.IntType(64), types.uint64)
+_load_bits = _loader(ir.IntType(64), types.uint64, swap=True)  # the first byte is the highest
+_load_number = _loader(ir.IntType(32), types.int32)
+_load_entry = _loader(ir.IntType(16), types.uint16)
+_store_word = _storer(types.uint64)
+_store_coefficient = _storer(types.int16)
+
+
+@intrinsic
+def _clear(typing_context, address):
+    """Make the 64 int16 coefficients of a block zero."""
+
+    def generate(context, builder, signature, arguments):
+        vectors.store(builder, vectors.all_of(ir.VectorType(ir.IntType(16), 64), 0), arguments[0], align=16)
+        return context.get_dummy_value()
+
+    return types.none(types.intp), generate
+
+
+@inner_kernel
+def make_tables(data, definitions, kept, entries, long):
+    """Tables of codes from their definitions; those that are as they were for the last image are left alone.
+
+    Args:
+        data, definitions: see read_headers.
+        kept: (4, DEFINITION + 1) uint8, the definitions that the tables are made of; zeros at first.
+        entries: (4, 2 ** LOOKAHEAD) uint16; long: (4, LONG) int32, for longer codes.
+
+    Returns:
+        Whether they can be used.
+    """
+    for table in range(4):
+        start = definitions[table]
+        if start == 0:
+            continue
+        total = 0
+        for i in range(16):
+            total += np.int64(data[start + i])
+        same = kept[table, MADE] == 1
+        for i in range(16 + total):
+            same &= kept[table, i] == data[start + i]
+        if same:
+            continue
+        kept[table, MADE] = 0
+        if not _make_table(data[start : start + 16 + total], table >= 2, entries[table], long[table]):
+            return False
+        for i in range(16 + total):
+            kept[table, i] = data[start + i]
+        kept[table, MADE] = 1
+    return True
+
+
+@inner_kernel
+def _make_table(definition, is_ac, entries, long):
+    """T.81, annex C: codes of a length are consecutive numbers, and follow those that are shorter."""
+    entries[:] = 0
+    code = place = 0
+    for length in range(1, 17):
+        long[OFFSETS + length] = place - code
+        for _ in range(np.int64(definition[length - 1])):
+            symbol = np.int64(definition[16 + place])
+            run, size = symbol >> 4, symbol & 15
+            if size > (LARGEST_AC if is_ac else LARGEST_DC) or (run > 0 and not is_ac) or code >= 1 << length:
+                return False
+            if length <= LOOKAHEAD:
+                spare = LOOKAHEAD - length
+                entries[code << spare : (code + 1) << spare] = _entry(length, symbol)
+            long[SYMBOLS + place] = symbol
+            code += 1
+            place += 1
+        long[LIMITS + length] = code << (16 - length)
+        code <<= 1
+    long[LIMITS + 17] = 1 << 16
+    return True
+
+
+@inner_kernel
+def _entry(length, symbol):
+    run, size = symbol >> 4, symbol & 15
+    return length + size | size << SIZE | run << RUN
+
+
+@inner_kernel
+def _long_entry(buffer, long):
+    """The entry of a code that is longer than LOOKAHEAD; 0 if there is none."""
+    code = np.int64(buffer >> np.uint64(48))
+    length = LOOKAHEAD + 1
+    while code >= _load_number(long + 4 * (LIMITS + length)):
+        length += 1
+    if length > 16:
+        return 0
+    place = (code >> (16 - length)) + _load_number(long + 4 * (OFFSETS + length))
+    return _entry(length, np.int64(_load_number(long + 4 * (SYMBOLS + place))))
+
+
+@kernel
+def unstuff(data, start, out):
+    """Copy compressed data without the zeros that follow each 0xFF in a file.
+
+    Args:
+        data: (bytes,) uint8. start: where the compressed data begins.
+        out: (at least data.size - start + ROOM,) uint8.
+
+    Returns:
+        How many bytes there are, with ROOM zeros behind them, and where in data a marker ends them.
+    """
+    at, count = start, 0
+    source, target = data.ctypes.data, out.ctypes.data
+    while at < data.size:
+        if at + 8 <= data.size:
+            word = _load_word(source + at)
+            if (~word - _ONES) & word & _HIGHS == 0:  # no byte is 0xFF
+                _store_word(target + count, word)
+                at += 8
+                count += 8
+                continue
+        byte = data[at]
+        if byte == 0xFF:
+            if at + 1 >= data.size or data[at + 1] != 0:
+                break
+            at += 1
+        out[count] = byte
+        at += 1
+        count += 1
+    out[count : count + ROOM] = 0
+    return count, at
+
+
+@inner_kernel
+def _value(buffer, entry):
+    """T.81, figure F.12: what the bits after a code mean, of which there is at least one."""
+    size = entry >> SIZE & 15
+    buffer <<= np.uint64((entry & BITS) - size)
+    below = ~(np.int64(buffer) >> 63)  # all bits, if the first one is 0: then it is negative
+    return np.int64(buffer >> np.uint64(64 - size)) + (below & (1 - (1 << size)))
+
+
+@inner_kernel
+def read_block(stream, at, buffer, bits, dc, long_dc, ac, long_ac, before, block):
+    """Read the coefficients of a block.
+
+    Args:
+        stream: address of the compressed data. at: what is read next.
+        buffer: uint64, with what was read from its highest bit on. bits: how many those are.
+        dc, long_dc, ac, long_ac: addresses of the tables. before: the first coefficient of the block before it.
+        block: address of 65 int16, which 64 coefficients are put into, row by row.
+
+    Returns:
+        Whether it could be read, at, buffer, bits, and the first coefficient.
+    """
+    # Addresses and not arrays: to count references to these takes numba as long as to read a block.
+    _clear(block)
+    buffer |= _load_bits(stream + at) >> np.uint64(bits)
+    at += (63 - bits) >> 3
+    bits |= 56
+    entry = np.int64(_load_entry(dc + 2 * np.int64(buffer >> _TOP)))
+    if entry == 0:
+        entry = _long_entry(buffer, long_dc)
+        if entry == 0:
+            return False, at, buffer, bits, before
+    if entry >> SIZE & 15 > 0:
+        before += _value(buffer, entry)
+    buffer, bits = buffer << np.uint64(entry & BITS), bits - (entry & BITS)
+    _store_coefficient(block, before)
+    k = 1
+    while k < 64:
+        buffer |= _load_bits(stream + at) >> np.uint64(bits)
+        at += (63 - bits) >> 3
+        bits |= 56
+        entry = np.int64(_load_entry(ac + 2 * np.int64(buffer >> _TOP)))
+        if entry >> SIZE & 15 == 0:
+            if entry == 0:
+                entry = _long_entry(buffer, long_ac)
+                if entry == 0:
+                    return False, at, buffer, bits, before
+            if entry >> SIZE & 15 == 0:
+                buffer, bits = buffer << np.uint64(entry & BITS), bits - (entry & BITS)
+                if entry >> RUN != 15:  # the end of the block
+                    break
+                k += 16
+                continue
+        k += entry >> RUN
+        _store_coefficient(block + 2 * np.int64(PLACES[np.uint64(k)]), _value(buffer, entry))
+        k += 1
+        buffer, bits = buffer << np.uint64(entry & BITS), bits - (entry & BITS)
+        # There are bits left for another one: a code and its value are 26 at most.
+        entry = np.int64(_load_entry(ac + 2 * np.int64(buffer >> _TOP)))
+        if k < 64 and entry >> SIZE & 15 > 0:
+            k += entry >> RUN
+            _store_coefficient(block + 2 * np.int64(PLACES[np.uint64(k)]), _value(buffer, entry))
+            k += 1
+            buffer, bits = buffer << np.uint64(entry & BITS), bits - (entry & BITS)
+    return k <= 64, at, buffer, bits, before

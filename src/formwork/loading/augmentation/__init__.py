@@ -1,0 +1,41 @@
+"""The operations that can stand in an augmentation list and work with both loaders, by their names in params.yaml."""
+
+from collections.abc import Callable
+
+from formwork.loading.augmentation.base import GeometricOperation, PixelOperation
+from formwork.loading.augmentation.blur import GaussianBlur
+from formwork.loading.augmentation.colour import ColorJitter, Grayscale, RandomGrayscale, RandomSolarize, Solarize
+from formwork.loading.augmentation.erase import Cutout, RandomErasing
+from formwork.loading.augmentation.geometry import (
+    CenterCrop,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomTranslate,
+    Resize,
+)
+from formwork.loading.augmentation.mixup import Mixup
+
+FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
+"""Operations that decide which part of an image becomes the training image. A list has one, first."""
+
+NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | Mixup]] = {
+    operation.__name__: operation
+    for operation in (
+        Resize,
+        CenterCrop,
+        RandomResizedCrop,
+        RandomCrop,
+        RandomTranslate,
+        RandomHorizontalFlip,
+        ColorJitter,
+        Grayscale,
+        RandomGrayscale,
+        Solarize,
+        RandomSolarize,
+        GaussianBlur,
+        Cutout,
+        RandomErasing,
+        Mixup,
+    )
+}

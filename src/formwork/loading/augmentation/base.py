@@ -1,0 +1,106 @@
+"""What an operation of an augmentation list is. There are two kinds.
+
+A *geometric* one decides which part of an image becomes the training image, and how it is shifted and mirrored. It
+only changes numbers of a AugmentPlan, so that decoding, scaling, shifting and normalising stay one pass over memory.
+
+A *pixel* operation changes the pixels of the training image, 8-bit RGB, before normalisation. It comes in two forms
+that give the same pixels: a compiled kernel for FFCVDataLoader and a torch function for PyTorchDataLoader. Both get
+the same numbers, drawn for both in one place. Fractions are whole numbers of 1 / UNIT in both: floating-point sums
+differ with the order in which a compiler adds them, these do not.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from formwork.loading.random_numbers import uniform
+
+PRECISION = 14  # bits of a fraction: 255 times a factor below 500 fits into 32 bits with it
+UNIT = 1 << PRECISION
+HALF = UNIT // 2
+LARGEST_FACTOR = 256
+
+
+@dataclass
+class AugmentPlan:
+    """What is to be done with each image of a batch; S is the training resolution.
+
+    Attributes:
+        box: (B, 4) float32, the left, top, right and bottom edge, in source pixels, of the part scaled to S x S.
+        window: (B, 4) int32, the same edges of the source pixels that may take part in the scaling.
+        shift: (B, 2) int32, after the scaling pixel (y, x) shows what was at (y + shift[0], x + shift[1]), and `fill`
+            where that lies outside.
+        flip: (B,) bool, after the shift mirror left and right.
+        fill: (3,) uint8 RGB.
+        values: for each pixel operation of the list, (B, P) int64 what it does to each image.
+    """
+
+    box: np.ndarray
+    window: np.ndarray
+    shift: np.ndarray
+    flip: np.ndarray
+    fill: np.ndarray
+    values: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random numbers of one operation for the images of one batch."""
+
+    seed: int
+    epoch: int
+    ids: np.ndarray
+    purpose: str
+
+    def uniform(self, block: int = 0) -> np.ndarray:
+        """(B, 4) float64 in [0, 1). The same for the same seed, epoch, sample id, operation and block."""
+        return uniform(self.seed, self.epoch, self.ids, self.purpose, block)
+
+
+class GeometricOperation(ABC):
+    @abstractmethod
+    def apply(self, plan: AugmentPlan, heights: np.ndarray, widths: np.ndarray, resolution: int, draw: Draw) -> None:
+        """Change `plan` in place. heights, widths: (B,) int64 source sizes in pixels."""
+
+
+class PixelOperation(ABC):
+    @abstractmethod
+    def draw(self, draw: Draw, resolution: int) -> np.ndarray:
+        """(B, P) int64: what is done to each image of S x S pixels, in whatever numbers both forms understand."""
+
+    kernel: Callable[[np.ndarray, np.ndarray], None]
+    """kernel(images, values): changes images (n, S, S, 3) uint8 in place by values (n, P). Compiled, without the
+    interpreter's lock."""
+
+    @abstractmethod
+    def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+        """The same for one image (3, S, S) uint8 and its P values; gives a new image, or `image` itself."""
+
+
+def fixed(values: np.ndarray) -> np.ndarray:
+    """Fractions in units of 1 / UNIT, int64."""
+    return np.rint(np.asarray(values) * UNIT).astype(np.int64)
+
+
+def check_probability(p: float) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be from 0 to 1, and is {p}")
+    return p
+
+
+def check_range(name: str, low_high: Sequence[float], highest: float = np.inf) -> tuple[float, float]:
+    if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1] <= highest:
+        limit = "" if highest == np.inf else f" <= {highest}"
+        raise ValueError(f"{name} must be [low, high] with 0 < low <= high{limit}, and is {list(low_high)}")
+    return float(low_high[0]), float(low_high[1])
+
+
+def check_colour(name: str, value: int | Sequence[int]) -> np.ndarray:
+    """(3,) uint8 RGB, of one number for all channels or of three."""
+    numbers = [value] * 3 if isinstance(value, int) else list(value)
+    if len(numbers) != 3 or any(not isinstance(n, int) or not 0 <= n <= 255 for n in numbers):
+        raise ValueError(f"{name} must be a number from 0 to 255 or three of them, and is {value}")
+    return np.array(numbers, np.uint8)

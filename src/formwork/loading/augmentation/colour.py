@@ -1,0 +1,254 @@
+"""Pixel operations on colours: ColorJitter, Grayscale and Solarize.
+
+Definitions are those of torchvision (`adjust_brightness` and the like of its transforms.v2.functional), which truncates
+where these round. Grey is ITU-R 601-2 luma.
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+import torch
+from numba import njit
+
+from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.loading.augmentation.base import (
+    HALF,
+    LARGEST_FACTOR,
+    PRECISION,
+    UNIT,
+    Draw,
+    PixelOperation,
+    check_probability,
+    fixed,
+)
+
+RED, GREEN, BLUE = 4899, 9617, 1868  # 0.299, 0.587 and 0.114, in units of 1 / UNIT
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+ORDERS = np.array(list(permutations(range(4))))  # in which ColorJitter takes its steps
+NEUTRAL = UNIT, UNIT, UNIT, 0  # values of the four that change nothing
+CIRCLE = 6 * UNIT  # of hues: red, yellow, green, cyan, blue and magenta are UNIT apart
+CHANNELS = np.array([5 * UNIT, 3 * UNIT, UNIT], np.int32)  # where k of red, green and blue starts, in _turn
+INVERSE_BITS = 8
+# UNIT / spread with so many bits more: a multiplication where a division would take most of the time.
+INVERSE = np.array([0, *(round((UNIT << INVERSE_BITS) / spread) for spread in range(1, 256))], np.int32)
+NEVER = 256  # a threshold that no pixel reaches
+
+
+@njit(nogil=True, cache=True)
+def _grey(pixels, i):
+    total = RED * np.int32(pixels[i, 0]) + GREEN * np.int32(pixels[i, 1]) + BLUE * np.int32(pixels[i, 2]) + HALF
+    return np.int32(total) >> np.int32(PRECISION)  # cut to 32 bits at once, numba makes vectors of it
+
+
+@njit(nogil=True, cache=True)
+def _blend(values, factor, offset):
+    """values (N,) uint8 become values * factor + offset, the latter two int32 in units of 1 / UNIT."""
+    # One subtraction for the rounding and the offset; 32-bit numbers only, so that many fit into a register.
+    add = np.int32(offset + HALF)
+    for i in range(np.uint64(len(values))):
+        value = np.int32(np.int32(values[i]) * factor + add) >> np.int32(PRECISION)
+        values[i] = min(max(value, np.int32(0)), np.int32(255))
+
+
+@njit(nogil=True, cache=True)
+def _saturate(pixels, factor):
+    """pixels (N, 3) uint8; factor int32 in units of 1 / UNIT."""
+    rest = np.int32(UNIT - factor)
+    for i in range(np.uint64(len(pixels))):
+        grey = np.int32(_grey(pixels, i) * rest + HALF)
+        for c in range(3):
+            value = np.int32(np.int32(pixels[i, c]) * factor + grey) >> np.int32(PRECISION)
+            pixels[i, c] = min(max(value, np.int32(0)), np.int32(255))
+
+
+@njit(nogil=True, cache=True)
+def _turn(pixels, turn):
+    """Add `turn`, of CIRCLE, to the hue of pixels (N, 3) uint8; value and saturation, as of HSV, stay."""
+    # Whole numbers of 32 bits and no branches. Back from HSV: https://en.wikipedia.org/wiki/HSL_and_HSV, "HSV to RGB
+    # alternative", where a channel is high - spread * max(0, min(k, 4 - k, 1)) for its own k around the circle.
+    for i in range(np.uint64(len(pixels))):
+        r, g, b = np.int32(pixels[i, 0]), np.int32(pixels[i, 1]), np.int32(pixels[i, 2])
+        high, low = max(r, g, b), min(r, g, b)
+        spread = np.int32(high - low)
+        difference = g - b if high == r else (b - r if high == g else r - g)
+        sector = np.int32(0) if high == r else (np.int32(2 * UNIT) if high == g else np.int32(4 * UNIT))
+        hue = np.int32((np.int32(difference * INVERSE[spread]) >> np.int32(INVERSE_BITS)) + sector + turn)
+        for c in range(3):
+            k = np.int32(hue + CHANNELS[c])
+            k = k + CIRCLE if k < 0 else k
+            k = k - CIRCLE if k >= CIRCLE else k
+            k = k - CIRCLE if k >= CIRCLE else k
+            part = np.int32(max(min(k, 4 * UNIT - k, UNIT), 0))
+            pixels[i, c] = high - (np.int32(spread * part + HALF) >> np.int32(PRECISION))
+
+
+def _turned(pixels: torch.Tensor, turn: int) -> torch.Tensor:
+    """The same with torch: (3, H, W) int32."""
+    r, g, b = pixels
+    high = pixels.amax(dim=0)
+    spread = high - pixels.amin(dim=0)
+    of_red, of_green = high == r, high == g
+    difference = torch.where(of_red, g - b, torch.where(of_green, b - r, r - g))
+    sector = torch.where(of_red, 0, torch.where(of_green, 2 * UNIT, 4 * UNIT))
+    hue = ((difference * torch.from_numpy(INVERSE)[spread]) >> INVERSE_BITS) + sector + turn
+    k = (hue + torch.from_numpy(CHANNELS).view(3, 1, 1)) % CIRCLE
+    part = torch.minimum(k, 4 * UNIT - k).clamp(0, UNIT)
+    return high - ((spread * part + HALF) >> PRECISION)
+
+
+@njit(nogil=True, cache=True)
+def _jitter(images, values):
+    for i in range(len(images)):
+        pixels = images[i].reshape(images.shape[1] * images.shape[2], 3)
+        for step in values[i, :4]:
+            factor = np.int32(values[i, 4 + step])
+            if factor == NEUTRAL[step]:
+                continue
+            if step == BRIGHTNESS:
+                _blend(pixels.reshape(pixels.size), factor, np.int32(0))
+            elif step == CONTRAST:
+                total = 0
+                for k in range(np.uint64(len(pixels))):
+                    total += _grey(pixels, k)
+                _blend(pixels.reshape(pixels.size), factor, np.int32(total * (UNIT - factor) // len(pixels)))
+            elif step == SATURATION:
+                _saturate(pixels, factor)
+            else:
+                _turn(pixels, factor)
+
+
+class ColorJitter(PixelOperation):
+    """Change brightness, contrast and saturation by random factors, and turn the hue, in random order; torchvision's.
+
+    Args:
+        brightness, contrast, saturation: range [low, high] of the factor, or a number x for [max(0, 1 - x), 1 + x].
+        hue: range of the turn, from -0.5 to 0.5 of the colour circle, or a number x for [-x, x].
+    """
+
+    kernel = staticmethod(_jitter)
+
+    def __init__(
+        self,
+        brightness: float | Sequence[float] = 0,
+        contrast: float | Sequence[float] = 0,
+        saturation: float | Sequence[float] = 0,
+        hue: float | Sequence[float] = 0,
+    ):
+        self.ranges = np.array(
+            [
+                _range("brightness", brightness, 1, 0, LARGEST_FACTOR),
+                _range("contrast", contrast, 1, 0, LARGEST_FACTOR),
+                _range("saturation", saturation, 1, 0, LARGEST_FACTOR),
+                _range("hue", hue, 0, -0.5, 0.5),
+            ]
+        )
+
+    def draw(self, draw: Draw, resolution: int) -> np.ndarray:
+        """(B, 8): the four steps in their order; the factors of brightness, contrast and saturation; the turn."""
+        low, high = self.ranges.T
+        changes = low + (high - low) * draw.uniform()
+        changes[:, HUE] *= CIRCLE / UNIT
+        return np.hstack([ORDERS[(draw.uniform(1)[:, 0] * len(ORDERS)).astype(int)], fixed(changes)])
+
+    def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+        for step in values[:4]:
+            factor, pixels = int(values[4 + step]), image.int()
+            if factor == NEUTRAL[step]:
+                continue
+            if step == HUE:
+                image = _turned(pixels, factor).byte()
+                continue
+            if step == BRIGHTNESS:
+                offset: int | torch.Tensor = 0
+            elif step == CONTRAST:
+                offset = int(_luma(pixels).sum()) * (UNIT - factor) // pixels[0].numel()
+            else:
+                offset = _luma(pixels) * (UNIT - factor)
+            image = ((pixels * factor + offset + HALF) >> PRECISION).clamp(0, 255).byte()
+        return image
+
+
+def _range(
+    name: str, value: float | Sequence[float], centre: float, lowest: float, highest: float
+) -> tuple[float, float]:
+    one = isinstance(value, int | float)
+    low, high = (max(lowest, centre - value), centre + value) if one else value
+    if (one and value < 0) or not lowest <= low <= high <= highest:
+        raise ValueError(
+            f"{name} must be a number from 0 on or [low, high], within {lowest} and {highest}; it is {value}"
+        )
+    return low, high
+
+
+def _luma(pixels: torch.Tensor) -> torch.Tensor:
+    """(H, W) int32 of (3, H, W) int32."""
+    return (RED * pixels[0] + GREEN * pixels[1] + BLUE * pixels[2] + HALF) >> PRECISION
+
+
+@njit(nogil=True, cache=True)
+def _to_grey(images, values):
+    for i in range(len(images)):
+        if values[i, 0]:
+            pixels = images[i].reshape(images.shape[1] * images.shape[2], 3)
+            for k in range(np.uint64(len(pixels))):
+                pixels[k, 0] = pixels[k, 1] = pixels[k, 2] = _grey(pixels, k)
+
+
+class Grayscale(PixelOperation):
+    """Grey in all three channels, with probability p."""
+
+    kernel = staticmethod(_to_grey)
+
+    def __init__(self, p: float = 1.0):
+        self.p = check_probability(p)
+
+    def draw(self, draw: Draw, resolution: int) -> np.ndarray:
+        """(B, 1): whether."""
+        return (draw.uniform()[:, :1] < self.p).astype(np.int64)
+
+    def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+        return _luma(image.int()).byte().expand(3, -1, -1).clone() if values[0] else image
+
+
+class RandomGrayscale(Grayscale):
+    """Grayscale with the default of torchvision's operation of this name."""
+
+    def __init__(self, p: float = 0.1):
+        super().__init__(p)
+
+
+@njit(nogil=True, cache=True)
+def _solarize(images, values):
+    for i in range(len(images)):
+        threshold = values[i, 0]
+        if threshold < NEVER:
+            flat = images[i].reshape(images[i].size)
+            for k in range(np.uint64(len(flat))):
+                flat[k] = 255 - flat[k] if flat[k] >= threshold else flat[k]
+
+
+class Solarize(PixelOperation):
+    """Invert all values from `threshold` on, with probability p."""
+
+    kernel = staticmethod(_solarize)
+
+    def __init__(self, threshold: int = 128, p: float = 1.0):
+        if not 0 <= threshold <= 255:
+            raise ValueError(f"threshold must be from 0 to 255, and is {threshold}")
+        self.threshold = threshold
+        self.p = check_probability(p)
+
+    def draw(self, draw: Draw, resolution: int) -> np.ndarray:
+        """(B, 1): the threshold."""
+        return np.where(draw.uniform()[:, :1] < self.p, int(np.ceil(self.threshold)), NEVER)
+
+    def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+        return torch.where(image >= int(values[0]), 255 - image, image) if values[0] < NEVER else image
+
+
+class RandomSolarize(Solarize):
+    """Solarize with the arguments of torchvision's operation of this name."""
+
+    def __init__(self, threshold: int, p: float = 0.5):
+        super().__init__(threshold, p)

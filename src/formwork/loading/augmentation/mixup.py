@@ -1,0 +1,66 @@
+"""Mixup: images and labels of two samples, blended.
+
+H. Zhang, M. Cisse, Y. N. Dauphin and D. Lopez-Paz, "mixup: Beyond empirical risk minimization", ICLR 2018.
+
+The partner of a sample is its neighbour in the order of the epoch (see formwork.loading.order.Indices), and not just
+any image of its batch: so the same images are mixed for any batch size and any number of processes. In batches of an
+even size a sample and its partner stand in the same batch, and nothing is decoded twice.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+from scipy.special import betaincinv
+
+from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.loading.augmentation.base import HALF, PRECISION, UNIT, Draw, fixed
+
+
+class Mixup:
+    """Each image is `share` of itself and the rest of its partner; the share is drawn from Beta(alpha, alpha)."""
+
+    def __init__(self, alpha: float = 0.2):
+        if not alpha > 0:
+            raise ValueError(f"alpha must be above 0, and is {alpha}")
+        self.alpha = alpha
+
+    def draw(self, draw: Draw) -> np.ndarray:
+        """(B,) int64 the share, in units of 1 / UNIT."""
+        return fixed(betaincinv(self.alpha, self.alpha, draw.uniform()[:, 0]))
+
+
+def with_partners(ids: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are needed to mix a batch.
+
+    Returns:
+        (N,) sample ids, those of the batch first, then partners that are not in it; (B,) places of the partners there.
+    """
+    missing = np.setdiff1d(partners, ids)
+    needed = np.concatenate([ids, missing])
+    by_id = np.argsort(needed)
+    return needed, by_id[np.searchsorted(needed, partners, sorter=by_id)]
+
+
+@njit(nogil=True, cache=True)
+def blend(one, other, share, out):
+    """one, other, out: (N,) uint8; share: int32 in units of 1 / UNIT."""
+    rest = np.int32(UNIT - share)
+    for i in range(np.uint64(len(out))):
+        total = np.int32(np.int32(one[i]) * share + np.int32(other[i]) * rest + HALF)
+        out[i] = total >> np.int32(PRECISION)
+
+
+def blended(images: torch.Tensor, places: np.ndarray, shares: np.ndarray) -> torch.Tensor:
+    """The same with torch: images (N, 3, H, W) uint8, the first B of which are mixed with those at places (B,)."""
+    share = torch.from_numpy(shares).int().view(-1, 1, 1, 1)
+    one, other = images[: len(places)].int(), images[torch.from_numpy(places)].int()
+    return ((one * share + other * (UNIT - share) + HALF) >> PRECISION).byte()
+
+
+def mixed_labels(labels: np.ndarray, places: np.ndarray, shares: np.ndarray, classes: int) -> torch.Tensor:
+    """(B, classes) float32 probabilities. labels: (N,) int64 of all samples, those of the batch first."""
+    rows = np.arange(len(places))
+    out = np.zeros((len(places), classes), np.float32)
+    out[rows, labels[: len(places)]] = shares / UNIT
+    out[rows, labels[places]] += 1 - shares / UNIT
+    return torch.from_numpy(out)

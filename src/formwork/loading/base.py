@@ -1,0 +1,166 @@
+"""What both loaders share: what they load, how, and the form of a batch."""
+
+import time
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from formwork.errors import FormworkError
+from formwork.images.manifest import Manifest
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.dtypes import shift_and_scale
+from formwork.loading.order import BatchSampler, Position
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""images (B, 3, H, W), channels_last, of LoaderConfig.dtype; labels (B,) int64, or with Mixup (B, classes) float32
+probabilities. With timesteps T > 1 (B, T, 3, H, W) and (B, T) or (B, T, classes), whose T entries are the same
+memory."""
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """Where the images of one split are.
+
+    Attributes:
+        name: "train" or "val".
+        raw: folder of the original images, which the interim tree links to.
+    """
+
+    name: str
+    manifest: Manifest
+    beton: Path
+    raw: Path
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """How a split is loaded; the same for both loaders.
+
+    Attributes:
+        batch_size: over all ranks.
+        mean, std: by channel, in units of 0 to 1.
+        order: see formwork.loading.order.sample_order.
+        drop_last: leave out what does not fill the last batch; False repeats nothing and drops nothing.
+        num_workers: threads of FFCVDataLoader, processes of PyTorchDataLoader; 0 is one thread, or no process.
+        batches_ahead: batches prepared in advance.
+        os_cache: FFCVDataLoader leaves the file in the page cache (True), or takes what it has read out of it again.
+        timesteps: T of Batch.
+        dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
+            device (see formwork.loading.dtypes.normalise).
+        rank, world_size: of this process in distributed training.
+        classes: number of classes; labels of a list with Mixup are that many probabilities.
+        resolution_schedule: (epoch, side in pixels) pairs: from that epoch on, counted from 0, images have that side.
+            Before the first, or without any, they have that of the augmentation.
+    """
+
+    augmentation: Augmentation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    batch_size: int
+    order: str = "sequential"
+    seed: int = 0
+    drop_last: bool = False
+    num_workers: int = 1
+    batches_ahead: int = 3
+    os_cache: bool = True
+    timesteps: int = 1
+    dtype: str = "float32"
+    rank: int = 0
+    world_size: int = 1
+    classes: int = 0
+    resolution_schedule: tuple[tuple[int, int], ...] = ()
+
+    def augmentation_at(self, epoch: int) -> Augmentation:
+        """The augmentation, at the resolution of this epoch."""
+        started = [side for start, side in self.resolution_schedule if start <= epoch]
+        augmentation = copy(self.augmentation)
+        augmentation.resolution = started[-1] if started else self.augmentation.resolution
+        return augmentation
+
+    def sampler(self, storage_order: np.ndarray) -> BatchSampler:
+        return BatchSampler(
+            storage_order, self.order, self.seed, self.batch_size, self.drop_last, self.rank, self.world_size
+        )
+
+    @property
+    def normal(self) -> np.ndarray:
+        """See formwork.loading.dtypes.shift_and_scale."""
+        return shift_and_scale(self.mean, self.std)
+
+
+class WaitClock:
+    """Measures how long the training loop waited for batches.
+
+    Attributes:
+        seconds: waited in the current epoch.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        self.seconds = 0.0
+        start = time.perf_counter()
+        for batch in batches:
+            self.seconds += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
+
+
+class BaseLoader:
+    """What both loaders are, beside the way in which they make batches: epochs of batches in their final form, which
+    can be left and taken up again at any batch.
+
+    Attributes:
+        config: of the loader. sampler: its batches. clock: of the current epoch.
+    """
+
+    config: LoaderConfig
+    sampler: BatchSampler
+
+    def __init__(self) -> None:
+        self.clock = WaitClock()
+        self.given: Position | None = None  # in the iteration that was begun last, while it lasts
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of one epoch, or of the rest of it, without timesteps."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Batch]:
+        position = self.sampler.next
+        steps = self.config.timesteps
+        for images, labels in self.clock.watch(self.batches()):
+            # Counted when they are handed out: those made ahead are not done.
+            self.given = position = Position(position.epoch, position.batches + 1)
+            if steps > 1:
+                images = images.unsqueeze(1).expand(-1, steps, -1, -1, -1)
+                labels = labels.unsqueeze(1).expand(-1, steps, *labels.shape[1:])
+            yield images, labels
+        self.given = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is: after the batches that were handed out, whatever was made ahead of them. The same for
+        every rank, and for any number of them."""
+        position = self.given or self.sampler.next
+        return {"epoch": position.epoch, "batches": position.batches, **self.sampler.identity}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next iteration go on where the state was taken.
+
+        Raises:
+            FormworkError: the state is of other samples, or of another order of them.
+        """
+        identity = self.sampler.identity
+        differ = [name for name, value in identity.items() if state.get(name) != value]
+        if differ:
+            raise FormworkError(
+                "The loader cannot go on from this checkpoint, which was made with other values of "
+                f"{', '.join(differ)}. Start anew, or restore the params and data that it was made with."
+            )
+        self.given = None
+        self.sampler.next = Position(state["epoch"], state["batches"])

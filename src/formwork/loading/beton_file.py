@@ -1,0 +1,130 @@
+"""Reading the data of a beton's samples.
+
+The file is read and not mapped: a map of a file that is cut short ends the interpreter with SIGBUS, and one that is
+written to shows other images without a word. `python benchmarks/run.py reading` measures what the copies cost.
+"""
+
+import ctypes
+import os
+from pathlib import Path
+
+import llvmlite.binding
+import numpy as np
+from numba import njit, types
+
+from formwork.beton.read import Beton, open_beton
+from formwork.errors import BetonError
+from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.loading.buffers import BufferPool
+
+_pread_address = ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value
+llvmlite.binding.add_symbol("pread", _pread_address)
+_pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.uint64, types.int64))
+
+
+@njit(nogil=True, cache=True)
+def _read(descriptor, positions, sizes, order, starts, memory):
+    """Read sample i from positions[i] of a file to starts[i] of memory, for each i of `order`; (B,) int64 all.
+
+    Returns:
+        The first i that could not be read whole, or -1.
+    """
+    for i in order:
+        done = 0
+        while done < sizes[i]:
+            count = _pread(descriptor, memory.ctypes.data + starts[i] + done, sizes[i] - done, positions[i] + done)
+            if count <= 0:
+                return i
+            done += count
+    return -1
+
+
+SMALL = 1 << 28  # bytes; a file up to this size is read once, see docs/loading.md
+
+
+class BetonFile:
+    """An open beton. It stays the file that was opened: another file of its name changes nothing, and an edit of it is
+    an error.
+
+    Args:
+        keep: leave what was read in the page cache, and a SMALL file in the memory of this process; otherwise memory in
+            use does not grow with the file.
+
+    Attributes:
+        held: whether the file is read into memory, once, with the first samples.
+
+    Raises:
+        BetonError: see formwork.beton.read.open_beton.
+    """
+
+    def __init__(self, path: Path, keep: bool):
+        self.path = path
+        self.keep = keep
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+        except OSError:
+            open_beton(path)  # says what is wrong with it
+            raise
+        self.opened = os.fstat(self.descriptor)
+        self.beton: Beton = open_beton(path)
+        if _identity(os.stat(path)) != _identity(self.opened):
+            raise self._changed()
+        self.buffers = BufferPool()
+        self.held = keep and self.opened.st_size <= SMALL
+        self.whole: np.ndarray | None = None
+
+    def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(bytes,) uint8 memory, and the (B,) int64 offset in it of each sample's data.
+
+        Raises:
+            BetonError: the file changed since it was opened, or cannot be read.
+        """
+        if self.held:
+            if self.whole is None:
+                size, start = self.opened.st_size, np.zeros(1, np.int64)
+                self.whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
+            elif self._is_changed():
+                raise self._changed()
+            return self.whole, self.beton.offsets[ids]
+        sizes = self.beton.sizes[ids]
+        starts = np.cumsum(sizes) - sizes
+        memory = self.buffers.take((int(sizes.sum()),), np.uint8)
+        return self._read(self.beton.offsets[ids], sizes, starts, memory), starts
+
+    def _read(self, positions: np.ndarray, sizes: np.ndarray, starts: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """`memory`, with what is at (N,) positions of the file from (N,) starts on."""
+        failed = _read(self.descriptor, positions, sizes, np.argsort(positions), starts, memory)
+        # After reading: what was read came from the file as it was opened, or this sees the difference.
+        if self._is_changed():
+            raise self._changed()
+        if failed >= 0:
+            self._explain(int(positions[failed]), int(sizes[failed]))
+        if not self.keep and hasattr(os, "posix_fadvise"):  # not on macOS
+            for position, size in zip(positions.tolist(), sizes.tolist(), strict=True):
+                os.posix_fadvise(self.descriptor, position, size, os.POSIX_FADV_DONTNEED)
+        return memory
+
+    def _explain(self, position: int, size: int) -> None:
+        """Read again what could not be read, with errors."""
+        try:
+            found = len(os.pread(self.descriptor, size, position))
+        except OSError as error:
+            raise BetonError(f"{self.path} cannot be read: {error.strerror}.") from error
+        raise BetonError(f"{self.path} cannot be read: {found} of {size} bytes at {position}. Try again.")
+
+    def _is_changed(self) -> bool:
+        return _identity(os.fstat(self.descriptor)) != _identity(self.opened)
+
+    def _changed(self) -> BetonError:
+        return BetonError(
+            f"{self.path} was changed while it was in use. Run `dvc status` to see whether it is what it should be, "
+            f"`dvc checkout --force {self.path}` if not, and start again."
+        )
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,97 @@
+"""The loaders of a repository: made from params.yaml and the outs of link and convert."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from formwork.errors import AugmentationError, DatasetError
+from formwork.folders import Folders
+from formwork.images.manifest import SPLITS, read_manifest
+from formwork.interim.settings import Settings, read_settings
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.base import BaseLoader, LoaderConfig, SplitFiles
+from formwork.loading.dtypes import shift_and_scale
+from formwork.loading.factory import make_loader
+from formwork.params import Params
+
+
+class ProjectData:
+    """The splits of the dataset `data.name`, and how params.yaml has them loaded.
+
+    Everything that params.yaml and the manifests can be wrong about is found when this is made.
+
+    Args:
+        splits: those that will be loaded; of others nothing is read.
+
+    Attributes:
+        settings: of the dataset.
+        normal: see formwork.loading.dtypes.shift_and_scale.
+        splits, augmentations: by split.
+        used: name of the loader really used, by split, once it is made.
+
+    Raises:
+        FormworkError: see formwork.errors; before anything is loaded.
+    """
+
+    def __init__(self, params: Params, folders: Folders, splits: Sequence[str] = SPLITS):
+        self.params = params
+        self.settings: Settings = read_settings(folders.settings)
+        self.normal = shift_and_scale(self.settings.mean, self.settings.std)
+        self.splits = {
+            name: SplitFiles(name, read_manifest(folders.manifest(name)), folders.beton(name), folders.raw)
+            for name in splits
+        }
+        own = {"train": params.augment.train, "val": params.augment.val}
+        of_dataset = {"train": self.settings.augment_train, "val": self.settings.augment_val}
+        self.augmentations = {
+            name: Augmentation(
+                of_dataset[name] if own[name] is None else own[name],
+                self.settings.resolution,
+                params.seed,
+                f"augment.{name}",
+            )
+            for name in splits
+        }
+        for split in self.splits.values():
+            if not len(split.manifest):
+                raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
+            if split.name != "train" and self.augmentations[split.name].mixup:
+                raise AugmentationError(f"augment.{split.name}: Mixup is for training alone. Remove it from the list.")
+            self.config(split.name).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
+        self.used: dict[str, str] = {}
+
+    def config(self, split: str, rank: int = 0, world_size: int = 1) -> LoaderConfig:
+        """How params.yaml has a split loaded by one of `world_size` processes."""
+        params, train = self.params, split == "train"
+        schedule = params.ffcv.resolution_schedule or []
+        return LoaderConfig(
+            augmentation=self.augmentations[split],
+            mean=tuple(self.settings.mean),
+            std=tuple(self.settings.std),
+            batch_size=params.data.batch_size,
+            order=params.ffcv.order if train else "sequential",
+            seed=params.seed,
+            drop_last=train,
+            num_workers=params.data.num_workers,
+            batches_ahead=params.ffcv.batches_ahead,
+            os_cache=params.ffcv.os_cache,
+            timesteps=params.model.timesteps,
+            dtype=params.data.dtype,
+            rank=rank,
+            world_size=world_size,
+            classes=len(self.settings.class_names),
+            resolution_schedule=tuple((epoch - 1, side) for epoch, side in schedule) if train else (),
+        )
+
+    def loader(self, split: str, rank: int = 0, world_size: int = 1) -> BaseLoader:
+        """The loader of a split, as make_loader chooses it."""
+        config = self.config(split, rank, world_size)
+        loader = make_loader(self.splits[split], config, self.params.data.use_ffcv, self.params.ffcv.fallback)
+        self.used[split] = loader.name
+        return loader
+
+    @property
+    def loader_used(self) -> str:
+        """ "ffcv" or "pytorch", or both with their splits where one of them fell back."""
+        names = set(self.used.values())
+        return names.pop() if len(names) == 1 else ", ".join(f"{split}: {self.used[split]}" for split in SPLITS)

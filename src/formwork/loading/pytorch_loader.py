@@ -1,0 +1,162 @@
+"""PyTorchDataLoader: the same batches from the original images."""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from formwork.errors import DatasetError, FormworkError
+from formwork.images.pixels import read_rgb
+from formwork.interim.tree import ensure_tree
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.augmentation.mixup import blended, mixed_labels, with_partners
+from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
+from formwork.loading.dtypes import normalise
+from formwork.loading.order import Indices
+
+
+class TreeDataset(Dataset):
+    """Whole batches from the interim tree of a split, by Indices."""
+
+    def __init__(self, split: SplitFiles, config: LoaderConfig):
+        self.rows = split.manifest.rows
+        self.labels = split.manifest.labels
+        self.config = config
+        self.tree = ensure_tree(split.manifest, split.raw)
+        self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
+
+    def __getitem__(self, index: Indices) -> Batch | DatasetError:
+        try:
+            return self._batch(*index)
+        except DatasetError as error:
+            return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
+
+    def _batch(self, epoch: int, ids: np.ndarray, partners: np.ndarray) -> Batch:
+        augmentation = self.config.augmentation_at(epoch)
+        if augmentation.mixup:
+            needed, places = with_partners(ids, partners)
+            shares = augmentation.shares(epoch, ids)
+            images = list(blended(torch.stack(self._images(augmentation, epoch, needed)), places, shares))
+            labels = mixed_labels(self.labels[needed], places, shares, self.config.classes)
+        else:
+            images, labels = self._images(augmentation, epoch, ids), torch.from_numpy(self.labels[ids])
+        dtype = getattr(torch, self.config.dtype)
+        if dtype != torch.uint8:  # each on its own, while it is in the processor's cache
+            images = [normalise(image, self.config.normal).to(dtype) for image in images]
+        return _channels_last(images, dtype, augmentation.resolution), labels
+
+    def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> list[torch.Tensor]:
+        """Of (3, S, S) uint8."""
+        heights, widths = self.sizes[ids].T
+        plan = augmentation.plan(epoch, ids, heights, widths)
+        return [self._image(augmentation, epoch, int(sample), plan, i) for i, sample in enumerate(ids)]
+
+    def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: AugmentPlan, i: int) -> torch.Tensor:
+        """(3, S, S) uint8."""
+        path = self.tree / self.rows[sample].tree_path
+        try:
+            image = read_rgb(path)
+        except OSError as error:
+            if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
+                height, width = self.sizes[sample]
+                raise DatasetError(
+                    f"Sample {sample}, {path}: not enough memory to decode {width} x {height} pixels. Lower "
+                    "data.num_workers in params.yaml, or give the process more memory."
+                ) from error
+            raise DatasetError(
+                f"Sample {sample}, {path}: {error.strerror or error}. Run `dvc repro -f link` to list all bad images, "
+                "or `dvc pull` where the originals are missing."
+            ) from error
+        if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
+            raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
+        tensor = torch.from_numpy(apply_plan(image, plan, i, augmentation.resolution)).permute(2, 0, 1)
+        for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+            tensor = operation.function(tensor, values[i].tolist())
+        if not augmentation.torchvision:
+            return tensor
+        with torch.random.fork_rng(devices=[]):
+            for name, operation in augmentation.torchvision:
+                # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
+                torch.manual_seed(zlib.crc32(f"{augmentation.seed} {epoch} {sample} {name}".encode()))
+                tensor = operation(tensor)
+        return tensor
+
+
+def _channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> torch.Tensor:
+    """(B, 3, side, side), put together by PyTorch's own function, which writes to memory that processes share."""
+    if not images:
+        return torch.empty((0, 3, side, side), dtype=dtype)
+    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+
+def apply_plan(image: Image.Image, plan: AugmentPlan, i: int, size: int) -> np.ndarray:
+    """Row i of a plan carried out on an RGB image: (size, size, 3) uint8."""
+    left, top, right, bottom = plan.window[i].tolist()
+    box = (plan.box[i] - plan.window[i, [0, 1, 0, 1]].astype(np.float32)).tolist()
+    if (left, top, right, bottom) != (0, 0, *image.size):
+        image = image.crop((left, top, right, bottom))
+    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    dy, dx = plan.shift[i].tolist()
+    if dy or dx:
+        padded = np.full((size + 2 * abs(dy), size + 2 * abs(dx), 3), plan.fill)
+        padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
+        y, x = abs(dy) + dy, abs(dx) + dx
+        pixels = padded[y : y + size, x : x + size]
+    pixels = np.ascontiguousarray(pixels)
+    return torch.from_numpy(pixels).flip(1).numpy() if plan.flip[i] else pixels  # 15 times as fast as numpy
+
+
+class PyTorchDataLoader(BaseLoader, DataLoader):
+    """Batches of a split from its original images; see formwork.loading.base.Batch.
+
+    Raises:
+        DatasetError: the original images are missing; while iterating, one cannot be read.
+        FormworkError: while iterating, a worker process was killed.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, split: SplitFiles, config: LoaderConfig):
+        BaseLoader.__init__(self)
+        self.config = config
+        workers = config.num_workers
+        DataLoader.__init__(
+            self,
+            TreeDataset(split, config),
+            batch_size=None,  # the dataset makes whole batches
+            sampler=config.sampler(split.manifest.storage_order),
+            num_workers=workers,
+            prefetch_factor=max(-(-config.batches_ahead // workers), 1) if workers else None,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
+        )
+
+    def batches(self) -> Iterator[Batch]:
+        iterator = DataLoader.__iter__(self)
+        try:
+            for batch in iterator:
+                if isinstance(batch, DatasetError):
+                    raise batch
+                yield batch
+        except (RuntimeError, EOFError, OSError) as error:  # what PyTorch raises depends on when it notices
+            killed = [code for code in map(_exit_code, getattr(iterator, "_workers", [])) if code is not None]
+            if not killed:
+                raise
+            with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
+                iterator._shutdown_workers()
+            raise FormworkError(
+                f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
+                "memory. Lower data.num_workers or data.batch_size."
+            ) from error
+
+
+def _exit_code(worker: BaseProcess) -> int | None:
+    """None for a worker that runs. A connection to one that was killed breaks before its end is known: wait for it."""
+    worker.join(timeout=0.5)
+    return worker.exitcode

@@ -1,0 +1,1 @@
+"""Models by name, and a trained model as a file."""

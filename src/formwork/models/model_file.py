@@ -1,0 +1,42 @@
+"""The trained model as a file: weights and what is needed to use them, and nothing that differs from run to run."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from formwork.errors import FormworkError
+from formwork.files import atomic_write
+from formwork.interim.settings import Settings
+from formwork.models.build import build_model
+
+
+def save_model(
+    path: Path, model: str, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
+) -> None:
+    """Write weights, the model's name, the dataset's settings, and `found`: when and how good it was."""
+    content = {"model": model, "settings": settings.model_dump(), "weights": weights, **found}
+    buffer = io.BytesIO()  # torch.save puts a file's name into the file, and ours is a temporary one
+    torch.save(content, buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def load_model(path: Path) -> tuple[nn.Module, Settings]:
+    """The model, in evaluation mode on the CPU, and the settings of the dataset that it was trained on.
+
+    Raises:
+        FormworkError: the file is missing or no model of this version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        settings = Settings.model_validate(content["settings"])
+        model = build_model(content["model"], len(settings.class_names), settings.resolution)
+        model.load_state_dict(content["weights"])
+    except FileNotFoundError as error:
+        raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error
+    except Exception as error:  # torch.load and what follows raise many kinds on damaged files
+        raise FormworkError(f"{path} is no model of this version ({error}). Run `dvc repro -f train`.") from error
+    return model.eval(), settings

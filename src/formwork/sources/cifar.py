@@ -1,0 +1,22 @@
+"""What CIFAR-10 and CIFAR-100 have in common: all but addresses and names."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from formwork.sources.download import download, empty_folder, unpack
+from formwork.sources.export import export
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+
+def write_cifar(kind: "type[CIFAR10]", folder: Path, archives: Path) -> None:
+    """Write {train,val}/<class>/<index>.png below `folder`, 8-bit RGB.
+
+    Args:
+        kind: the torchvision class of the dataset.
+    """
+    root = empty_folder(archives / "unpacked")
+    unpack(download([kind.url], archives, kind.tgz_md5), root)
+    train, val = kind(root, train=True), kind(root, train=False)
+    export({"train": train, "val": val}, train.classes, folder)

@@ -1,0 +1,29 @@
+"""Datasets of small images, as torchvision parses them, to files without loss."""
+
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+from tqdm import tqdm
+
+
+class Labelled(Protocol):
+    """A torchvision dataset: (image, label) by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+
+
+def export(parts: dict[str, Labelled], class_names: list[str], folder: Path) -> None:
+    """Write {train,val}/<class>/<index>.png below `folder`, the same bytes each time.
+
+    Args:
+        parts: by split; the index of an image is its place in the original.
+    """
+    for split, part in parts.items():
+        for name in class_names:
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+        for index in tqdm(range(len(part)), desc=f"write {split}", unit=" images"):
+            image, label = part[index]
+            image.save(folder / split / class_names[label] / f"{index:05d}.png", optimize=False)

@@ -1,0 +1,199 @@
+"""Compare the loaders: run what has not been run yet, take the rest from finished runs, and report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from formwork.errors import FormworkError
+from formwork.files import write_text
+from formwork.formats import write_json
+from formwork.git import check_repository
+from formwork.images.manifest import SPLITS
+from formwork.params import Params
+from formwork.system import machine
+from formwork.tools.compare import report
+from formwork.tools.compare.copy import Copy, copied
+from formwork.tools.compare.finished import find_results, runs_of
+from formwork.tools.compare.picture import draw
+from formwork.tools.compare.pipeline import Pipeline, Stages, digest
+from formwork.tools.compare.runs import Case, Run
+from formwork.tools.compare.summary import Summary
+
+
+class Installation:
+    """What finished runs must have been made with to be reused, and DVC does not look at: machine and installation."""
+
+    def __init__(self, params: Params):
+        self.params = params
+
+    @cached_property
+    def machine(self) -> str:
+        return machine()
+
+    @cached_property
+    def ffcv_fault(self) -> str | None:
+        """Why FFCV cannot load the dataset; None where it can."""
+        from formwork.folders import Folders
+        from formwork.loading.factory import make_loader
+        from formwork.loading.project import ProjectData  # torch and lightning take seconds to import
+
+        data = ProjectData(
+            self.params, Folders(*(folder(kind, self.params) for kind in ("raw", "interim", "processed")))
+        )
+        try:
+            for split in SPLITS:
+                make_loader(data.splits[split], data.config(split, 0, 1), use_ffcv=True, fallback="error")
+        except FormworkError as error:
+            return str(error.__cause__ or error)
+        return None
+
+    def why_not(self, run: Run) -> str | None:
+        """Why a run is not reused, though it is of the params, data and code of today; None where it is."""
+        if run.machine != self.machine:
+            return f"it was measured on another machine, {run.machine}"
+        if run.fell_back and self.ffcv_fault is None:
+            return "FFCV could not load then, and can now"
+        return None
+
+
+@dataclass
+class RunPlan:
+    """The runs of a case.
+
+    Attributes:
+        wanted: its stages. needed: how many runs there are to be.
+        runs: that count. others: finished ones that do not.
+    """
+
+    case: Case
+    wanted: Stages
+    needed: int
+    runs: list[Run] = field(default_factory=list)
+    others: list[Run] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """How many are still to be run."""
+        return max(self.needed - len(self.runs), 0)
+
+    def take(self, run: Run, today: Installation) -> str | None:
+        """Count a finished run, if it can be; gives the reason where it cannot."""
+        known = {other.identity for other in self.runs + self.others}
+        reason = "it is a measurement that is counted already" if run.identity in known else today.why_not(run)
+        (self.others if reason else self.runs).append(run)
+        return reason
+
+
+def compare(params: Params, repeat: int, seeds: int, results: Path, command: str, dry_run: bool = False) -> None:
+    """Compare the loaders on the dataset of params.yaml, in the repository whose root is the current folder.
+
+    Args:
+        params: of the workspace.
+        repeat: runs with each loader and seed. seeds: how many seeds, that of the params and those after it.
+        results: folder for compare.json, compare.md and the picture.
+        command: what repeats this, for the report.
+        dry_run: only say what would be run.
+
+    Raises:
+        FormworkError: there can be no experiments here, the data is not up to date, or an experiment failed.
+        KeyboardInterrupt: Ctrl-C. Experiments that are finished are kept, and nothing else.
+    """
+    check_repository(Path())
+    pipeline, today = Pipeline(Path()), Installation(params)
+    pipeline.check_data(folder("raw", params))
+    conversion = {split: _conversion_seconds(split) for split in SPLITS}
+    plans = make_plans(pipeline, today, repeat, seeds)
+    if dry_run:
+        _say_what_is_missing(plans)
+        return
+    if any(plan.missing for plan in plans):
+        _run_what_is_missing(pipeline, plans, today)
+    runs = [run for plan in plans for run in plan.runs]
+    reason = today.ffcv_fault if any(run.fell_back for run in runs) else None
+    summary = Summary(params.data.name, params.trainer.max_epochs, today.machine, runs, conversion, reason)
+    write_json(results / "compare.json", report.figures(summary, command))
+    write_text(results / "compare.md", report.markdown(summary, command))
+    draw(summary, results / report.PICTURE)
+    print(f"\n{report.text(summary)}\n\nAlso in {results}: compare.md, compare.json and {report.PICTURE}")
+
+
+def folder(kind: str, params: Params) -> Path:
+    return Path("data") / kind / params.data.name
+
+
+def make_plans(pipeline: Pipeline, today: Installation, repeat: int, seeds: int) -> list[RunPlan]:
+    """A plan for each case, with the finished runs of it; says what is reused and what is not."""
+    stages, results = pipeline.training(), find_results(pipeline.root)
+    first = today.params.seed
+    plans = []
+    for case in [Case(use_ffcv, seed) for seed in range(first, first + seeds) for use_ffcv in (True, False)]:
+        plan = RunPlan(case, {name: stage.of(case) for name, stage in stages.items()}, repeat)
+        plans.append(plan)
+        for run in runs_of(results, case, plan.wanted):
+            if not plan.missing:
+                break
+            reason = plan.take(run, today)
+            print(f"{case}: {run.source} is " + (f"not reused: {reason}" if reason else "reused"))
+        if plan.missing:
+            finished = f"{len(plan.runs)} of {repeat} are finished with these params, data and code"
+            print(f"{case}: {plan.missing} to be run: {finished}")
+    return plans
+
+
+def _say_what_is_missing(plans: Sequence[RunPlan]) -> None:
+    left = [plan for plan in plans if plan.missing]
+    print(f"{report.count(sum(plan.missing for plan in left), 'experiment')} to be run.")
+    if left:
+        print("They run in a copy of the workspace and its data. Where that is too large, run them in the workspace,")
+        print("and then compare: finished runs are found wherever they are.")
+    for plan in left:
+        settings = " ".join(f"-S {setting}" for setting in plan.case.settings)
+        print(f"  dvc exp run {settings}")
+
+
+def _run_what_is_missing(pipeline: Pipeline, plans: Sequence[RunPlan], today: Installation) -> None:
+    print("Making a copy of the workspace and its data, to run experiments in ...", flush=True)
+    try:
+        with copied(pipeline, folder("raw", today.params), folder("interim", today.params)) as copy:
+            while left := [plan for plan in plans if plan.missing]:
+                for plan in left:  # in turn, so that a busy minute of the machine hits both loaders
+                    run_one(copy, plan, today)
+    except KeyboardInterrupt:
+        print("Interrupted. Experiments that are finished are kept, and will be reused.")
+        raise
+
+
+def run_one(copy: Copy, plan: RunPlan, today: Installation) -> None:
+    """Run an experiment and count it: the first of a case as DVC thinks fit, which may have its result in its cache;
+    but by force where what there is has turned out to be of no use."""
+    for force in (bool(plan.runs or plan.others), True):
+        name = copy.new_name(f"{plan.case.asked_for}-{digest(plan.wanted)}")
+        print(f"{plan.case}: experiment {name}, run {len(plan.runs) + 1} of {plan.needed} ...", flush=True)
+        result, trained = copy.run(name, plan.case, force)
+        run = result.run(plan.case, plan.wanted)
+        if run is None:
+            raise FormworkError(f"Experiment {name} lacks figures: read {copy.log(name)}")
+        if trained:
+            plan.runs.append(run)
+            break
+        reason = plan.take(run, today)
+        print("  DVC had it in its cache" + (f", but {reason}: it is run again" if reason else ""))
+        if not reason:
+            break
+    copy.keep(name)
+    print(f"  accuracy {report.as_text('accuracy', run.accuracy)}, {report.as_text('seconds', run.seconds)} s an epoch")
+
+
+def _conversion_seconds(split: str) -> float:
+    """That the stage has measured.
+
+    Raises:
+        FormworkError: its file cannot be read.
+    """
+    path = Path(f"results/speed/convert_{split}.json")
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormworkError(f"{path} cannot be read. Run `dvc repro -f convert@{split}`.") from error

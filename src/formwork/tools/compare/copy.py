@@ -1,0 +1,177 @@
+"""A copy of the workspace to run experiments in.
+
+`dvc exp run` without options changes the params and results of the workspace, and puts fetched datasets back as they
+were. `--temp` and `--queue` take the workspace's edits away for a moment (`git stash`): what is saved then is lost,
+and a kill leaves the edits in git's stash. They have neither new files that git does not know nor datasets that are
+symlinks, and copy all data for each run. So a clone is made here, once, in which experiments run as in any workspace.
+In the workspace itself everything is only read.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+from formwork.errors import FormworkError
+from formwork.git import GitError, git
+from formwork.images.manifest import SPLITS, read_manifest
+from formwork.interim.tree import ensure_tree
+from formwork.tools.compare.finished import Result, in_folder
+from formwork.tools.compare.pipeline import DATA, TRAINING, Pipeline
+from formwork.tools.compare.process import run_logged
+from formwork.tools.compare.runs import Case
+
+PLACE = Path(".dvc/tmp/compare")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
+COPY = "workspace"  # in PLACE, beside the logs
+NEW = ("src", "data", "dvc.lock", "dvc.yaml", "params.yaml")  # where a file that git does not know matters to a stage
+
+
+class Copy:
+    """See `copied`.
+
+    Attributes:
+        folder: of the copy.
+    """
+
+    def __init__(self, root: Path, place: Path, lock: int):
+        self.folder = place / COPY
+        self._root = root
+        self._place = place
+        self._lock = lock
+        self._head = git(root, "rev-parse", "HEAD").decode().strip()
+
+    def fill(self, pipeline: Pipeline, raw: Path, interim: Path) -> None:
+        """Make the copy: the commit, the edits, DVC's settings, and the data."""
+        git(self._root, "clone", "--quiet", "--shared", "--no-checkout", self._root, self.folder)
+        git(self.folder, "checkout", "--quiet", "--detach", self._head)
+        for key in ("user.name", "user.email"):  # an experiment is a commit, too
+            with suppress(GitError):  # not set there
+                git(self.folder, "config", key, git(self._root, "config", "--get", key).decode().strip())
+        self._take_edits()
+        self._set_up_dvc(pipeline)
+        self._dvc("checkout", "checkout", "--with-deps", DATA)
+        if not pipeline.is_tracked(raw):
+            (self.folder / raw).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / raw).symlink_to((self._root / raw).resolve())
+        for split in SPLITS:  # or the first run with the PyTorch loader would do it, and be measured doing it
+            ensure_tree(read_manifest(self.folder / interim / f"{split}.csv"), self.folder / raw)
+        self._check(pipeline)
+
+    def run(self, name: str, case: Case, force: bool) -> tuple[Result, bool]:
+        """Run an experiment; gives its result, and whether it was trained rather than taken from DVC's cache.
+
+        Args:
+            force: train, even where DVC has the result.
+
+        Raises:
+            FormworkError: it failed; with its last lines, and where to read all of them.
+            KeyboardInterrupt: Ctrl-C; all of it has ended.
+        """
+        settings = [f"--set-param={setting}" for setting in case.settings]
+        # No other stage is looked at: the data is what it was copied as.
+        options = ["--single-item", *(["--force"] if force else []), "--name", name, *settings]
+        output = self._dvc(name, "exp", "run", *options, *TRAINING)
+        return in_folder(self.folder, f"experiment {name}"), "Running stage 'train'" in output
+
+    def keep(self, name: str) -> None:
+        """Take an experiment over into the repository of the workspace."""
+        ref = f"{self._experiments}/{name}"
+        git(self._root, "fetch", "--quiet", "--no-tags", self.folder, f"{ref}:{ref}")
+
+    def log(self, name: str) -> Path:
+        """What an experiment printed."""
+        return self._place / f"{name}.log"
+
+    def new_name(self, start: str) -> str:
+        """`start`-1, or with the first number that no experiment of this commit has."""
+        names = git(self._root, "for-each-ref", "--format=%(refname)", self._experiments).decode().split()
+        return next(name for n in count(1) if f"{self._experiments}/{(name := f'{start}-{n}')}" not in names)
+
+    @property
+    def _experiments(self) -> str:
+        """Where git keeps the experiments of this commit."""
+        return f"refs/exps/{self._head[:2]}/{self._head[2:]}"
+
+    def _take_edits(self) -> None:
+        changed = git(self._root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+        new = git(self._root, "ls-files", "--others", "--exclude-standard", "-z", *NEW)
+        for name in map(os.fsdecode, filter(None, (changed + new).split(b"\0"))):
+            source, target = self._root / name, self.folder / name
+            target.unlink(missing_ok=True)
+            if source.is_symlink() or source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+
+    def _set_up_dvc(self, pipeline: Pipeline) -> None:
+        from dvc.config import Config
+
+        own = self._root / ".dvc/config.local"
+        if own.exists():
+            shutil.copy2(own, self.folder / ".dvc/config.local")
+        with Config(str(self.folder / ".dvc")).edit("local") as config:
+            # The cache has the data, and what DVC knows of earlier runs.
+            config.setdefault("cache", {})["dir"] = str(pipeline.cache_folder())
+            # It goes away with the copy, of which it has the name: in the common one it would stay.
+            config.setdefault("core", {})["site_cache_dir"] = str(self.folder / ".dvc/tmp/site")
+
+    def _check(self, pipeline: Pipeline) -> None:
+        """Refuse to run for hours what would not count in the workspace."""
+        there, here = pipeline.training(), Pipeline(self.folder).training()
+        if there != here:
+            paths = {
+                path
+                for stage in there
+                for path in there[stage].deps.keys() | here[stage].deps.keys()
+                if there[stage].deps.get(path) != here[stage].deps.get(path)
+            }
+            raise FormworkError(
+                f"The copy differs from the workspace in {', '.join(sorted(paths)) or 'params.yaml or dvc.yaml'}. "
+                "Either it was changed just now: try again. Or it has files that git ignores and DVC does not: remove "
+                "them, or list them in .dvcignore."
+            )
+
+    def _dvc(self, log: str, *arguments: str) -> str:
+        # `python` in a stage's command is the one that runs this.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return run_logged(command, self.folder, os.environ | {"PATH": path}, self.log(log), self._lock)
+
+
+@contextmanager
+def copied(pipeline: Pipeline, raw: Path, interim: Path) -> Iterator[Copy]:
+    """A copy of a workspace with its data, for as long as the block lasts.
+
+    Args:
+        pipeline: of the workspace; its data is up to date.
+        raw, interim: data/raw/<name> and data/interim/<name>.
+
+    Raises:
+        FormworkError: another comparison is running, or the copy cannot be made.
+    """
+    root = pipeline.root.absolute()
+    place = root / PLACE
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FormworkError("Another comparison is running in this workspace. Wait for it, or stop it.") from error
+        shutil.rmtree(place, ignore_errors=True)  # of one that was killed, or the logs of one that failed
+        place.mkdir()
+        left = place
+        try:
+            copy = Copy(root, place, lock.fileno())
+            copy.fill(pipeline, raw, interim)
+            yield copy
+        except FormworkError:
+            left = place / COPY  # the logs are for the user to read
+            raise
+        finally:
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves no half copy
+            shutil.rmtree(left, ignore_errors=True)
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,77 @@
+"""A comparison as one picture."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from formwork.tools.charts import COLOURS, chart
+from formwork.tools.compare.report import as_text, count, pay_off
+from formwork.tools.compare.summary import FELL_BACK, FFCV, PYTORCH, Summary
+
+COLOUR = {FFCV: COLOURS["FFCV"], FELL_BACK: COLOURS["limit"], PYTORCH: COLOURS["PyTorch"]}
+SEEN = 10  # times the epochs of a run: where the conversion pays off later, the crossing is not drawn
+
+
+def draw(summary: Summary, path: Path) -> None:
+    """Write a bar for each kind of runs, with the range of all of them, for each figure; and what training takes from
+    the conversion on.
+
+    Args:
+        path: an .svg or .png.
+    """
+    with chart(path, rows=2, columns=3, size=(3.6, 2.8)) as (epoch, rate, total, first, memory, accuracy):
+        several = "; bars are medians, lines the range of all runs" if len(summary.runs) > len(summary.kinds) else ""
+        title = f"{summary.dataset}, {count(summary.epochs, 'epoch')}, on {summary.machine}{several}"
+        epoch.figure.suptitle(title, fontsize=10)
+        _bars(epoch, summary, "seconds", "seconds an epoch (hatched: waiting for data)")
+        for x, kind in enumerate(summary.kinds):
+            waiting = summary.spread(kind, "waiting_seconds")
+            epoch.bar(x, waiting.median, 0.6, color="none", edgecolor="white", hatch="////", linewidth=0)
+        _bars(rate, summary, "images_per_second", "images/s in an epoch")
+        _bars(first, summary, "first_batch_seconds", "seconds to the first batch")
+        _bars(memory, summary, "peak_memory_mb", "peak memory, MB")
+        _bars(accuracy, summary, "accuracy", "validation accuracy")
+        _total(total, summary)
+
+
+def _bars(axis: Axes, summary: Summary, figure: str, title: str) -> None:
+    kinds = summary.kinds
+    for x, kind in enumerate(kinds):
+        spread = summary.spread(kind, figure)
+        if spread is None:  # memory, where it cannot be measured
+            continue
+        axis.bar(x, spread.median, 0.6, color=COLOUR[kind])
+        if spread.low < spread.high:
+            axis.vlines(x, spread.low, spread.high, color="black", linewidth=1.2)
+        label = as_text(figure, spread.median)
+        axis.annotate(label, (x, spread.high), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    axis.set_title(title)
+    axis.set_xticks(range(len(kinds)), kinds)
+    axis.set_xlim(-0.7, len(kinds) - 0.3)
+    axis.margins(y=0.15)
+    axis.grid(visible=False, axis="x")
+
+
+def _total(axis: Axes, summary: Summary) -> None:
+    """Lines that start with the seconds of the conversion, and cross where it has paid for itself."""
+    crossing = summary.pays_off_after
+    drawn = crossing is not None and crossing <= SEEN * summary.epochs
+    last = max(summary.epochs, crossing) if drawn else summary.epochs
+    for kind in summary.kinds:
+        seconds = summary.spread(kind, "seconds").median
+        start = summary.conversion_seconds if kind == FFCV else 0.0
+        axis.plot([0, last], [start, start + last * seconds], color=COLOUR[kind], label=kind)
+    axis.set_title("seconds in all, conversion included")
+    if summary.compares:
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "bbox": box}
+        axis.text(0.98, 0.05, f"conversion has paid for itself:\n{pay_off(summary)}", **style)
+    if drawn:
+        paid = summary.conversion_seconds + crossing * summary.spread(FFCV, "seconds").median
+        axis.plot(crossing, paid, "o", color="black", markersize=4)
+    axis.set_xlabel("epochs")
+    axis.set_xlim(0, last)
+    axis.set_ylim(bottom=0)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(loc="upper left")

@@ -1,0 +1,176 @@
+"""What the comparison asks DVC: whether the data is up to date, and what a training would depend on now."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from formwork.errors import DatasetError, FormworkError
+from formwork.tools.compare.runs import Case
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+TRAINING = ("train", "evaluate")
+"""The stages of an experiment."""
+DATA = "convert"
+"""The stages before them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as an entry of dvc.lock: its command, MD5 of dependencies and outputs by path, values of params by name.
+    DVC runs it again when one of them changes."""
+
+    cmd: str
+    deps: Mapping[str, str | None]
+    params: Mapping[str, Any]
+    outs: Mapping[str, str | None] = field(default_factory=dict)
+
+    def of(self, case: Case) -> "Stage":
+        changed = {name: case.overrides.get(name, value) for name, value in self.params.items()}
+        return replace(self, params=changed)
+
+
+Stages = Mapping[str, Stage]
+"""Stages by their names, those of TRAINING."""
+
+
+def read_lock(content: bytes) -> Stages:
+    """The stages of TRAINING that a dvc.lock holds; none where it cannot be read."""
+    from dvc.utils.serialize import ParseError, parse_yaml
+
+    try:
+        # The other stages are left out before: there may be hundreds of experiments, and all params of all datasets
+        # are in each. DVC reads it, because other parsers read some numbers otherwise.
+        sections = re.split(r"^(?=  \S)", content.decode(), flags=re.MULTILINE)
+        stages = parse_yaml("".join(s for s in sections if s.split(":")[0].strip() in TRAINING), "dvc.lock")
+        return {
+            name: Stage(
+                cmd=entry["cmd"],
+                deps={dep["path"]: dep.get("md5") for dep in entry.get("deps", [])},
+                params=entry.get("params", {}).get("params.yaml", {}),
+                outs={out["path"]: out.get("md5") for out in entry.get("outs", [])},
+            )
+            for name, entry in stages.items()
+        }
+    except (ParseError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def matches(lock: Stages, wanted: Stages) -> bool:
+    """Whether what `lock` tells of is what `wanted` would be: then DVC would not run it again."""
+    if not lock.keys() >= wanted.keys():
+        return False
+    made = lock["train"].outs
+    for name, stage in wanted.items():
+        found = lock[name]
+        deps = {**stage.deps, **{path: made[path] for path in found.deps if path in made}}
+        if (found.cmd, found.params, found.deps) != (stage.cmd, stage.params, deps):
+            return False
+    return True
+
+
+def digest(wanted: Stages) -> str:
+    """Seven digits that stand for all that runs depend on."""
+    content = json.dumps([[name, s.cmd, s.deps, s.params] for name, s in wanted.items()], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:7]
+
+
+class Pipeline:
+    """The pipeline of a workspace, as it is now. Nothing is written.
+
+    Raises:
+        FormworkError: DVC cannot read it, or another DVC command is running.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def check_data(self, raw: Path) -> None:
+        """Refuse data that is missing, not up to date, or not in DVC's cache.
+
+        Raises:
+            DatasetError: with what DVC says, and the command to run.
+        """
+        if not (self.root / raw).exists():
+            raise DatasetError(
+                f"{raw} is missing, and the PyTorch loader reads the original images. Run `dvc pull` or `dvc repro "
+                f"{DATA}`, or correct data.name in params.yaml."
+            )
+        with self._repo() as repo:
+            status = repo.status(targets=[DATA], with_deps=True)
+        if status:
+            lines = "\n".join(f"  {line}" for line in _explain(status))
+            raise DatasetError(f"The data is not up to date:\n{lines}\nRun `dvc repro {DATA}` first.")
+
+    def is_tracked(self, path: Path) -> bool:
+        """Whether a path is an output of a stage, or was added to DVC."""
+        from dvc.exceptions import OutputNotFoundError
+
+        with self._repo() as repo:
+            try:
+                return bool(repo.find_outs_by_path(str(path)))
+            except OutputNotFoundError:
+                return False
+
+    def cache_folder(self) -> Path:
+        with self._repo() as repo:
+            return Path(repo.cache.local_cache_dir).absolute()
+
+    def training(self) -> Stages:
+        """The stages of TRAINING with what they depend on now, but for what one of them makes for another."""
+        with self._repo() as repo:
+            stages = [repo.stage.load_one(name=name) for name in TRAINING]
+            made = {out.def_path for stage in stages for out in stage.outs}
+            return {stage.name: _as_it_is(stage, made) for stage in stages}
+
+    @contextmanager
+    def _repo(self) -> "Iterator[Repo]":
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        before = Path.cwd()
+        os.chdir(self.root)  # DVC takes dvc.yaml, and what it names, from there
+        try:
+            with Repo() as repo:
+                yield repo
+        except DvcException as error:
+            raise FormworkError(f"DVC: {error}") from error
+        except FileNotFoundError as error:
+            raise FormworkError(f"{error.filename} is missing, and dvc.yaml names it. Restore it.") from error
+        finally:
+            os.chdir(before)
+
+
+def _as_it_is(stage: Any, made: set[str]) -> Stage:
+    from dvc.dependency import ParamsDependency
+
+    deps, params = {}, {}
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            params |= dep.get_hash().value
+        elif dep.def_path not in made:
+            deps[dep.def_path] = dep.get_hash().value
+    return Stage(stage.cmd, deps, params)
+
+
+def _explain(status: Mapping[str, Any]) -> Iterator[str]:
+    """`link: changed deps: data/raw/photos modified`, from what `dvc status` finds."""
+    for stage, changes in status.items():
+        for change in changes:
+            if isinstance(change, str):
+                yield f"{stage}: {change}"
+                continue
+            for kind, paths in change.items():
+                for path, state in paths.items():
+                    yield f"{stage}: {kind}: {path} {_state(state)}"
+
+
+def _state(state: Any) -> str:
+    return ", ".join(f"{name} {change}" for name, change in state.items()) if isinstance(state, dict) else str(state)

@@ -1,0 +1,209 @@
+"""Checks of params.yaml, the raw images, the manifests and the betons."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from formwork.errors import DatasetError, FormworkError, did_you_mean
+from formwork.tools.doctor.machine import cores
+from formwork.tools.doctor.project import SPLITS, Project
+from formwork.tools.doctor.verdict import NotChecked, Result, count, note, ok, problem
+
+SAMPLES, SAMPLE_BYTES = 256, 64 << 20  # of a beton, and files of a dataset, that are looked at without --full
+NAMED = 3  # files in a message
+
+
+def params(project: Project) -> Result:
+    from formwork.params import load_params
+    from formwork.sources import SOURCES
+
+    try:
+        data = load_params().data
+    except FormworkError as error:
+        return problem(error)
+    unknown = [name for name in data.fetch if name not in SOURCES]
+    if unknown:
+        return problem(
+            f"params.yaml: data.fetch lists {unknown[0]!r}, which cannot be fetched. "
+            f"{did_you_mean(unknown[0], SOURCES)}"
+        )
+    return ok(f"params.yaml is valid; the dataset is {data.name}")
+
+
+def raw(project: Project) -> Result:
+    """Whether the raw images are there, are laid out as link wants them, and are known to DVC."""
+    from formwork.datasets.scan import find_candidates
+
+    folder, data = project.raw, project.params.data
+    pointer = folder.with_name(f"{folder.name}.dvc")
+    if folder.is_symlink() and not folder.exists():
+        return problem(f"{folder} is a link to {os.readlink(folder)}, which is not there. Is it mounted?")
+    if not folder.is_dir() and data.name in data.fetch:
+        return note(f"{folder} is not there yet: fetch makes or downloads it", "dvc repro")
+    if not folder.is_dir() and pointer.exists():
+        return note(f"{folder} is not there yet; {pointer} says what DVC has", f"dvc pull {pointer}")
+    manifests = [path for path in map(project.manifest_path, SPLITS) if path.exists()]
+    if not folder.is_dir() and len(manifests) == len(SPLITS):
+        return note(f"{folder} is not there: there are manifests to train by", "dvc exp run --allow-missing")
+    try:
+        # What has manifests was looked through by link: whether it has changed since is for DVC to say.
+        found = find_candidates(folder, data.val_fraction) if not manifests else None
+    except DatasetError as error:
+        return problem(error)
+    about = f"{folder} is there" if found is None else f"{count(len(found), 'file')} in {folder}"
+    if folder.is_symlink():
+        return ok(f"{about}, a link: DVC sees changes, and keeps no older version")
+    if data.name not in data.fetch and not pointer.exists():
+        return note(
+            f"{about}, and DVC does not know it: nobody else can get these images, and no older version is kept",
+            f"dvc add {folder}",
+            f"git add {pointer}",
+        )
+    return ok(about)
+
+
+def manifest(project: Project, split: str) -> Result:
+    path = project.manifest_path(split)
+    if not path.exists():
+        return note(f"{path} is not there yet", "dvc repro link")
+    try:
+        rows = project.read_manifest(split).rows
+    except DatasetError as error:
+        return problem(error)
+    if not rows:
+        return problem(f"{path} lists no images", "dvc repro -f link")
+    return ok(f"{count(len(rows), 'image')} of {len({row.label for row in rows})} classes")
+
+
+def settings(project: Project) -> Result:
+    from formwork.interim.settings import read_settings
+
+    path = project.settings_path
+    if not path.exists():
+        return note(f"{path} is not there yet", "dvc repro link")
+    try:
+        found = read_settings(path)
+    except DatasetError as error:
+        return problem(error)
+    return ok(f"{count(len(found.class_names), 'label')}, {found.resolution} pixels a side")
+
+
+def originals(project: Project, split: str) -> Result:
+    """Whether the files that a manifest lists are there, with the sizes that it gives."""
+    rows = project.manifest(split).rows
+    if not project.raw.is_dir():
+        raise NotChecked(f"{project.raw} is not there")
+    step = 1 if project.full else max(len(rows) // SAMPLES, 1)
+    looked_at = rows[::step]
+    wrong = [row.path for row in looked_at if _bytes(project.raw / row.path) != row.bytes]
+    if wrong:
+        return note(
+            f"{len(wrong)} of {count(len(looked_at), 'file')} looked at are missing in {project.raw}, or not of "
+            f"the size in the manifest: {_named(wrong)}",
+            "dvc repro",
+            f"dvc checkout {project.raw}",
+        )
+    return ok(f"{len(looked_at)} of {count(len(rows), 'file')} looked at: there, with the sizes in the manifest")
+
+
+def _bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def tree(project: Project, split: str) -> Result:
+    """The links of a split in ImageFolder's layout, for people and the PyTorch loader."""
+    from formwork.interim.tree import own_files, shows
+
+    manifest = project.manifest(split)
+    folder = manifest.path.with_suffix("")
+    if shows(manifest, project.raw):
+        return ok(f"{folder} shows the images of the manifest")
+    own = next(own_files(folder), None)
+    if own:
+        return problem(
+            f"{own} is a file of your own in a folder that is made anew from the manifest", f"mv {own} data/"
+        )
+    return ok(f"{folder} is made when it is needed")
+
+
+def beton(project: Project, split: str) -> Result:
+    """Whether a beton can be opened, and its image data has the checksums that it was written with."""
+    from formwork.beton.read import open_beton
+    from formwork.tools.inspect.verify import find_damage, open_samples
+
+    path = project.beton_path(split)
+    if not os.path.lexists(path):
+        return note(f"{path} is not there yet", "dvc repro convert")
+    try:
+        opened = open_beton(path)
+        if project.full:
+            looked_at, damage = len(opened), find_damage(opened, cores())
+        else:
+            chosen = _sample(opened.storage_order.tolist(), opened.sizes.tolist())
+            with open_samples(opened) as samples:
+                faults = {sample: samples.fault(samples.read(sample), sample) for sample in chosen}
+            looked_at, damage = len(chosen), {sample: fault for sample, fault in faults.items() if fault}
+    except FormworkError as error:
+        return problem(error)
+    if damage:
+        first = next(iter(damage))
+        return problem(
+            f"{len(damage)} of {count(looked_at, 'sample')} looked at in {path} are damaged; sample {first}: "
+            f"{damage[first]}",
+            f"dvc checkout --force {path}",
+            "dvc repro -f convert",
+        )
+    said = (
+        "with the checksums that they were written with" if opened.provenance else "of FFCV's own writer, no checksums"
+    )
+    return ok(f"{looked_at} of {count(len(opened), 'sample')} looked at are sound, {said}")
+
+
+def _sample(order: list[int], sizes: list[int]) -> list[int]:
+    """Some sample ids from all over the file, and no more bytes than SAMPLE_BYTES, but one at least."""
+    chosen, total = [], 0
+    for sample in order[:: max(len(order) // SAMPLES, 1)]:
+        total += sizes[sample]
+        if chosen and total > SAMPLE_BYTES:
+            break
+        chosen.append(sample)
+    return chosen
+
+
+def in_step(project: Project, split: str) -> Result:
+    """Whether a beton holds the images of the manifest, as ffcv.beton in params.yaml says."""
+    from formwork.beton.read import check_beton
+
+    opened, manifest = project.beton(split), project.manifest(split)
+    try:
+        check_beton(opened, manifest)
+    except FormworkError as error:
+        return note(error)
+    if opened.provenance is None:
+        return note(
+            f"{opened.path} has the labels of its manifest, and says no more: FFCV's own writer made it",
+            "dvc repro -f convert",
+        )
+    different = changed_params(project, split)
+    if different:
+        return note(f"{opened.path} was made with other params: {', '.join(different)}", "dvc repro convert")
+    return ok("made from this manifest, with these params")
+
+
+def changed_params(project: Project, split: str) -> list[str]:
+    """Keys of ffcv.beton that a beton was made with other values of, with both values."""
+    made_with = project.beton(split).provenance.facts["params"]
+    now = project.params.ffcv.beton.model_dump()
+    return [
+        f"ffcv.beton.{key} was {made_with.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(made_with.keys() | now.keys())
+        if made_with.get(key) != now.get(key)
+    ]
+
+
+def _named(paths: Iterable[str]) -> str:
+    paths = list(paths)
+    return ", ".join(paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")

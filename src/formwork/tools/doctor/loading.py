@@ -1,0 +1,134 @@
+"""Checks of how images would be loaded, and of results that were not made as params.yaml asks."""
+
+import json
+from pathlib import Path
+
+from formwork.errors import BetonError, FormworkError
+from formwork.tools.doctor import machine
+from formwork.tools.doctor.children import Failed
+from formwork.tools.doctor.project import LIBRARIES_SECONDS, SPLITS, Project
+from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
+
+WAITING = 0.1  # share of an epoch spent waiting for data, from where on more workers are worth it
+MANY = 1 / 3  # of the training images, left out of each epoch because they do not fill a batch
+METRICS = (Path("results/train/metrics.json"), Path("results/evaluate/metrics.json"))
+SPEED = Path("results/speed/metrics.json")
+
+
+def batches(project: Project) -> Result:
+    """Whether the images can be shared out in batches: augmentation lists, batch size, devices."""
+    import numpy as np
+
+    devices = project.devices
+    try:
+        data = project.data
+        images = {split: len(data.splits[split].manifest) for split in SPLITS}
+        samplers = {split: data.config(split, 0, devices).sampler(np.arange(images[split])) for split in SPLITS}
+    except FormworkError as error:
+        return problem(error)
+    used = len(samplers["train"]) * project.params.data.batch_size
+    finding = (
+        f"{len(samplers['train'])} batches of {project.params.data.batch_size} an epoch, {len(samplers['val'])} in "
+        f"validation; {images['train'] - used} of {images['train']} training images, others each time, are left out"
+    )
+    if images["train"] - used > MANY * images["train"]:
+        return note(f"{finding}: a smaller data.batch_size would use more of them")
+    return ok(finding)
+
+
+def loader(project: Project) -> Result:
+    """Which loader a training would get: FFCVDataLoader is made, as make_loader makes it."""
+    for split in SPLITS:
+        project.manifest(split)
+    if not project.params.data.use_ffcv:
+        if not project.raw.is_dir():
+            return problem(f"data.use_ffcv is false, and the original images {project.raw} are missing", "dvc pull")
+        return ok("PyTorchDataLoader, as data.use_ffcv: false asks")
+    try:
+        project.libraries.get("ffcv", LIBRARIES_SECONDS)
+    except (Failed, TimeoutError):
+        return _falls_back(project, "ffcv cannot be imported")
+    from formwork.loading.factory import make_loader
+
+    devices = project.devices
+    try:
+        data = project.data
+    except FormworkError as error:
+        raise NotChecked("a training could not start") from error
+    for split in SPLITS:
+        try:
+            make_loader(data.splits[split], data.config(split, 0, devices), use_ffcv=True, fallback="error")
+        except FormworkError as error:
+            reason = error.__cause__
+            if isinstance(reason, BetonError) and not project.beton_path(split).exists():
+                return note(reason)
+            return _falls_back(project, reason) if reason else problem(error)
+    return ok("FFCVDataLoader, for both splits")
+
+
+def _falls_back(project: Project, reason: object) -> Result:
+    if project.params.ffcv.fallback == "error":
+        return problem(f"FFCV loading would fail, and ffcv.fallback is error: {reason}")
+    if not project.raw.is_dir():
+        return problem(f"a training would fall back to PyTorch, and {project.raw} is missing: {reason}")
+    return note(f"a training would fall back to the PyTorch DataLoader: {reason}")
+
+
+def kernels(project: Project) -> Result:
+    """Whether what FFCVDataLoader runs is compiled already."""
+    project.need_libraries()
+    from formwork.kernels.compile import cache_folder, source_digest
+
+    folder = cache_folder(source_digest())
+    if folder.name != source_digest():
+        return note(
+            f"kernels cannot be kept in a cache: each process compiles them anew, in {folder}",
+            'export NUMBA_CACHE_DIR="/a/folder/that/can/be/written"',
+        )
+    if next(folder.glob("*-loading.*.nbi"), None):
+        return ok(f"compiled, in {folder}")
+    return ok("not compiled yet: the first batch takes some seconds, once")
+
+
+def workers(project: Project) -> Result:
+    """data.num_workers against the cores, and against what the last training waited for."""
+    data, cores = project.params.data, machine.cores()
+    devices = project.params.trainer.devices
+    processes = devices if isinstance(devices, int) else project.devices
+    wanted = data.num_workers * processes
+    finding = f"data.num_workers {data.num_workers}{f' x {processes} devices' if processes > 1 else ''}, {cores} cores"
+    better = max(cores // processes, 1)
+    command = f"dvc exp run -S data.num_workers={better}"
+    if wanted > cores and data.num_workers > better:
+        return note(f"{finding}: more than can work at once", command)
+    waited = _read(SPEED).get("waiting_share", 0)
+    if waited > WAITING and data.num_workers < better:
+        return note(f"{finding}: the last training waited for data for {waited:.0%} of its time", command)
+    return ok(finding)
+
+
+def results(project: Project) -> Result:
+    """Whether the results in the workspace were made with the loader that params.yaml asks for."""
+    wanted = "ffcv" if project.params.data.use_ffcv else "pytorch"
+    used = {path: _read(path).get("loader") for path in METRICS}
+    others = {path: name for path, name in used.items() if name not in (None, wanted)}
+    if others:
+        listed = ", ".join(f"{path} (loader: {name})" for path, name in others.items())
+        why = "FFCV could not load then, or data.use_ffcv was false" if wanted == "ffcv" else "data.use_ffcv was true"
+        stages = " ".join(path.parent.name for path in others)
+        return note(
+            f"not made with the {wanted} loader, which params.yaml asks for: {listed}. {why}",
+            f"dvc repro --force --single-item {stages}",
+        )
+    if not any(used.values()):
+        return ok("none yet")
+    return ok(f"made with the {wanted} loader")
+
+
+def _read(path: Path) -> dict:
+    """{} where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,166 @@
+"""What the checks look at: the repository in the current folder. Each part is read when a check first asks for it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from formwork.errors import FormworkError
+from formwork.tools.doctor.children import Child, Failed
+from formwork.tools.doctor.verdict import NotChecked
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from formwork.beton.read import Beton
+    from formwork.images.manifest import Manifest
+    from formwork.loading.project import ProjectData
+    from formwork.params import Params
+
+SPLITS = ("train", "val")
+LIBRARIES_SECONDS = 60  # to import torch and ffcv, on a slow file system
+
+
+class Project:
+    """Everything that is missing or cannot be used is reported by one check; to the others it is NotChecked.
+
+    Args:
+        full: check all that can be checked, however long it takes.
+    """
+
+    def __init__(self, full: bool = False):
+        self.full = full
+        self._manifests: dict[str, Manifest] = {}
+        self._betons: dict[str, Beton] = {}
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in [value for value in vars(self).values() if isinstance(value, Child)]:
+            child.close()
+
+    def start(self) -> None:
+        """Let the processes run that others wait for, so that they need not."""
+        self.libraries, self.dvc  # noqa: B018
+
+    @cached_property
+    def libraries(self) -> Child:
+        return Child("libraries", ("torch", "ffcv"))
+
+    @cached_property
+    def dvc(self) -> Child:
+        return Child("dvc", ("repository", "remote", "status"))
+
+    @cached_property
+    def params(self) -> Params:
+        from formwork.params import load_params
+
+        try:
+            return load_params()
+        except FormworkError as error:
+            raise NotChecked("params.yaml cannot be used") from error
+
+    @property
+    def raw(self) -> Path:
+        return Path("data/raw", self.params.data.name)
+
+    @property
+    def interim(self) -> Path:
+        return Path("data/interim", self.params.data.name)
+
+    @property
+    def processed(self) -> Path:
+        return Path("data/processed", self.params.data.name)
+
+    def manifest_path(self, split: str) -> Path:
+        return self.interim / f"{split}.csv"
+
+    def beton_path(self, split: str) -> Path:
+        return self.processed / f"{split}.beton"
+
+    @property
+    def settings_path(self) -> Path:
+        return self.interim / "dataset.json"
+
+    def read_manifest(self, split: str) -> Manifest:
+        """Raises DatasetError: see formwork.images.manifest.read_manifest."""
+        from formwork.images.manifest import read_manifest
+
+        if split not in self._manifests:
+            self._manifests[split] = read_manifest(self.manifest_path(split))
+        return self._manifests[split]
+
+    def manifest(self, split: str) -> Manifest:
+        try:
+            return self.read_manifest(split)
+        except FormworkError as error:
+            raise NotChecked(f"there is no {self.manifest_path(split)} to go by") from error
+
+    def beton(self, split: str) -> Beton:
+        from formwork.beton.read import open_beton
+
+        if split not in self._betons:
+            try:
+                self._betons[split] = open_beton(self.beton_path(split))
+            except FormworkError as error:
+                raise NotChecked(f"there is no {self.beton_path(split)} that can be opened") from error
+        return self._betons[split]
+
+    def beton_files(self) -> list[Path]:
+        """Those that are there, one at least."""
+        found = [path for path in map(self.beton_path, SPLITS) if path.is_file()]
+        if not found:
+            raise NotChecked("there are no betons yet")
+        return found
+
+    @cached_property
+    def trainer(self) -> pl.Trainer:
+        """As the train stage makes it.
+
+        Raises:
+            ParamsError: it does not suit this machine.
+        """
+        self.need_libraries()
+        from formwork.training.fit import build_trainer
+
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice, and hardware it did not find
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return build_trainer(self.params.trainer, [])
+
+    @cached_property
+    def data(self) -> ProjectData:
+        """As the train stage makes it, but for one thing: where FFCV cannot load it is an error.
+
+        Raises:
+            FormworkError: see ProjectData.
+        """
+        self.need_libraries()
+        from formwork.folders import Folders
+        from formwork.loading.project import ProjectData
+
+        for path in (*map(self.manifest_path, SPLITS), self.settings_path):
+            if not path.exists():
+                raise NotChecked(f"there is no {path} to go by")
+        ffcv = self.params.ffcv.model_copy(update={"fallback": "error"})
+        params = self.params.model_copy(update={"ffcv": ffcv})
+        return ProjectData(params, Folders(self.raw, self.interim, self.processed))
+
+    @property
+    def devices(self) -> int:
+        """That train together."""
+        try:
+            return self.trainer.world_size
+        except FormworkError as error:
+            raise NotChecked("trainer in params.yaml does not suit this machine") from error
+
+    def need_libraries(self) -> None:
+        """Raises NotChecked: torch cannot be imported; here it might end or hang this process."""
+        try:
+            self.libraries.get("torch", LIBRARIES_SECONDS)
+        except (Failed, TimeoutError) as error:
+            raise NotChecked("torch cannot be used") from error

@@ -1,0 +1,1 @@
+"""preview: what a model is really given."""

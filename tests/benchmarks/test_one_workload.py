@@ -1,0 +1,93 @@
+"""The benchmarks of FFCVDataLoader on its own, and of what is around it, measure what they say."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import lightning, one_workload, reading, timesteps
+from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns
+from benchmarks.reading import HELD, READ
+from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
+from benchmarks.workloads import Prepared
+from tests.benchmarks.conftest import BATCH, IMAGES
+
+
+def run(module, options: list[str], prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The command on a handful of images; gives the folder of the page."""
+    monkeypatch.chdir(folder)  # DVCLive looks for a repository around it
+    monkeypatch.setattr(one_workload, "prepare", lambda *_: prepared)
+    name = module.__name__.rsplit(".", 1)[1]
+    (folder / "page.md").write_text(f"<!-- begin {name} -->\n<!-- end {name} -->\n")
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    module.main(parser.parse_args([*options, "--page", str(folder / "page.md"), "--results", str(folder)]))
+    return folder
+
+
+def test_lightning_and_bare_loops_take_turns(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(lightning, ["--rounds", "2", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "lightning.json").read_text())
+    text = (folder / "page.md").read_text()
+    for name in (ALONE, WHOLE):
+        for loop in (TRAINER, EMPTY, PLAIN):
+            assert len(results[name][loop]) == 2  # and one that warmed up
+            for spent in results[name][loop]:
+                assert 0 < spent["thread"] < spent["seconds"]
+        assert f"| {name} |" in text
+    assert f"1 worker, 2 steps of {BATCH} images" in text
+
+
+def test_the_cost_is_that_of_an_epoch_over_the_bare_loop_of_its_round() -> None:
+    turns = Turns(loader=[])
+    turns.spent[PLAIN] = [Spent(2.0, 0.1), Spent(4.0, 0.1)]
+    turns.spent[TRAINER] = [Spent(2.1, 0.2), Spent(5.0, 0.2)]
+
+    assert turns.costs(PLAIN) == pytest.approx([0.05, 0.25])
+
+
+def test_timesteps_share_memory_and_copies_do_not(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(timesteps, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "timesteps.json").read_text())
+    once = results[ONCE]["batch_bytes"]
+    assert once == BATCH * 3 * 224 * 224 * 4
+    assert results[VIEWS]["batch_bytes"] == once
+    assert results[COPIES]["batch_bytes"] == STEPS * once
+    assert results[COPIES]["process_peak_bytes"] > results[VIEWS]["process_peak_bytes"]
+    assert f"({BATCH}, {STEPS}, 3, 224, 224)" in (folder / "page.md").read_text()
+
+
+def test_reading_is_measured_of_each_workload_either_way(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workloads = [prepared(kind).workload for kind in ("photo", "tiny")]
+    monkeypatch.setattr(reading, "WORKLOADS", workloads)
+
+    folder = run(reading, ["--rounds", "2", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "reading.json").read_text())
+    text = (folder / "page.md").read_text()
+    for workload in workloads:
+        assert f"| {workload.name} |" in text
+        for way in (READ, HELD):
+            assert len(results[workload.name][way]["images_per_second"]) == 2
+
+
+def test_of_the_two_ways_one_reads_in_each_epoch(prepared: Callable[[str], Prepared]) -> None:
+    stored = IMAGES // BATCH * BATCH * 32 * 32 * 3
+    for load in (reading.read, reading.held):
+        loader = load(prepared("tiny").job(workers=1))()
+        list(loader)
+        before = psutil.Process().io_counters().read_chars
+        list(loader)
+        read = psutil.Process().io_counters().read_chars - before
+        assert (read >= stored) == (load is reading.read)

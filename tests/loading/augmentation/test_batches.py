@@ -1,0 +1,183 @@
+"""Operations in the batches of both loaders: the same images and labels, whatever the batch size, workers and ranks."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import formwork
+from formwork.errors import AugmentationError
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.base import UNIT
+from formwork.loading.augmentation.mixup import with_partners
+from formwork.loading.ffcv_loader import FFCVDataLoader
+from formwork.loading.order import BatchSampler
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+from tests.loading.conftest import TRAIN, make_config
+from tests.loading.test_loaders import epoch, same
+
+PIXEL = [
+    *TRAIN,
+    {"ColorJitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}},
+    {"GaussianBlur": {"kernel_size": 3, "p": 0.5}},
+    {"Cutout": {"crop_size": 4}},
+]
+MIXED = [*PIXEL, {"Mixup": {"alpha": 0.8}}]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8"])
+@pytest.mark.parametrize("operations", [PIXEL, MIXED, [*TRAIN, {"Mixup": {}}]], ids=["pixel", "mixed", "mixup"])
+def test_both_loaders_give_the_same_batches(split, operations, dtype):
+    options = make_config(operations, dtype=dtype, classes=3, order="random")
+    ffcv, pytorch = FFCVDataLoader(split, options), PyTorchDataLoader(split, options)
+    first, second = ([epoch(loader) for _ in range(2)] for loader in (ffcv, pytorch))
+    assert same(first[0], second[0])
+    assert same(first[1], second[1])
+    assert not same(first[0], first[1])
+
+
+@pytest.mark.parametrize("loader", [FFCVDataLoader, PyTorchDataLoader])
+@pytest.mark.parametrize("changes", [{"batch_size": 7}, {"batch_size": 1}, {"num_workers": 1}, {"batches_ahead": 1}])
+def test_nothing_changes_with_batch_size_or_workers(split, loader, changes):
+    reference = epoch(loader(split, make_config(MIXED, classes=3, order="random")))
+    assert same(epoch(loader(split, make_config(MIXED, classes=3, order="random", **changes))), reference)
+
+
+@pytest.mark.parametrize("batch_size", [16, 6])
+def test_two_ranks_mix_what_one_process_mixes(split, batch_size):
+    options = {"classes": 3, "order": "random", "batch_size": batch_size}
+    whole = list(FFCVDataLoader(split, make_config(MIXED, **options)))
+    ranks = [FFCVDataLoader(split, make_config(MIXED, **options, rank=rank, world_size=2)) for rank in range(2)]
+    for (images, labels), *parts in zip(whole, *ranks, strict=True):
+        assert torch.equal(torch.cat([part for part, _ in parts]), images)
+        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+
+
+def test_mixed_images_and_labels_are_the_same_blend(split):
+    plain = FFCVDataLoader(split, make_config(TRAIN, dtype="uint8", order="random", drop_last=True))
+    mixed = FFCVDataLoader(
+        split,
+        make_config([*TRAIN, {"Mixup": {"alpha": 0.8}}], dtype="uint8", order="random", drop_last=True, classes=3),
+    )
+    augmentation = mixed.options.augmentation
+    (pixels, numbers), (found, labels) = epoch(plain), epoch(mixed)
+    ids = np.concatenate([batch.ids for batch in mixed.options.sampler(mixed.beton.storage_order)])
+    share = augmentation.shares(0, ids) / UNIT
+    assert share.min() < 0.1
+    assert share.max() > 0.9
+    partner = np.arange(len(ids)) ^ 1
+    weights = torch.from_numpy(share).view(-1, 1, 1, 1)
+    assert (pixels * weights + pixels[partner] * (1 - weights) - found.double()).abs().max() <= 0.5 + 255 / UNIT
+    one_hot = torch.nn.functional.one_hot(numbers, 3)
+    weights = torch.from_numpy(share).view(-1, 1)
+    assert torch.allclose((one_hot * weights + one_hot[partner] * (1 - weights)).float(), labels)
+    assert torch.allclose(labels.sum(dim=1), torch.ones(len(ids)))
+
+
+def test_partners_are_neighbours_and_the_last_of_an_odd_number_is_alone():
+    batches = list(BatchSampler(np.arange(11), "random", 0, 3, drop_last=False))
+    ids, partners = (np.concatenate([getattr(b, name) for b in batches]) for name in ("ids", "partners"))
+    assert partners.tolist() == ids[[1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 10]].tolist()
+    needed, places = with_partners(batches[1].ids, batches[1].partners)
+    assert needed[:3].tolist() == batches[1].ids.tolist()
+    assert len(needed) == 4
+    assert needed[places].tolist() == batches[1].partners.tolist()
+
+
+def test_images_grow_with_operations_in_the_list(split):
+    options = make_config([*PIXEL, {"Mixup": {}}], classes=3, resolution_schedule=((1, 9),))
+    for loader in (FFCVDataLoader(split, options), PyTorchDataLoader(split, options)):
+        assert [epoch(loader)[0].shape[-1] for _ in range(2)] == [20, 9]
+
+
+def test_a_fill_colour_is_shown_outside_the_image(split):
+    options = make_config([{"Resize": {}}, {"RandomTranslate": {"padding": 6, "fill": [1, 2, 3]}}], dtype="uint8")
+    ours, theirs = epoch(FFCVDataLoader(split, options)), epoch(PyTorchDataLoader(split, options))
+    assert same(ours, theirs)
+    corners = ours[0][:, :, [0, 0, -1, -1], [0, -1, 0, -1]].permute(0, 2, 1).reshape(-1, 3)
+    assert (corners == torch.tensor([1, 2, 3])).all(dim=1).float().mean() > 0.4
+
+
+def test_stock_ffcv_operations_work_and_obey_the_seed(split):
+    options = make_config([*TRAIN, {"ffcv.Cutout": {"crop_size": 5}}], order="random")
+    reference = epoch(FFCVDataLoader(split, options))
+    assert same(epoch(FFCVDataLoader(split, replace(options, batch_size=5, num_workers=4))), reference)
+    assert same(epoch(PyTorchDataLoader(split, replace(options, num_workers=0))), reference)
+    (worker,) = pickle.loads(pickle.dumps(options.augmentation.pixel))  # as one that does not fork gets it
+    assert worker[1].arguments == {"crop_size": 5}
+    assert not same(epoch(FFCVDataLoader(split, make_config(TRAIN, order="random"))), reference)
+
+
+@pytest.mark.parametrize(
+    ("operations", "message"),
+    [
+        ([{"Mixup": {"alpha": 0}}], "Mixup: alpha must be above 0"),
+        ([{"Mixup": {}}, {"Cutout": {"crop_size": 3}}], "Mixup must be the last"),
+        ([{"Cutout": {"crop_size": 3}}, {"RandomCrop": {"padding": 1}}], "RandomCrop must come before Cutout"),
+        ([{"RandomPosterize": {"bits": 3}}, {"Solarize": {}}], "Solarize must come before RandomPosterize"),
+        ([{"RandomCrop": {"padding": 1}}, {"RandomTranslate": {"padding": 1}}], "RandomTranslate is RandomCrop by"),
+        ([{"Cutout": {"crop_size": 0}}], "Cutout: crop_size must be at least 1"),
+        ([{"Cutout": {"crop_size": 2, "fill": [0, 0]}}], "Cutout: fill must be a number from 0 to 255 or three"),
+        ([{"GaussianBlur": {"kernel_size": 4}}], "GaussianBlur: kernel_size must be odd"),
+        ([{"ColorJitter": {"hue": 0.6}}], "ColorJitter: hue must be a number from 0 on or [low, high], within -0.5"),
+        ([{"ColorJitter": {"contrast": [2, 1]}}], "ColorJitter: contrast must be"),
+        ([{"Solarize": {"threshold": 300}}], "Solarize: threshold must be from 0 to 255"),
+        (
+            [{"RandomErasing": {"scale": [0.5, 2]}}],
+            "RandomErasing: scale must be [low, high] with 0 < low <= high <= 1",
+        ),
+        ([{"Grayscale": {"p": -1}}], "Grayscale: p must be from 0 to 1"),
+        ([{"ffcv.Cutoutt": {}}], "ffcv.Cutoutt: ffcv.transforms has no such operation. Did you mean 'Cutout'?"),
+        ([{"ffcv.Cutout": {}}], "ffcv.Cutout: missing 1 required positional argument: 'crop_size'"),
+        ([{"ffcv.ImageMixup": {"alpha": 1.0, "same_lambda": True}}], "ffcv.ImageMixup: it works on a whole batch"),
+        ([{"ffcv.ToTorchImage": {}}], "ffcv.ToTorchImage: it does not give an 8-bit image"),
+    ],
+)
+def test_bad_lists_are_refused_by_name(operations, message):
+    with pytest.raises(AugmentationError) as refused:
+        Augmentation(operations, 32, 0, "augment.train")
+    assert f"augment.train: {message}" in str(refused.value)
+
+
+OWN = Path(formwork.__file__).parent / "loading/operations/own.py"
+LOAD_OWN = """
+import pickle, sys
+from numba.core import event
+with event.install_recorder("numba:compile") as compiled:
+    import torch
+    from formwork.loading.ffcv_loader import FFCVDataLoader
+    from formwork.loading.pytorch_loader import PyTorchDataLoader
+    from tests.loading.conftest import make_config
+    with open(sys.argv[1], "rb") as file:
+        split = pickle.load(file)
+    plain, options = make_config([], dtype="uint8"), make_config([{"Invert": {"p": 1}}], dtype="uint8")
+    for other in (FFCVDataLoader(split, options), PyTorchDataLoader(split, options)):
+        for (images, _), (inverted, _) in zip(FFCVDataLoader(split, plain), other, strict=True):
+            assert torch.equal(255 - images, inverted)
+print(len(compiled.buffer))
+"""
+
+
+def test_an_operation_of_ones_own_as_own_py_describes_it(split, tmp_path):
+    shutil.copytree(OWN.parents[3], tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    lines = OWN.read_text().split('"""')[1].splitlines()
+    example = [line[4:] for line in lines if line.startswith("    ")]
+    imports = [line for line in example if line.startswith(("import ", "from "))]
+    code = [line for line in example if line not in imports]
+    (tmp_path / "src/formwork/loading/augmentation/own.py").write_text("\n".join([*imports, *code, ""]))
+    (tmp_path / "split").write_bytes(pickle.dumps(split))
+    root = Path(__file__).parents[3]
+    paths = os.pathsep.join(map(str, (tmp_path / "src", root)))
+    environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for compiles in (True, False):
+        command = [sys.executable, "-c", LOAD_OWN, str(tmp_path / "split")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (int(done.stdout) > 0) == compiles

@@ -1,0 +1,141 @@
+"""Runs with made-up figures, and a repository whose training takes no time."""
+
+import io
+import os
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from formwork.params import load_params
+from formwork.system import machine
+from formwork.tools.compare.compare import compare
+from formwork.tools.compare.runs import Case, Run
+from formwork.tools.compare.summary import Summary
+from tests.workspace import Workspace
+
+# Instead of src/train.py: the same files, at once. It notes each of its runs in $TRAININGS; the loader and the machine
+# that it has are what the environment says.
+TRAIN = """
+import json, os, sys, time
+from pathlib import Path
+import yaml
+
+model, results, speed = map(Path, sys.argv[4:])
+params = yaml.safe_load(Path("params.yaml").read_text())
+asked = "ffcv" if params["data"]["use_ffcv"] else "pytorch"
+with open(os.environ["TRAININGS"], "a") as file:
+    print(asked, params["seed"], file=file)
+if "FAIL" in os.environ:
+    sys.exit(os.environ["FAIL"])
+seconds = 1.0 + time.time() % 1
+figures = {
+    "loader": os.environ.get("LOADER", asked) if asked == "ffcv" else asked,
+    "images_per_second": 100 / seconds,
+    "seconds": seconds,
+    "waiting_seconds": seconds / 2,
+    "waiting_share": 0.5,
+    "first_batch_seconds": 0.1,
+    "peak_memory_mb": 500.0,
+    "machine": os.environ["MACHINE"],
+}
+for path, content in {
+    model: f"{asked} {params['seed']}",
+    results / "metrics.json": json.dumps({"loader": asked}),
+    results / "plots/curve.tsv": "step",
+    speed / "metrics.json": json.dumps(figures),
+    speed / "plots/curve.tsv": str(seconds),
+}.items():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+if "WAIT" in os.environ:
+    Path(os.environ["WAIT"]).touch()
+    time.sleep(600)  # the test ends it
+"""
+EVALUATE = """
+import json, sys
+from pathlib import Path
+import yaml
+
+seed = yaml.safe_load(Path("params.yaml").read_text())["seed"]
+results = Path(sys.argv[5])
+results.mkdir(parents=True, exist_ok=True)
+(results / "metrics.json").write_text(json.dumps({"accuracy": 0.5 + seed / 100}))
+for name in ("confusion.csv", "class_accuracy.csv", "worst_mistakes.png"):
+    (results / name).write_text("")
+"""
+
+
+def make_run(use_ffcv: bool = True, seconds: float = 2.0, seed: int = 0, **figures: object) -> Run:
+    """A run that waited for half of its time, of 100 images an epoch."""
+    run = Run(
+        case=Case(use_ffcv, seed),
+        loader="ffcv" if use_ffcv else "pytorch",
+        accuracy=0.9,
+        seconds=seconds,
+        images_per_second=100 / seconds,
+        waiting_seconds=seconds / 2,
+        waiting_share=0.5,
+        first_batch_seconds=0.5,
+        peak_memory_mb=600.0,
+        machine="CPU, cores 2",
+        identity=f"{seconds}",
+        source="the workspace",
+    )
+    return replace(run, **figures)
+
+
+def make_summary(*runs: Run, **changes: object) -> Summary:
+    """Of these runs, 10 epochs each, with a conversion that took 5 seconds."""
+    summary = Summary("shapes", 10, "CPU, cores 2", runs, {"train": 4.0, "val": 1.0})
+    return replace(summary, **changes)
+
+
+@pytest.fixture(scope="session")
+def quick_base(base: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """`base` with TRAIN and EVALUATE in place of what takes time, run with FFCV and committed. `quick` is a copy."""
+    env = base.env | {"MACHINE": machine(), "TRAININGS": "/dev/null"}
+    quick = Workspace(base.copy(tmp_path_factory.mktemp("quick")).path, env)
+    (quick / "src/train.py").write_text(TRAIN)
+    (quick / "src/evaluate.py").write_text(EVALUATE)
+    quick.set_params(datasets={})  # DVC reads these files dozens of times in each command
+    quick.dvc("repro")
+    quick.commit("Train quickly")
+    return quick
+
+
+class Quick(Workspace):
+    """A repository in which training takes no time."""
+
+    def compare(self, repeat: int = 1, seeds: int = 1, dry_run: bool = False, **env: str) -> str:
+        """What it prints. It is called in this process, which is made to look like one that was started there."""
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"dvc\.")  # what it uses of others
+            patch.chdir(self.path)
+            for name in os.environ.keys() - self.env.keys():
+                patch.delenv(name)
+            for name, value in (self.env | env).items():
+                patch.setenv(name, value)
+            compare(load_params(), repeat, seeds, Path("results/compare"), "command", dry_run)
+        return printed.getvalue()
+
+    @property
+    def trainings(self) -> list[str]:
+        """Those that `compare` has run: loader and seed."""
+        path = Path(self.env["TRAININGS"])
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def experiments(self) -> set[str]:
+        """What all are called."""
+        refs = self.git("for-each-ref --format='%(refname)' refs/exps").splitlines()
+        return {ref.rsplit("/", 1)[1] for ref in refs}
+
+
+@pytest.fixture
+def quick(quick_base: Workspace, tmp_path: Path) -> Quick:
+    quick = quick_base.copy(tmp_path / "quick")
+    return Quick(quick.path, quick.env | {"TRAININGS": str(tmp_path / "trainings")})

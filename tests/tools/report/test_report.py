@@ -1,0 +1,118 @@
+"""The page shows what is there, says what is not, and needs no other file."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from formwork.folders import Folders
+from formwork.params import Params
+from formwork.tools.report.figures import draw_confusion, draw_curves, read_confusion, read_curve
+from formwork.tools.report.page import render
+from formwork.tools.report.parts import Code, Missing, Section, Table, Text, markdown
+from formwork.tools.report.sections import sections
+
+PIXEL = bytes.fromhex(  # a PNG of one pixel
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360606060000000050001a5f64540"
+    "0000000049454e44ae426082"
+)
+
+
+def references(html: str) -> set[str]:
+    """What a browser would load, or go to."""
+    return set(re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')>\s]+)""", html))
+
+
+def is_self_contained(html: str) -> bool:
+    return all(reference.startswith(("data:", "#")) for reference in references(html))
+
+
+def test_a_page_of_a_trained_repository(repo):
+    repo.run("python", "src/report.py", "results/report.html")
+    html = (repo / "results/report.html").read_text()
+    assert is_self_contained(html)
+    assert re.findall(r"<h2>(.*?)</h2>", html) == [
+        *("Summary", "Data", "Images", "Training", "Evaluation", "Loaders compared", "Benchmark", "Parameters")
+    ]
+    missing = re.findall(r'<p class="missing">(.*?)<code>(.*?)</code>', html)
+    assert [command for _, command in missing] == ["make compare", "make bench"]  # this repository has neither
+    assert html.count("<img ") >= 6
+    assert "max_resolution: 256" in html
+    assert repo.ignores("results/report.html")
+
+
+def test_what_is_not_there_is_said_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = Params.model_validate({"data": {"name": "nothing"}})
+    found = sections(params, Folders(*(Path(name) for name in ("raw", "interim", "processed"))))
+    for section in found[:-1]:
+        (part,) = section.parts
+        assert isinstance(part, Missing), section.title
+        assert part.command.startswith(("dvc ", "make "))
+    assert isinstance(found[-1].parts[0], Code)
+
+
+def test_damaged_files_are_said_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("evaluate/metrics.json", "evaluate/confusion.csv", "train/plots/metrics/train/loss.tsv"):
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    params = Params.model_validate({"data": {"name": "nothing"}})
+    found = {section.title: section.parts for section in sections(params, Folders(*map(Path, "abc")))}
+    for title in ("Summary", "Training", "Evaluation"):
+        assert "cannot be read" in found[title][0].text, title
+
+
+def test_text_is_text(tmp_path):
+    html = render("<b>", "now & then", [Section("A b", [Text("1 < 2"), Table(["<i>", "x"], [["<u>", "&"]])])])
+    assert "<b>" not in html
+    assert "<u>" not in html
+    assert "1 &lt; 2" in html
+    assert 'href="#a-b"' in html
+
+
+def test_markdown_keeps_its_tables_and_pictures_and_no_links(tmp_path):
+    (tmp_path / "p.png").write_bytes(PIXEL)
+    page = (
+        "<!-- hidden -->\n## Title\n\n[a page](other.md) and [far](https://example.org/x)\n\n"
+        "| a | b |\n| --- | --- |\n| 1 | 2 |\n\n![seen](p.png) ![not there](q.png) <script>x</script>\n"
+    )
+    html = markdown(page, tmp_path).html
+    assert "<h4>Title</h4>" in html
+    assert "hidden" not in html
+    assert '<div class="wide"><table>' in html
+    assert html.count("<img") == 1
+    assert "data:image/png;base64," in html
+    assert "a page and" in html
+    assert 'href="https://example.org/x"' in html
+    assert "<script>" not in html
+
+
+def test_confusions_are_counted_by_row_and_column(tmp_path):
+    (tmp_path / "c.csv").write_text('actual,predicted\nb,a\nb,b\nb,b\n"a,1",b\n')
+    names, counts = read_confusion(tmp_path / "c.csv")
+    assert names == ["a", "a,1", "b"]
+    assert counts.tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 2]]
+
+
+@pytest.mark.parametrize("classes", [1, 3, 25, 1000])
+def test_a_confusion_matrix_of_any_size(tmp_path, classes):
+    draw_confusion([f"class {i}" for i in range(classes)], np.eye(classes, dtype=int), tmp_path / "c.svg")
+    assert (tmp_path / "c.svg").stat().st_size < 3_000_000
+
+
+def test_curves(tmp_path):
+    metrics = tmp_path / "train/plots/metrics"
+    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
+        path = metrics / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"timestamp\tstep\t{path.stem}\n1\t1\t0.5\n2\t2\t0.25\n")
+    assert read_curve(metrics / "val/loss.tsv") == ([1, 2], [0.5, 0.25])
+    speed = tmp_path / "speed/plots/metrics/images_per_second.tsv"
+    speed.parent.mkdir(parents=True)
+    speed.write_text("timestamp\tstep\timages_per_second\n1\t1\t100\n")
+    draw_curves(tmp_path / "train", tmp_path / "speed", tmp_path / "curves.svg")
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
