@@ -46,7 +46,7 @@ from tests import permissions
 from tests.archives import Server
 from tests.beton import test_faults as conversions
 from tests.beton.test_faults import conversion, small_disk
-from tests.datasets.test_memory import killed, small_chunks
+from tests.datasets.test_verification_cache import killed, small_chunks
 from tests.loading import test_fallback as fallbacks
 from tests.loading.conftest import dataset, make_config, make_split, split
 from tests.make_images import make_dataset
