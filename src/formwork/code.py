@@ -1,7 +1,8 @@
 """Which code decides what: the one table behind dvc.yaml, resumable checkpoints and compiled kernels.
 
 Entries are packages and modules of `formwork`. DVC does not follow imports, so dvc.yaml repeats the rows of STAGES;
-tests/test_code.py holds both against the closure of the imports, function-level ones included.
+tests/test_code.py compares both with all that a stage's script imports, directly and through others, at the top of a
+module or inside a function; it names what is missing and what is too much.
 """
 
 import hashlib
@@ -10,6 +11,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+
+LAYERS = (
+    "kernels",
+    "images",
+    "interim",
+    "sources",
+    "datasets",
+    "beton",
+    "conversion",
+    "loading",
+    "models",
+    "training",
+    "drawing",
+    "evaluation",
+    "tools",
+)
+"""The packages from the bottom up. Each imports none that comes after it; the modules beside them, such as errors.py,
+import no package. Only the public names in __init__.py come from anywhere."""
 
 STAGES = {
     "fetch": ("sources",),
@@ -37,8 +56,8 @@ UNTRACKED = {
     "folders.py": "paths that dvc.yaml passes to each stage",
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params.py": "stages track the values themselves; params.yaml states every default",
+    "peak_memory.py": "measures the machine: figures that differ from run to run anyway",
     "system.py": "measures the machine: figures that differ from run to run anyway",
-    "text.py": "words for people; no output holds them",
 }
 """Modules that stages import, and none depends on, with the reason."""
 
@@ -49,23 +68,28 @@ UNTRACKED_BY = {
 
 UNUSED = {
     ("convert", "beton/read.py"): "reading and writing are two halves of one format: who changes one tests the other",
+    ("train", "kernels/jpeg/whole.py"): "what only convert asks of the one decoder",
+    ("evaluate", "kernels/jpeg/whole.py"): "what only convert asks of the one decoder",
 }
 """Modules in a package of STAGES that the stage does not import, with the reason."""
+
+DYNAMIC = {
+    "sources/fetch.py": ("sources.*",),
+    "tools/doctor/environment.py": (),
+}
+"""Modules that import by a name made at run time, and which modules of this package that can be."""
 
 
 def code_digest(parts: Iterable[str], own: Path | None = None) -> str:
     """SHA-256 of the Python files of this package that `parts` names, and of those in the folder `own`."""
+    files = {path.relative_to(PACKAGE).as_posix(): path for part in parts for path in _python_files(PACKAGE / part)}
+    if own:
+        files |= {f"own/{path.relative_to(own).as_posix()}": path for path in _python_files(own)}
     digest = hashlib.sha256()
-    for path in sorted(path for part in parts for path in _python_files(PACKAGE / part)):
-        _add(digest, path.relative_to(PACKAGE).as_posix(), path)
-    for path in sorted(_python_files(own)) if own else ():
-        _add(digest, f"own/{path.relative_to(own).as_posix()}", path)
+    for name, path in sorted(files.items()):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
-
-
-def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:
-    content = path.read_bytes()
-    digest.update(f"{name} {len(content)}\n".encode() + content)
 
 
 def _python_files(path: Path) -> Iterator[Path]:
