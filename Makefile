@@ -25,7 +25,7 @@ compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (
 	@.venv/bin/python src/compare.py $(ARGS)
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
-	@python3 src/doctor.py
+	@python3 src/doctor.py $(ARGS)
 
 preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
 	@.venv/bin/python src/preview.py results/preview.png

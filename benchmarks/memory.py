@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from formwork.errors import FormworkError
-from formwork.peak_memory import PeakMemory
+from formwork.system import PeakMemory
 
 POLL_SECONDS = 0.2
 

@@ -12,7 +12,7 @@ from benchmarks.memory import POLL_SECONDS
 from benchmarks.one_workload import add_arguments, prepared_for, publish_or_print
 from benchmarks.process import Epoch, Job, Loader, LoaderProcess
 from benchmarks.workloads import WORKLOADS, Prepared
-from formwork.peak_memory import PeakMemory
+from formwork.system import PeakMemory
 from formwork.text import table
 from formwork.tools.measure import Rates, alternate, median_ratio
 

@@ -8,8 +8,7 @@ import sys
 def main() -> None:
     from formwork.tools.doctor.checks import CHECKS, examine
     from formwork.tools.doctor.project import Project
-    from formwork.tools.doctor.report import as_json, as_table
-    from formwork.tools.doctor.verdict import PROBLEM
+    from formwork.tools.doctor.verdict import PROBLEM, as_json, as_table
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="check all image data and files, however long it takes")

@@ -20,6 +20,7 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 import install
+from formwork import system
 from formwork.beton.read import check_beton, open_beton
 from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
@@ -39,9 +40,8 @@ from formwork.loading.pytorch_loader import PyTorchDataLoader, TreeDataset
 from formwork.params import BetonParams, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
 from formwork.sources.fetch import fetch
-from formwork.tools.doctor import machine
 from formwork.training.fit import build_trainer
-from formwork.training.resume import checkpoint_path, find_checkpoint
+from formwork.training.resume import find_checkpoint
 from tests import permissions
 from tests.archives import Server
 from tests.beton import test_faults as conversions
@@ -53,11 +53,11 @@ from tests.make_images import make_dataset
 from tests.sources.test_downloads import server
 from tests.sources.test_fetch import target
 from tests.test_install import Processes, checkout, processes, run_script
+from tests.test_system import drop
 from tests.tools.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
 from tests.tools.doctor.test_environment import other_module
-from tests.tools.doctor.test_leftovers import hold
-from tests.tools.doctor.test_machine import drop, small_processed
 from tests.tools.doctor.test_pipeline import ask_a_silent_remote
+from tests.tools.doctor.test_resources import small_processed
 from tests.training.conftest import folders_of, make_params
 from tests.workspace import BIN, ROOT, Workspace
 
@@ -155,7 +155,7 @@ def beton_stale(patient: Patient) -> Said:
 @pytest.fixture
 def doctor_params(patient: Patient) -> Said:
     patient.set_params(ffcv={"beton": {"write_mode": "raw"}})
-    return finding(patient, "made from train")
+    return finding(patient, "beton train")
 
 
 def error_of_conversion(conversion: conversions.Conversion, kind: str) -> Exception:
@@ -270,7 +270,7 @@ def doctor_kernels_lost(patient: Patient, kernel_folder: Path) -> Said:
 
 @pytest.fixture
 def doctor_caching(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
-    monkeypatch.setattr(machine, "memory", lambda: (20_000, 10_000))
+    monkeypatch.setattr(system, "memory", lambda: (20_000, 10_000))
     patient.set_params(ffcv={"order": "random"})
     return finding(patient, "caching")
 
@@ -433,13 +433,6 @@ def busy_dvc(repo: Workspace) -> Said:
 
 
 @pytest.fixture
-def doctor_locks(patient: Patient) -> Said:
-    with subprocess.Popen(["sh", "-c", "read line", "another"], stdin=subprocess.PIPE) as process:
-        hold(process.pid, "dvc repro")
-        return finding(patient, "dvc locks")
-
-
-@pytest.fixture
 def doctor_remote(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> Said:
     return ask_a_silent_remote(versioned[0], monkeypatch).finding
 
@@ -494,7 +487,7 @@ def wrong_device() -> Said:
 
 @pytest.fixture
 def doctor_interrupted(patient: Patient) -> Said:
-    path = checkpoint_path(Path("models/.resume"), make_params(), folders_of(patient.path))
+    path = Path("models/.resume/run.ckpt")
     path.parent.mkdir(parents=True)
     path.touch()
     return finding(patient, "interrupted runs")
@@ -505,9 +498,3 @@ def checkpoint_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Sa
     (tmp_path / "run.ckpt").write_bytes(b"no checkpoint")
     assert find_checkpoint(tmp_path / "run.ckpt") is None
     return capsys.readouterr().out
-
-
-@pytest.fixture
-def doctor_temporary(patient: Patient) -> Said:
-    Path("data/processed/colours/.train.beton.tmp").touch()
-    return finding(patient, "temporary files")

@@ -28,7 +28,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise FormworkError(f"Cannot write {path}: {error.strerror}. Check the permissions of its folder.") from error
     with file:
-        if not _lock(file, temporary):
+        if not (try_lock(file.fileno()) and _is_named(file, temporary)):
             raise FormworkError(f"Another process is writing {path}. Wait for it, or stop it.")
         file.truncate(0)
         try:
@@ -45,13 +45,21 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def _lock(file: BinaryIO, temporary: Path) -> bool:
-    """Whether this process alone has the file, and the file is still the one of that name: its writer may have
-    finished, and renamed it, between our opening and our locking it."""
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file or folder, if no other process holds it; it is held until the file is closed."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(temporary))
-    except (BlockingIOError, FileNotFoundError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file still is the one of that name: its writer may have finished, and renamed it, between our
+    opening and our locking it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
         return False
 
 

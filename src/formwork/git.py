@@ -1,11 +1,14 @@
-"""What the comparison and the benchmarks ask git."""
+"""What tools ask git."""
 
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from formwork.errors import FormworkError
+
+EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>.+)")
 
 
 class GitError(FormworkError):
@@ -51,6 +54,15 @@ def check_repository(root: Path) -> None:
         raise FormworkError(f"The git repository of {root.resolve()} has no commit. {needed}") from error
     if git(root, "rev-parse", "--show-prefix").strip() or not (root / ".dvc").is_dir():
         raise FormworkError(f"{root.resolve()} is not the root of the repository. Run this there.")
+
+
+def experiments(root: Path) -> Iterator[tuple[str, str]]:
+    """(revision, name) of each DVC experiment, the newest first."""
+    refs = git(root, "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps")
+    for line in refs.decode().splitlines():
+        revision, ref = line.split(" ", 1)
+        if found := EXPERIMENT.fullmatch(ref):  # others are DVC's own, such as its queue
+            yield revision, found["name"]
 
 
 def read_files(root: Path, names: Sequence[str]) -> list[bytes | None]:

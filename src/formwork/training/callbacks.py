@@ -14,8 +14,7 @@ from torch import Tensor
 
 from formwork.loading.base import BaseLoader
 from formwork.loading.project import ProjectData
-from formwork.peak_memory import PeakMemory
-from formwork.system import machine
+from formwork.system import PeakMemory, machine
 
 DRAW_SECONDS = 0.1
 

@@ -14,7 +14,7 @@ from formwork.folders import Folders
 from formwork.loading.project import ProjectData
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
-from formwork.peak_memory import PeakMemory
+from formwork.system import PeakMemory
 from formwork.training.callbacks import BestEpoch, EpochLog, Interruption, ProgressBar
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.lightning_overhead import NoProfiler, set_up_steps

@@ -11,8 +11,7 @@ import doctor
 from formwork.errors import FormworkError
 from formwork.tools.doctor.checks import CHECKS, Check, examine
 from formwork.tools.doctor.project import Project
-from formwork.tools.doctor.report import as_json, as_table
-from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
+from formwork.tools.doctor.verdict import NotChecked, Result, as_json, as_table, note, ok, problem
 from tests.tools.doctor.conftest import Versioned
 from tests.workspace import Workspace
 

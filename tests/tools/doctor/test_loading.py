@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from formwork.kernels.compile import cache_folder
+from formwork import system
+from formwork.kernels.compile import cache_folder, source_digest
 from formwork.loading.project import ProjectData
-from formwork.tools.doctor import machine
 from tests.tools.doctor.conftest import Patient
 from tests.training.conftest import folders_of, make_params
 
@@ -105,7 +105,7 @@ def test_workers(
     words: str | None,
     better: int | None,
 ) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(system, "cores", lambda: 4)
     patient.set_params(data={"num_workers": workers}, trainer=trainer, ffcv={"distributed": bool(trainer)})
     patient.write_json("results/speed/metrics.json", {"waiting_share": waited})
 
@@ -118,7 +118,7 @@ def test_workers(
 
 def test_kernels_are_compiled_once_a_batch_was_loaded(patient: Patient) -> None:
     next(iter(ProjectData(make_params(), folders_of(patient.path)).loader("train")))
-    assert patient.look("kernels").finding == f"compiled, in {cache_folder()}"
+    assert patient.look("kernels").finding == f"compiled, in {cache_folder(source_digest())}"
 
 
 def test_kernels_that_cannot_be_kept_are_a_note(
@@ -164,3 +164,16 @@ def test_results_that_are_no_json_are_none(patient: Patient) -> None:
     Path("results/evaluate").mkdir()
     Path("results/evaluate/metrics.json").write_text("{")
     assert patient.look("results").finding == "none yet"
+
+
+def test_interrupted_trainings_are_listed_with_their_size(patient: Patient) -> None:
+    assert patient.look("interrupted runs").verdict == "ok"
+
+    checkpoint = Path("models/.resume/abc.ckpt")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(bytes(5000))
+    found = patient.look("interrupted runs")
+
+    assert found.verdict == "note"
+    assert found.finding.startswith("1 interrupted training, 5 kB in models/.resume: each goes on from there when ")
+    assert found.commands == (f"rm {checkpoint}",)

@@ -1,4 +1,4 @@
-"""Compare the loaders: run what has not been run yet, take the rest from finished runs, and report."""
+"""Compare the loaders: run what has not been run yet, take the rest from finished runs, and tables."""
 
 import json
 from collections.abc import Sequence
@@ -8,18 +8,19 @@ from pathlib import Path
 
 from formwork.errors import FormworkError
 from formwork.files import write_text
+from formwork.folders import Folders
 from formwork.formats import write_json
 from formwork.git import check_repository
 from formwork.images.manifest import SPLITS
 from formwork.params import Params
 from formwork.system import machine
-from formwork.tools.compare import report
-from formwork.tools.compare.copy import Copy, copied
-from formwork.tools.compare.finished import find_results, runs_of
-from formwork.tools.compare.picture import draw
-from formwork.tools.compare.pipeline import Pipeline, Stages, digest
-from formwork.tools.compare.runs import Case, Run
+from formwork.text import count
+from formwork.tools.compare import tables
+from formwork.tools.compare.chart import draw
+from formwork.tools.compare.pipeline import Case, Pipeline, Stages, digest
+from formwork.tools.compare.runs import Run, find_results, runs_of
 from formwork.tools.compare.summary import Summary
+from formwork.tools.compare.workspace_copy import Copy, copied
 
 
 class Installation:
@@ -35,13 +36,10 @@ class Installation:
     @cached_property
     def ffcv_fault(self) -> str | None:
         """Why FFCV cannot load the dataset; None where it can."""
-        from formwork.folders import Folders
         from formwork.loading.factory import make_loader
-        from formwork.loading.project import ProjectData  # torch and lightning take seconds to import
+        from formwork.loading.project import ProjectData  # torch takes seconds to import
 
-        data = ProjectData(
-            self.params, Folders(*(folder(kind, self.params) for kind in ("raw", "interim", "processed")))
-        )
+        data = ProjectData(self.params, Folders.of(self.params.data.name))
         try:
             for split in SPLITS:
                 make_loader(data.splits[split], data.config(split, 0, 1), use_ffcv=True, fallback="error")
@@ -78,10 +76,10 @@ class RunPlan:
         """How many are still to be run."""
         return max(self.needed - len(self.runs), 0)
 
-    def take(self, run: Run, today: Installation) -> str | None:
+    def take(self, run: Run, installation: Installation) -> str | None:
         """Count a finished run, if it can be; gives the reason where it cannot."""
         known = {other.identity for other in self.runs + self.others}
-        reason = "it is a measurement that is counted already" if run.identity in known else today.why_not(run)
+        reason = "it is a measurement that is counted already" if run.identity in known else installation.why_not(run)
         (self.others if reason else self.runs).append(run)
         return reason
 
@@ -93,7 +91,7 @@ def compare(params: Params, repeat: int, seeds: int, results: Path, command: str
         params: of the workspace.
         repeat: runs with each loader and seed. seeds: how many seeds, that of the params and those after it.
         results: folder for compare.json, compare.md and the picture.
-        command: what repeats this, for the report.
+        command: what repeats this, for the tables.
         dry_run: only say what would be run.
 
     Raises:
@@ -101,32 +99,28 @@ def compare(params: Params, repeat: int, seeds: int, results: Path, command: str
         KeyboardInterrupt: Ctrl-C. Experiments that are finished are kept, and nothing else.
     """
     check_repository(Path())
-    pipeline, today = Pipeline(Path()), Installation(params)
-    pipeline.check_data(folder("raw", params))
+    pipeline, installation = Pipeline(Path()), Installation(params)
+    pipeline.check_data(Folders.of(params.data.name).raw)
     conversion = {split: _conversion_seconds(split) for split in SPLITS}
-    plans = make_plans(pipeline, today, repeat, seeds)
+    plans = make_plans(pipeline, installation, repeat, seeds)
     if dry_run:
         _say_what_is_missing(plans)
         return
     if any(plan.missing for plan in plans):
-        _run_what_is_missing(pipeline, plans, today)
+        _run_what_is_missing(pipeline, plans, installation)
     runs = [run for plan in plans for run in plan.runs]
-    reason = today.ffcv_fault if any(run.fell_back for run in runs) else None
-    summary = Summary(params.data.name, params.trainer.max_epochs, today.machine, runs, conversion, reason)
-    write_json(results / "compare.json", report.figures(summary, command))
-    write_text(results / "compare.md", report.markdown(summary, command))
-    draw(summary, results / report.PICTURE)
-    print(f"\n{report.text(summary)}\n\nAlso in {results}: compare.md, compare.json and {report.PICTURE}")
+    reason = installation.ffcv_fault if any(run.fell_back for run in runs) else None
+    summary = Summary(params.data.name, params.trainer.max_epochs, installation.machine, runs, conversion, reason)
+    write_json(results / "compare.json", tables.figures(summary, command))
+    write_text(results / "compare.md", tables.markdown(summary, command))
+    draw(summary, results / tables.PICTURE)
+    print(f"\n{tables.text(summary)}\n\nAlso in {results}: compare.md, compare.json and {tables.PICTURE}")
 
 
-def folder(kind: str, params: Params) -> Path:
-    return Path("data") / kind / params.data.name
-
-
-def make_plans(pipeline: Pipeline, today: Installation, repeat: int, seeds: int) -> list[RunPlan]:
+def make_plans(pipeline: Pipeline, installation: Installation, repeat: int, seeds: int) -> list[RunPlan]:
     """A plan for each case, with the finished runs of it; says what is reused and what is not."""
     stages, results = pipeline.training(), find_results(pipeline.root)
-    first = today.params.seed
+    first = installation.params.seed
     plans = []
     for case in [Case(use_ffcv, seed) for seed in range(first, first + seeds) for use_ffcv in (True, False)]:
         plan = RunPlan(case, {name: stage.of(case) for name, stage in stages.items()}, repeat)
@@ -134,7 +128,7 @@ def make_plans(pipeline: Pipeline, today: Installation, repeat: int, seeds: int)
         for run in runs_of(results, case, plan.wanted):
             if not plan.missing:
                 break
-            reason = plan.take(run, today)
+            reason = plan.take(run, installation)
             print(f"{case}: {run.source} is " + (f"not reused: {reason}" if reason else "reused"))
         if plan.missing:
             finished = f"{len(plan.runs)} of {repeat} are finished with these params, data and code"
@@ -144,7 +138,7 @@ def make_plans(pipeline: Pipeline, today: Installation, repeat: int, seeds: int)
 
 def _say_what_is_missing(plans: Sequence[RunPlan]) -> None:
     left = [plan for plan in plans if plan.missing]
-    print(f"{report.count(sum(plan.missing for plan in left), 'experiment')} to be run.")
+    print(f"{count(sum(plan.missing for plan in left), 'experiment')} to be run.")
     if left:
         print("They run in a copy of the workspace and its data. Where that is too large, run them in the workspace,")
         print("and then compare: finished runs are found wherever they are.")
@@ -153,19 +147,19 @@ def _say_what_is_missing(plans: Sequence[RunPlan]) -> None:
         print(f"  dvc exp run {settings}")
 
 
-def _run_what_is_missing(pipeline: Pipeline, plans: Sequence[RunPlan], today: Installation) -> None:
+def _run_what_is_missing(pipeline: Pipeline, plans: Sequence[RunPlan], installation: Installation) -> None:
     print("Making a copy of the workspace and its data, to run experiments in ...", flush=True)
     try:
-        with copied(pipeline, folder("raw", today.params), folder("interim", today.params)) as copy:
+        with copied(pipeline, Folders.of(installation.params.data.name)) as copy:
             while left := [plan for plan in plans if plan.missing]:
                 for plan in left:  # in turn, so that a busy minute of the machine hits both loaders
-                    run_one(copy, plan, today)
+                    run_one(copy, plan, installation)
     except KeyboardInterrupt:
         print("Interrupted. Experiments that are finished are kept, and will be reused.")
         raise
 
 
-def run_one(copy: Copy, plan: RunPlan, today: Installation) -> None:
+def run_one(copy: Copy, plan: RunPlan, installation: Installation) -> None:
     """Run an experiment and count it: the first of a case as DVC thinks fit, which may have its result in its cache;
     but by force where what there is has turned out to be of no use."""
     for force in (bool(plan.runs or plan.others), True):
@@ -178,12 +172,12 @@ def run_one(copy: Copy, plan: RunPlan, today: Installation) -> None:
         if trained:
             plan.runs.append(run)
             break
-        reason = plan.take(run, today)
+        reason = plan.take(run, installation)
         print("  DVC had it in its cache" + (f", but {reason}: it is run again" if reason else ""))
         if not reason:
             break
     copy.keep(name)
-    print(f"  accuracy {report.as_text('accuracy', run.accuracy)}, {report.as_text('seconds', run.seconds)} s an epoch")
+    print(f"  accuracy {tables.as_text('accuracy', run.accuracy)}, {tables.as_text('seconds', run.seconds)} s an epoch")
 
 
 def _conversion_seconds(split: str) -> float:

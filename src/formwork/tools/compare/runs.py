@@ -1,34 +1,19 @@
-"""What is compared: a training run's figures, and whether they are what they were asked to be."""
+"""Finished trainings: their figures, and where they are found: the workspace, its commits, and all experiments."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from formwork.git import experiments, git, read_files
+from formwork.tools.compare.pipeline import Case, Stages, matches, read_lock
 
-@dataclass(frozen=True)
-class Case:
-    """What the runs of a comparison differ in. With the params, data and code of the workspace it says all of a run."""
-
-    use_ffcv: bool
-    seed: int
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """Params that the case sets, by their dotted names."""
-        return {"data.use_ffcv": self.use_ffcv, "seed": self.seed}
-
-    @property
-    def settings(self) -> list[str]:
-        """The overrides as `dvc exp run -S` takes them."""
-        return [f"{name}={str(value).lower()}" for name, value in self.overrides.items()]
-
-    @property
-    def asked_for(self) -> str:
-        """The loader, as metrics call it."""
-        return "ffcv" if self.use_ffcv else "pytorch"
-
-    def __str__(self) -> str:
-        return f"{self.asked_for}, seed {self.seed}"
+LOCK = "dvc.lock"
+SPEED = "results/speed/metrics.json"
+EVALUATION = "results/evaluate/metrics.json"
+COMMITS = 30  # the newest that changed dvc.lock
 
 
 @dataclass(frozen=True)
@@ -89,3 +74,77 @@ def make_run(
         source=source,
         **figures,
     )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a place holds of a finished training: its stages, and a way to read its files."""
+
+    source: str
+    stages: Stages
+    read: Callable[[str], bytes | None]
+
+    def run(self, case: Case, wanted: Stages) -> Run | None:
+        """The run, if it is one of this case and has all figures.
+
+        Args:
+            wanted: the stages of the case.
+        """
+        if not matches(self.stages, wanted):
+            return None
+        contents = {}
+        for stage, path in (("train", SPEED), ("evaluate", EVALUATION)):
+            content = self.read(path)
+            # Only what DVC knows as this run's: a file may have been changed since, or be of another run.
+            if content is None or hashlib.md5(content).hexdigest() != self.stages[stage].outs.get(path):
+                return None
+            contents[path] = content
+        try:
+            speed, evaluation = (json.loads(contents[path]) for path in (SPEED, EVALUATION))
+        except ValueError:
+            return None
+        return make_run(case, speed, evaluation, self.stages["train"].outs[SPEED], self.source)
+
+
+def in_folder(root: Path, source: str) -> Result:
+    """What is in a workspace."""
+
+    def read(path: str) -> bytes | None:
+        try:
+            return (root / path).read_bytes()
+        except OSError:
+            return None
+
+    return Result(source, read_lock(read(LOCK) or b""), read)
+
+
+def find_results(root: Path) -> list[Result]:
+    """All that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
+    named = [(revision, f"experiment {name}") for revision, name in experiments(root)]
+    revisions = [*named, *_commits(root)]
+    locks = read_files(root, [f"{revision}:{LOCK}" for revision, _ in revisions])
+    committed = [
+        Result(source, read_lock(lock or b""), _reader(root, revision))
+        for (revision, source), lock in zip(revisions, locks, strict=True)
+    ]
+    return [in_folder(root, "the workspace"), *committed]
+
+
+def _reader(root: Path, revision: str) -> Callable[[str], bytes | None]:
+    return lambda path: read_files(root, [f"{revision}:{path}"])[0]
+
+
+def _commits(root: Path) -> Iterator[tuple[str, str]]:
+    log = git(root, "log", f"--max-count={COMMITS}", "--format=%H %h", "HEAD", "--", LOCK)
+    for line in log.decode().splitlines():
+        revision, short = line.split()
+        yield revision, f"commit {short}"
+
+
+def runs_of(results: Sequence[Result], case: Case, wanted: Stages) -> list[Run]:
+    """The runs of a case, no measurement twice: DVC gives what it has in its cache to other experiments, too."""
+    runs: dict[str, Run] = {}
+    for result in results:
+        if run := result.run(case, wanted):
+            runs.setdefault(run.identity, run)
+    return list(runs.values())

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from formwork.errors import FormworkError
-from formwork.tools.doctor import data, disk, environment, leftovers, loading, memory, pipeline
+from formwork.tools.doctor import data, environment, loading, pipeline, resources
 from formwork.tools.doctor.project import SPLITS, Project
 from formwork.tools.doctor.verdict import NotChecked, Result, not_checked, problem
 
@@ -37,20 +37,15 @@ CHECKS: tuple[Check, ...] = (
     Check("dvc", pipeline.repository),
     Check("raw images", data.raw),
     *_of_splits("manifest", data.manifest),
-    Check("settings", data.settings),
-    *_of_splits("originals", data.originals),
-    *_of_splits("links", data.tree),
-    Check("page cache", memory.page_cache),  # before what reads the betons
+    Check("originals", data.originals),
+    Check("page cache", resources.page_cache),  # before what reads the betons
     *_of_splits("beton", data.beton),
-    *_of_splits("made from", data.in_step),
-    Check("folders", disk.folders),
-    Check("disk space", disk.space),
-    Check("memory", memory.conversion),
-    Check("caching", memory.caching),
-    Check("temporary files", leftovers.temporary),
+    Check("folders", resources.folders),
+    Check("disk space", resources.space),
+    Check("memory", resources.conversion),
+    Check("caching", resources.caching),
     Check("dvc status", pipeline.status),
     Check("dvc remote", pipeline.remote),
-    Check("dvc locks", leftovers.locks),
     Check("ffcv", environment.ffcv, IMPORT_SECONDS),
     Check("build libraries", environment.build_libraries, IMPORT_SECONDS),
     Check("gpu", environment.gpu, IMPORT_SECONDS),
@@ -59,9 +54,9 @@ CHECKS: tuple[Check, ...] = (
     Check("batches", loading.batches, IMPORT_SECONDS),
     Check("loader", loading.loader, IMPORT_SECONDS),
     Check("kernels", loading.kernels, IMPORT_SECONDS),
-    Check("workers", loading.workers, IMPORT_SECONDS),
+    Check("workers", resources.workers, IMPORT_SECONDS),
     Check("results", loading.results),
-    Check("interrupted runs", leftovers.interrupted, IMPORT_SECONDS),
+    Check("interrupted runs", loading.interrupted),
 )
 
 

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from formwork.processes import end_group
+
 SOURCES = Path(__file__).resolve().parents[3]
-PATIENCE = 2.0  # seconds for processes to end
+CLEAN_UP_SECONDS = 2.0
 
 
 class Failed(Exception):
@@ -64,16 +65,15 @@ class Child:
 
     def close(self) -> None:
         """End the process, and what it started: first by an interrupt, at which DVC takes its locks back."""
-        for number in (signal.SIGINT, signal.SIGKILL):
-            if self._reader.is_alive():  # somebody can write to the pipe, so the group is still ours
-                with suppress(ProcessLookupError):
-                    os.killpg(self.pid, number)
-                self._reader.join(PATIENCE)
+        if self._reader.is_alive():  # somebody can write to the pipe, so the group is still ours
+            end_group(self._process, CLEAN_UP_SECONDS)
+        self._reader.join()
         self._errors.close()
 
     def _read(self) -> None:
-        with self._process.stdout:
-            for line in self._process.stdout:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
                 try:
                     key, value, fault = json.loads(line)
                     answer = self._answers[key]

@@ -1,13 +1,13 @@
 """Checks of params.yaml, the raw images, the manifests and the betons."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError, did_you_mean
-from formwork.tools.doctor.machine import cores
+from formwork.system import cores
+from formwork.text import count
 from formwork.tools.doctor.project import SPLITS, Project
-from formwork.tools.doctor.verdict import NotChecked, Result, count, note, ok, problem
+from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 SAMPLES, SAMPLE_BYTES = 256, 64 << 20  # of a beton, and files of a dataset, that are looked at without --full
 NAMED = 3  # files in a message
@@ -42,7 +42,7 @@ def raw(project: Project) -> Result:
         return note(f"{folder} is not there yet: fetch makes or downloads it", "dvc repro")
     if not folder.is_dir() and pointer.exists():
         return note(f"{folder} is not there yet; {pointer} says what DVC has", f"dvc pull {pointer}")
-    manifests = [path for path in map(project.manifest_path, SPLITS) if path.exists()]
+    manifests = [path for path in map(project.folders.manifest, SPLITS) if path.exists()]
     if not folder.is_dir() and len(manifests) == len(SPLITS):
         return note(f"{folder} is not there: there are manifests to train by", "dvc exp run --allow-missing")
     try:
@@ -63,7 +63,7 @@ def raw(project: Project) -> Result:
 
 
 def manifest(project: Project, split: str) -> Result:
-    path = project.manifest_path(split)
+    path = project.folders.manifest(split)
     if not path.exists():
         return note(f"{path} is not there yet", "dvc repro link")
     try:
@@ -75,31 +75,18 @@ def manifest(project: Project, split: str) -> Result:
     return ok(f"{count(len(rows), 'image')} of {len({row.label for row in rows})} classes")
 
 
-def settings(project: Project) -> Result:
-    from formwork.interim.settings import read_settings
-
-    path = project.settings_path
-    if not path.exists():
-        return note(f"{path} is not there yet", "dvc repro link")
-    try:
-        found = read_settings(path)
-    except DatasetError as error:
-        return problem(error)
-    return ok(f"{count(len(found.class_names), 'label')}, {found.resolution} pixels a side")
-
-
-def originals(project: Project, split: str) -> Result:
-    """Whether the files that a manifest lists are there, with the sizes that it gives."""
-    rows = project.manifest(split).rows
+def originals(project: Project) -> Result:
+    """Whether the files that the manifests list are there, with the sizes that they give."""
+    rows = [row for split in SPLITS for row in project.manifest(split).rows]
     if not project.raw.is_dir():
         raise NotChecked(f"{project.raw} is not there")
-    step = 1 if project.full else max(len(rows) // SAMPLES, 1)
-    looked_at = rows[::step]
+    looked_at = rows[:: 1 if project.full else max(len(rows) // SAMPLES, 1)]
     wrong = [row.path for row in looked_at if _bytes(project.raw / row.path) != row.bytes]
     if wrong:
+        named = ", ".join(wrong[:NAMED]) + (", ..." if len(wrong) > NAMED else "")
         return note(
             f"{len(wrong)} of {count(len(looked_at), 'file')} looked at are missing in {project.raw}, or not of "
-            f"the size in the manifest: {_named(wrong)}",
+            f"the size in the manifest: {named}",
             "dvc repro",
             f"dvc checkout {project.raw}",
         )
@@ -113,28 +100,13 @@ def _bytes(path: Path) -> int | None:
         return None
 
 
-def tree(project: Project, split: str) -> Result:
-    """The links of a split in ImageFolder's layout, for people and the PyTorch loader."""
-    from formwork.interim.tree import own_files, shows
-
-    manifest = project.manifest(split)
-    folder = manifest.path.with_suffix("")
-    if shows(manifest, project.raw):
-        return ok(f"{folder} shows the images of the manifest")
-    own = next(own_files(folder), None)
-    if own:
-        return problem(
-            f"{own} is a file of your own in a folder that is made anew from the manifest", f"mv {own} data/"
-        )
-    return ok(f"{folder} is made when it is needed")
-
-
 def beton(project: Project, split: str) -> Result:
-    """Whether a beton can be opened, and its image data has the checksums that it was written with."""
+    """Whether a beton can be opened, its image data has the checksums that it was written with, and it holds the images
+    of the manifest, as ffcv.beton in params.yaml says."""
     from formwork.beton.read import open_beton
     from formwork.tools.inspect.verify import find_damage, open_samples
 
-    path = project.beton_path(split)
+    path = project.folders.beton(split)
     if not os.path.lexists(path):
         return note(f"{path} is not there yet", "dvc repro convert")
     try:
@@ -156,15 +128,16 @@ def beton(project: Project, split: str) -> Result:
             f"dvc checkout --force {path}",
             "dvc repro -f convert",
         )
-    said = (
-        "with the checksums that they were written with" if opened.provenance else "of FFCV's own writer, no checksums"
-    )
-    return ok(f"{looked_at} of {count(len(opened), 'sample')} looked at are sound, {said}")
+    outdated = _outdated(project, split)
+    if outdated:
+        return outdated
+    return ok(f"{looked_at} of {count(len(opened), 'sample')} looked at are sound; made from this manifest and params")
 
 
 def _sample(order: list[int], sizes: list[int]) -> list[int]:
     """Some sample ids from all over the file, and no more bytes than SAMPLE_BYTES, but one at least."""
-    chosen, total = [], 0
+    chosen: list[int] = []
+    total = 0
     for sample in order[:: max(len(order) // SAMPLES, 1)]:
         total += sizes[sample]
         if chosen and total > SAMPLE_BYTES:
@@ -173,37 +146,33 @@ def _sample(order: list[int], sizes: list[int]) -> list[int]:
     return chosen
 
 
-def in_step(project: Project, split: str) -> Result:
-    """Whether a beton holds the images of the manifest, as ffcv.beton in params.yaml says."""
+def _outdated(project: Project, split: str) -> Result | None:
+    """What a beton was made from, where that is not what there is now."""
     from formwork.beton.read import check_beton
 
-    opened, manifest = project.beton(split), project.manifest(split)
+    opened = project.beton(split)
     try:
-        check_beton(opened, manifest)
+        check_beton(opened, project.manifest(split))
     except FormworkError as error:
         return note(error)
     if opened.provenance is None:
         return note(
-            f"{opened.path} has the labels of its manifest, and says no more: FFCV's own writer made it",
+            f"{opened.path} has the labels of its manifest, and no checksums: FFCV's own writer made it",
             "dvc repro -f convert",
         )
     different = changed_params(project, split)
     if different:
         return note(f"{opened.path} was made with other params: {', '.join(different)}", "dvc repro convert")
-    return ok("made from this manifest, with these params")
+    return None
 
 
 def changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
-    made_with = project.beton(split).provenance.facts["params"]
+    provenance = project.beton(split).provenance
+    made_with = provenance.facts["params"] if provenance else {}
     now = project.params.ffcv.beton.model_dump()
     return [
         f"ffcv.beton.{key} was {made_with.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(made_with.keys() | now.keys())
         if made_with.get(key) != now.get(key)
     ]
-
-
-def _named(paths: Iterable[str]) -> str:
-    paths = list(paths)
-    return ", ".join(paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")

@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from formwork.errors import ParamsError
+from formwork.text import count
 from formwork.tools.doctor.children import Failed
 from formwork.tools.doctor.project import LIBRARIES_SECONDS, Project
-from formwork.tools.doctor.verdict import NotChecked, Result, count, note, ok, problem
+from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 NEWEST = (3, 13)  # Python that the tests have run with
 NAMED = 6  # packages in a message

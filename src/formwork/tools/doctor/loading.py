@@ -1,18 +1,15 @@
 """Checks of how images would be loaded, and of results that were not made as params.yaml asks."""
 
-import json
 from pathlib import Path
 
 from formwork.errors import BetonError, FormworkError
-from formwork.tools.doctor import machine
+from formwork.text import count, format_bytes
 from formwork.tools.doctor.children import Failed
-from formwork.tools.doctor.project import LIBRARIES_SECONDS, SPLITS, Project
+from formwork.tools.doctor.project import LIBRARIES_SECONDS, SPLITS, Project, read_json
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
-WAITING = 0.1  # share of an epoch spent waiting for data, from where on more workers are worth it
 MANY = 1 / 3  # of the training images, left out of each epoch because they do not fill a batch
 METRICS = (Path("results/train/metrics.json"), Path("results/evaluate/metrics.json"))
-SPEED = Path("results/speed/metrics.json")
 
 
 def batches(project: Project) -> Result:
@@ -60,7 +57,7 @@ def loader(project: Project) -> Result:
             make_loader(data.splits[split], data.config(split, 0, devices), use_ffcv=True, fallback="error")
         except FormworkError as error:
             reason = error.__cause__
-            if isinstance(reason, BetonError) and not project.beton_path(split).exists():
+            if isinstance(reason, BetonError) and not project.folders.beton(split).exists():
                 return note(reason)
             return _falls_back(project, reason) if reason else problem(error)
     return ok("FFCVDataLoader, for both splits")
@@ -85,32 +82,15 @@ def kernels(project: Project) -> Result:
             f"kernels cannot be kept in a cache: each process compiles them anew, in {folder}",
             'export NUMBA_CACHE_DIR="/a/folder/that/can/be/written"',
         )
-    if next(folder.glob("*-loading.*.nbi"), None):
+    if next(folder.glob("*-formwork.loading.*.nbi"), None):
         return ok(f"compiled, in {folder}")
     return ok("not compiled yet: the first batch takes some seconds, once")
-
-
-def workers(project: Project) -> Result:
-    """data.num_workers against the cores, and against what the last training waited for."""
-    data, cores = project.params.data, machine.cores()
-    devices = project.params.trainer.devices
-    processes = devices if isinstance(devices, int) else project.devices
-    wanted = data.num_workers * processes
-    finding = f"data.num_workers {data.num_workers}{f' x {processes} devices' if processes > 1 else ''}, {cores} cores"
-    better = max(cores // processes, 1)
-    command = f"dvc exp run -S data.num_workers={better}"
-    if wanted > cores and data.num_workers > better:
-        return note(f"{finding}: more than can work at once", command)
-    waited = _read(SPEED).get("waiting_share", 0)
-    if waited > WAITING and data.num_workers < better:
-        return note(f"{finding}: the last training waited for data for {waited:.0%} of its time", command)
-    return ok(finding)
 
 
 def results(project: Project) -> Result:
     """Whether the results in the workspace were made with the loader that params.yaml asks for."""
     wanted = "ffcv" if project.params.data.use_ffcv else "pytorch"
-    used = {path: _read(path).get("loader") for path in METRICS}
+    used = {path: read_json(path).get("loader") for path in METRICS}
     others = {path: name for path, name in used.items() if name not in (None, wanted)}
     if others:
         listed = ", ".join(f"{path} (loader: {name})" for path, name in others.items())
@@ -125,10 +105,14 @@ def results(project: Project) -> Result:
     return ok(f"made with the {wanted} loader")
 
 
-def _read(path: Path) -> dict:
-    """{} where there is none, or none that can be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def interrupted(project: Project) -> Result:
+    """Checkpoints of trainings that did not end; see formwork.training.resume."""
+    found = sorted(Path("models/.resume").glob("*.ckpt"))
+    if not found:
+        return ok("no training was interrupted")
+    size = format_bytes(sum(path.stat().st_size for path in found))
+    return note(
+        f"{count(len(found), 'interrupted training')}, {size} in models/.resume: each goes on from there when the same "
+        "params, data and code are run again",
+        *(f"rm {path}" for path in found),
+    )

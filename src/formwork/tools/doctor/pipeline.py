@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from formwork.tools.doctor.children import Failed
-from formwork.tools.doctor.machine import nearest
 from formwork.tools.doctor.project import Project
+from formwork.tools.doctor.resources import nearest
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 SECONDS, FULL_SECONDS = 10, 3600  # for DVC to answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formwork.errors import FormworkError
+from formwork.folders import Folders
 from formwork.tools.doctor.children import Child, Failed
 from formwork.tools.doctor.verdict import NotChecked
 
@@ -64,55 +66,41 @@ class Project:
         except FormworkError as error:
             raise NotChecked("params.yaml cannot be used") from error
 
+    @cached_property
+    def folders(self) -> Folders:
+        return Folders.of(self.params.data.name)
+
     @property
     def raw(self) -> Path:
-        return Path("data/raw", self.params.data.name)
-
-    @property
-    def interim(self) -> Path:
-        return Path("data/interim", self.params.data.name)
-
-    @property
-    def processed(self) -> Path:
-        return Path("data/processed", self.params.data.name)
-
-    def manifest_path(self, split: str) -> Path:
-        return self.interim / f"{split}.csv"
-
-    def beton_path(self, split: str) -> Path:
-        return self.processed / f"{split}.beton"
-
-    @property
-    def settings_path(self) -> Path:
-        return self.interim / "dataset.json"
+        return self.folders.raw
 
     def read_manifest(self, split: str) -> Manifest:
         """Raises DatasetError: see formwork.images.manifest.read_manifest."""
         from formwork.images.manifest import read_manifest
 
         if split not in self._manifests:
-            self._manifests[split] = read_manifest(self.manifest_path(split))
+            self._manifests[split] = read_manifest(self.folders.manifest(split))
         return self._manifests[split]
 
     def manifest(self, split: str) -> Manifest:
         try:
             return self.read_manifest(split)
         except FormworkError as error:
-            raise NotChecked(f"there is no {self.manifest_path(split)} to go by") from error
+            raise NotChecked(f"there is no {self.folders.manifest(split)} to go by") from error
 
     def beton(self, split: str) -> Beton:
         from formwork.beton.read import open_beton
 
         if split not in self._betons:
             try:
-                self._betons[split] = open_beton(self.beton_path(split))
+                self._betons[split] = open_beton(self.folders.beton(split))
             except FormworkError as error:
-                raise NotChecked(f"there is no {self.beton_path(split)} that can be opened") from error
+                raise NotChecked(f"there is no {self.folders.beton(split)} that can be opened") from error
         return self._betons[split]
 
     def beton_files(self) -> list[Path]:
         """Those that are there, one at least."""
-        found = [path for path in map(self.beton_path, SPLITS) if path.is_file()]
+        found = [path for path in map(self.folders.beton, SPLITS) if path.is_file()]
         if not found:
             raise NotChecked("there are no betons yet")
         return found
@@ -140,19 +128,18 @@ class Project:
             FormworkError: see ProjectData.
         """
         self.need_libraries()
-        from formwork.folders import Folders
         from formwork.loading.project import ProjectData
 
-        for path in (*map(self.manifest_path, SPLITS), self.settings_path):
+        for path in (*map(self.folders.manifest, SPLITS), self.folders.settings):
             if not path.exists():
                 raise NotChecked(f"there is no {path} to go by")
         ffcv = self.params.ffcv.model_copy(update={"fallback": "error"})
         params = self.params.model_copy(update={"ffcv": ffcv})
-        return ProjectData(params, Folders(self.raw, self.interim, self.processed))
+        return ProjectData(params, self.folders)
 
     @property
     def devices(self) -> int:
-        """That train together."""
+        """Number of devices that train together."""
         try:
             return self.trainer.world_size
         except FormworkError as error:
@@ -164,3 +151,12 @@ class Project:
             self.libraries.get("torch", LIBRARIES_SECONDS)
         except (Failed, TimeoutError) as error:
             raise NotChecked("torch cannot be used") from error
+
+
+def read_json(path: Path) -> dict:
+    """{} where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

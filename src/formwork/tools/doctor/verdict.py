@@ -1,10 +1,19 @@
-"""What a check says."""
+"""What a check says, and what all of them say together: as a table or as JSON."""
 
+import json
 import re
+import shutil
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from formwork.text import count
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 VERDICTS = (OK, NOTE, PROBLEM)
+
+NARROWEST, WIDEST = 60, 120  # characters of a line of the table
 
 COMMAND = re.compile(r"`((?:chmod|dvc|git|make|mv|rm) [^`]+)`")
 
@@ -50,14 +59,51 @@ class NotChecked(Exception):
     """A check cannot say anything, for want of what another check reports on; with the reason."""
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def as_table(found: Sequence[tuple[str, Result]], width: int | None = None) -> str:
+    """A line a check, longer ones wrapped; problems last. Below each come the commands that its words do not have.
+
+    Args:
+        width: of a line, in characters; that of the terminal by default.
+    """
+    width = min(max(width or shutil.get_terminal_size().columns, NARROWEST), WIDEST)
+    margin = " " * (max(map(len, VERDICTS)) + max(len(name) for name, _ in found) + 4)
+    lines = []
+    for verdict in VERDICTS:
+        for name, result in _rows([(name, result) for name, result in found if result.verdict == verdict]):
+            start = f"{verdict:<{max(map(len, VERDICTS))}}  {name}".ljust(len(margin))
+            lines += _wrapped(start, margin, result.finding, width)
+            lines += [f"{margin}$ {command}" for command in result.commands if command not in result.finding]
+    counts = Counter(result.verdict for _, result in found)
+    summary = f"{count(counts[PROBLEM], 'problem')}, {count(counts[NOTE], 'note')}, {counts[OK]} ok"
+    return "\n".join([*lines, "", summary])
 
 
-def size(number: float) -> str:
-    """Bytes, in words."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
+def _rows(found: Sequence[tuple[str, Result]]) -> list[tuple[str, Result]]:
+    """As they are, and one row for all checks that could not be made for the same reason."""
+    unchecked: dict[str, list[str]] = {}
+    for name, result in found:
+        if not result.checked:
+            unchecked.setdefault(result.finding, []).append(name)
+    rows = [(name, result) for name, result in found if result.checked]
+    for finding, names in unchecked.items():
+        rows.append(("", Result(NOTE, f"{finding} ({', '.join(names)})")))
+    return rows
+
+
+def _wrapped(start: str, margin: str, text: str, width: int) -> list[str]:
+    lines = [
+        line
+        for paragraph in text.splitlines()
+        for line in textwrap.wrap(
+            paragraph, width - len(margin), break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        )
+    ]
+    return [f"{start if i == 0 else margin}{line}".rstrip() for i, line in enumerate(lines or [""])]
+
+
+def as_json(found: Sequence[tuple[str, Result]]) -> str:
+    """{"problems": number, "checks": [{"check", "verdict", "finding", "commands"}, ...]}"""
+    checks = [
+        {"check": name, "verdict": r.verdict, "finding": r.finding, "commands": list(r.commands)} for name, r in found
+    ]
+    return json.dumps({"problems": sum(r.verdict == PROBLEM for _, r in found), "checks": checks}, indent=2)

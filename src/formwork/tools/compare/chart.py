@@ -5,9 +5,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from formwork.text import count
 from formwork.tools.charts import COLOURS, chart
-from formwork.tools.compare.report import as_text, count, pay_off
 from formwork.tools.compare.summary import FELL_BACK, FFCV, PYTORCH, Summary
+from formwork.tools.compare.tables import as_text, pay_off
 
 COLOUR = {FFCV: COLOURS["FFCV"], FELL_BACK: COLOURS["limit"], PYTORCH: COLOURS["PyTorch"]}
 SEEN = 10  # times the epochs of a run: where the conversion pays off later, the crossing is not drawn

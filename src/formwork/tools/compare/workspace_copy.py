@@ -7,7 +7,6 @@ symlinks, and copy all data for each run. So a clone is made here, once, in whic
 In the workspace itself everything is only read.
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -18,13 +17,14 @@ from itertools import count
 from pathlib import Path
 
 from formwork.errors import FormworkError
+from formwork.files import try_lock
+from formwork.folders import Folders
 from formwork.git import GitError, git
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.tree import ensure_tree
-from formwork.tools.compare.finished import Result, in_folder
-from formwork.tools.compare.pipeline import DATA, TRAINING, Pipeline
-from formwork.tools.compare.process import run_logged
-from formwork.tools.compare.runs import Case
+from formwork.processes import run_logged
+from formwork.tools.compare.pipeline import DATA, TRAINING, Case, Pipeline
+from formwork.tools.compare.runs import Result, in_folder
 
 PLACE = Path(".dvc/tmp/compare")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
 COPY = "workspace"  # in PLACE, beside the logs
@@ -45,7 +45,7 @@ class Copy:
         self._lock = lock
         self._head = git(root, "rev-parse", "HEAD").decode().strip()
 
-    def fill(self, pipeline: Pipeline, raw: Path, interim: Path) -> None:
+    def fill(self, pipeline: Pipeline, folders: Folders) -> None:
         """Make the copy: the commit, the edits, DVC's settings, and the data."""
         git(self._root, "clone", "--quiet", "--shared", "--no-checkout", self._root, self.folder)
         git(self.folder, "checkout", "--quiet", "--detach", self._head)
@@ -55,11 +55,12 @@ class Copy:
         self._take_edits()
         self._set_up_dvc(pipeline)
         self._dvc("checkout", "checkout", "--with-deps", DATA)
-        if not pipeline.is_tracked(raw):
-            (self.folder / raw).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / raw).symlink_to((self._root / raw).resolve())
+        raw = self.folder / folders.raw
+        if not pipeline.is_tracked(folders.raw):
+            raw.parent.mkdir(parents=True, exist_ok=True)
+            raw.symlink_to((self._root / folders.raw).resolve())
         for split in SPLITS:  # or the first run with the PyTorch loader would do it, and be measured doing it
-            ensure_tree(read_manifest(self.folder / interim / f"{split}.csv"), self.folder / raw)
+            ensure_tree(read_manifest(self.folder / folders.manifest(split)), raw)
         self._check(pipeline)
 
     def run(self, name: str, case: Case, force: bool) -> tuple[Result, bool]:
@@ -143,12 +144,12 @@ class Copy:
 
 
 @contextmanager
-def copied(pipeline: Pipeline, raw: Path, interim: Path) -> Iterator[Copy]:
+def copied(pipeline: Pipeline, folders: Folders) -> Iterator[Copy]:
     """A copy of a workspace with its data, for as long as the block lasts.
 
     Args:
         pipeline: of the workspace; its data is up to date.
-        raw, interim: data/raw/<name> and data/interim/<name>.
+        folders: of the dataset, relative to the workspace.
 
     Raises:
         FormworkError: another comparison is running, or the copy cannot be made.
@@ -157,16 +158,14 @@ def copied(pipeline: Pipeline, raw: Path, interim: Path) -> Iterator[Copy]:
     place = root / PLACE
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FormworkError("Another comparison is running in this workspace. Wait for it, or stop it.") from error
+        if not try_lock(lock.fileno()):
+            raise FormworkError("Another comparison is running in this workspace. Wait for it, or stop it.")
         shutil.rmtree(place, ignore_errors=True)  # of one that was killed, or the logs of one that failed
         place.mkdir()
         left = place
         try:
             copy = Copy(root, place, lock.fileno())
-            copy.fill(pipeline, raw, interim)
+            copy.fill(pipeline, folders)
             yield copy
         except FormworkError:
             left = place / COPY  # the logs are for the user to read

@@ -1,4 +1,4 @@
-"""Running a long command: its output goes to a file, its last line to the terminal, and Ctrl-C ends all of it."""
+"""Commands that run for long, and how they are ended with all that they started."""
 
 import os
 import re
@@ -12,33 +12,58 @@ from pathlib import Path
 
 from formwork.errors import FormworkError
 
-PATIENCE = 20  # seconds that an interrupted command has to clean up
-TAIL = 15  # lines of a failed command that are shown
+CLEAN_UP_SECONDS = 20  # that an interrupted command has to end by itself
+SHOWN_LINES = 15  # of a failed command
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, and moves of the cursor
 
 
-def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, hold: int) -> str:
-    """Run a command to its end; gives what it printed.
+def end_group(process: subprocess.Popen, seconds: float = 0) -> None:
+    """End a process that was started with `start_new_session`, and all processes of its group.
 
     Args:
-        log: gets the same, while the command runs.
-        hold: a file descriptor that it keeps open as long as it lives, whatever becomes of this process.
+        seconds: that it has to clean up after an interrupt, as by Ctrl-C, before it is killed; 0: it is killed at once.
+    """
+    if seconds:
+        _signal_group(process, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: kill it at once
+            process.wait(seconds)
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # all of it has ended
+        os.killpg(process.pid, number)
+
+
+def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, hold: int) -> str:
+    """Run a command to its end: its output goes to a file, its last line to the terminal, and Ctrl-C ends all of it.
+
+    Args:
+        log: gets the output while the command runs.
+        hold: a file descriptor that the command keeps open as long as it lives, whatever becomes of this process.
+
+    Returns:
+        The output.
 
     Raises:
         FormworkError: it failed; with its last lines.
         KeyboardInterrupt: Ctrl-C; the command and all that it started have ended.
     """
-    with log.open("wb") as file:
-        process = subprocess.Popen(
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
             command,
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, which ends as one
+            start_new_session=True,
             pass_fds=[hold],
-        )
+        ) as process,
+    ):
+        assert process.stdout is not None
         try:
             while part := os.read(process.stdout.fileno(), 65536):
                 file.write(part)
@@ -46,38 +71,28 @@ def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log
                 _show(last_lines(part.decode(errors="replace"), 1))
             status = process.wait()
         except BaseException:
-            _end(process)
+            end_group(process, CLEAN_UP_SECONDS)
             raise
         finally:
-            process.stdout.close()
             _show([])
     output = log.read_bytes().decode(errors="replace")
     if status:
-        lines = "\n".join(f"  {line}" for line in last_lines(output, TAIL))
+        lines = "\n".join(f"  {line}" for line in last_lines(output, SHOWN_LINES))
         raise FormworkError(
             f"`{' '.join(command[2:])}` failed. Its last lines:\n{lines}\nAll of it: `less -R {log}`"  # python -m
         )
     return output
 
 
-def last_lines(output: str, count: int) -> list[str]:
+def last_lines(output: str, number: int) -> list[str]:
     """As a terminal shows them, of a line that was written over the last version, without those that are empty."""
     lines = (ESCAPES.sub("", line).rstrip().rsplit("\r", 1)[-1] for line in output.split("\n"))
-    return [line for line in lines if line.strip()][-count:]
+    return [line for line in lines if line.strip()][-number:]
 
 
 def _show(lines: Sequence[str]) -> None:
-    """Show one line in the place of the one before; none takes it away."""
+    """Show one line of a terminal in the place of the one before; none takes it away."""
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1
         text = lines[0].strip()[:width] if lines else ""
         print(f"\r\x1b[K{text}", end="", flush=True)
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End a process and its group: first as Ctrl-C does, so that it can clean up."""
-    for kind, seconds in ((signal.SIGINT, PATIENCE), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, kind)
-        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: at once
-            process.wait(seconds)

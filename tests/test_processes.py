@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from formwork.errors import FormworkError
-from formwork.tools.compare.process import TAIL, last_lines, run_logged
+from formwork.processes import SHOWN_LINES, last_lines, run_logged
 from tests.processes import left, wait_for
 
 # A process that starts another, says so, and waits.
@@ -42,7 +42,7 @@ def test_a_command_that_fails_shows_its_last_lines_and_where_all_are(tmp_path):
     message = str(caught.value)
     assert "\n  line 99\n  ERROR: what is wrong\n" in message
     assert f"`less -R {tmp_path / 'log'}`" in message
-    assert f"line {100 - TAIL}\n" not in message
+    assert f"line {100 - SHOWN_LINES}\n" not in message
     assert "line 0\n" in (tmp_path / "log").read_text()
 
 
@@ -56,7 +56,7 @@ def test_last_lines_are_those_that_a_terminal_shows():
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["listening", "deaf"])
 def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypatch, deaf):
-    monkeypatch.setattr("formwork.tools.compare.process.PATIENCE", 0.5)
+    monkeypatch.setattr("formwork.processes.CLEAN_UP_SECONDS", 0.5)
     log = tmp_path / "log"
 
     def interrupt() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from formwork.text import table
+from formwork.text import columns, count, table
 from formwork.tools.compare.runs import Run
 from formwork.tools.compare.summary import FFCV, PYTORCH, Spread, Summary
 
@@ -64,13 +64,7 @@ def lines(summary: Summary) -> list[list[str]]:
 
 def text(summary: Summary) -> str:
     """For a terminal: the table in columns, and the notes."""
-    cells = lines(summary)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rows = [
-        "  ".join(cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(line))
-        for line in (zip(cells_of_row, widths, strict=True) for cells_of_row in cells)
-    ]
-    return "\n".join([*(row.rstrip() for row in rows), *(f"\n{note}" for note in summary.notes())])
+    return "\n".join([columns(lines(summary), numbers=True), *(f"\n{note}" for note in summary.notes())])
 
 
 def markdown(summary: Summary, command: str) -> str:
@@ -136,10 +130,6 @@ def pay_off(summary: Summary) -> str:
     if epochs == 1:
         return "from the first epoch"
     return f"after {epochs:,} epochs" + (f", not in {summary.epochs:,}" if epochs > summary.epochs else "")
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _title(summary: Summary, kind: str) -> str:

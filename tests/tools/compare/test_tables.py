@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from formwork.tools.compare import report
-from formwork.tools.compare.picture import draw
+from formwork.tools.compare import tables
+from formwork.tools.compare.chart import draw
 from formwork.tools.compare.runs import Run
 from tests.svg import texts
 from tests.tools.compare.conftest import make_run, make_summary
@@ -23,7 +23,7 @@ def table(text: str) -> dict[str, list[str]]:
 
 
 def test_one_run_of_each():
-    rows = table(report.text(make_summary(*PAIR)))
+    rows = table(tables.text(make_summary(*PAIR)))
     assert rows["FFCV"] == ["PyTorch", "FFCV is"]
     assert rows["accuracy"] == ["0.9000", "0.9000", "equal"]
     assert rows["an epoch, s"] == ["1.00", "3.00", "3.00 x faster"]
@@ -37,7 +37,7 @@ def test_one_run_of_each():
 
 
 def test_several_runs_have_a_median_and_a_range():
-    rows = table(report.text(make_summary(*PAIR, make_run(True, 1.2), make_run(True, 0.9, accuracy=0.8))))
+    rows = table(tables.text(make_summary(*PAIR, make_run(True, 1.2), make_run(True, 0.9, accuracy=0.8))))
     assert rows["FFCV, 3 runs"] == ["PyTorch", "FFCV is"]
     assert rows["an epoch, s"] == ["1.00 (0.900 to 1.20)", "3.00", "3.00 x faster"]
     assert rows["accuracy"] == ["0.9000 (0.8000 to 0.9000)", "0.9000", "equal"]
@@ -55,34 +55,34 @@ def test_several_runs_have_a_median_and_a_range():
 )
 def test_when_the_conversion_has_paid_for_itself(pytorch, said):
     summary = make_summary(make_run(True, 1.0), make_run(False, pytorch))
-    assert table(report.text(summary))["conversion has paid for itself"] == [said, "-"]
+    assert table(tables.text(summary))["conversion has paid for itself"] == [said, "-"]
 
 
 def test_ratios_of_nothing():
     """No memory where it cannot be measured, and no waiting."""
     nothing = {"peak_memory_mb": None, "waiting_seconds": 0.0, "waiting_share": 0.0}
-    rows = table(report.text(make_summary(make_run(True, **nothing), make_run(False))))
+    rows = table(tables.text(make_summary(make_run(True, **nothing), make_run(False))))
     assert rows["peak memory, MB"] == ["-", "600"]
     assert rows["waiting for data, s an epoch"] == ["0.000", "1.00", "less"]
-    rows = table(report.text(make_summary(make_run(True, **nothing), make_run(False, **nothing))))
+    rows = table(tables.text(make_summary(make_run(True, **nothing), make_run(False, **nothing))))
     assert rows["waiting for data, s an epoch"] == ["0.000", "0.000"]
 
 
 def test_a_fallback_has_a_column_of_its_own_and_no_ratio():
     fallen = make_summary(make_run(True, loader="pytorch"), make_run(False), reason="RandomPosterize has no FFCV form.")
-    text = report.text(fallen)
+    text = tables.text(fallen)
     assert table(text)["FFCV fell back"] == ["PyTorch"]
     assert table(text)["conversion has paid for itself"] == ["-", "-"]
     assert not re.search(r"\d x ", text)
     assert "RandomPosterize has no FFCV form." in text
-    page = report.markdown(fallen, "command")
+    page = tables.markdown(fallen, "command")
     assert "| FFCV fell back | PyTorch |" in page
     assert "RandomPosterize has no FFCV form." in page
-    assert report.figures(fallen, "command")["summary"].keys() == {"FFCV fell back", "PyTorch"}
+    assert tables.figures(fallen, "command")["summary"].keys() == {"FFCV fell back", "PyTorch"}
 
 
 def test_the_page_has_every_run_and_how_to_repeat_it():
-    page = report.markdown(make_summary(*PAIR, make_run(True, 1.5, seed=7, source="experiment x")), "compare --seeds 2")
+    page = tables.markdown(make_summary(*PAIR, make_run(True, 1.5, seed=7, source="experiment x")), "compare --seeds 2")
     assert page.startswith("# FFCV and PyTorch on shapes\n\n|  | FFCV, 2 runs | PyTorch | FFCV is |\n| --- |")
     assert "10 epochs; `compare --seeds 2` on CPU, cores 2." in page
     assert "| ffcv | ffcv | 7 | 0.9000 | 1.50 | 66.7 | 0.750 | 50.0 % | 0.500 | 600 | experiment x |" in page
@@ -90,7 +90,7 @@ def test_the_page_has_every_run_and_how_to_repeat_it():
 
 
 def test_figures_for_programs():
-    found = json.loads(json.dumps(report.figures(make_summary(*PAIR, make_run(True, 2.0)), "command")))
+    found = json.loads(json.dumps(tables.figures(make_summary(*PAIR, make_run(True, 2.0)), "command")))
     assert found["summary"]["FFCV"]["seconds"] == {"median": 1.5, "low": 1.0, "high": 2.0}
     assert found["conversion_seconds"] == {"train": 4.0, "val": 1.0}
     assert found["pays_off_after_epochs"] == 4
