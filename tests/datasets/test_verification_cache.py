@@ -152,7 +152,7 @@ import os, sys, time
 from pathlib import Path
 from formwork.datasets import verification_cache as memory
 from formwork.datasets.inspect_file import Facts
-known = memory.Memory(Path(sys.argv[1]))
+known = memory.VerificationCache(Path(sys.argv[1]))
 memory.WRITTEN_TOGETHER = 50
 for number in range(10**9):
     facts = Facts(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6)
