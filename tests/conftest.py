@@ -3,13 +3,19 @@
 import ctypes
 import mmap
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
+
+sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests
 
 PROT_NONE = 0  # of mprotect
 
@@ -19,47 +25,78 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path.name != "test_tutorial.py"))
 
 
+Shared = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """shared("name", make): the folder that `make` has filled, once for all processes that run tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        made, done = folder / f"shared-{name}", folder / f"shared-{name}.done"
+        with FileLock(folder / f"shared-{name}.lock"):
+            if not done.exists():
+                made.mkdir()
+                make(made)
+                done.touch()
+        return made
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders.
+    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders, but for
+    compiled kernels: those are the user's, which this process compiles and finds, too.
 
     Coverage is not measured in these processes: they run copies of src/, and would take half as long again.
     """
     home = tmp_path_factory.mktemp("home")
-    foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_")
+    foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_", "XDG_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return inherited | {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(home),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "test",
-        "GIT_AUTHOR_EMAIL": "test@localhost",
-        "GIT_COMMITTER_NAME": "test",
-        "GIT_COMMITTER_EMAIL": "test@localhost",
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
-        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
-        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
-    }
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return (
+        {"NUMBA_CACHE_DIR": str(user_cache)}
+        | inherited
+        | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(home),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@localhost",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@localhost",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+            "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
+def base(shared: Shared, environment: dict[str, str]) -> Workspace:
     """A repository with the small own dataset `shapes`, after `dvc repro`, `git commit` and `dvc push` to the folder
     `remote` beside it. Do not change it: `repo` is a copy to work on."""
-    base = Workspace(tmp_path_factory.mktemp("base") / "repo", environment)
-    copy_sources(base.path)
-    base.set_params(data__name="shapes", data__fetch=[], data__batch_size=16, data__num_workers=0)
-    base.set_params(ffcv__beton__write_mode="jpg", trainer__max_epochs=1)
-    make_dataset(base / "data/raw/shapes", classes=("a", "b", "c"), per_class=20, size=(8, 8))
-    base.git("init --quiet --initial-branch main")
-    base.dvc("remote add --default storage ../remote")
-    base.dvc("add data/raw/shapes")
-    base.commit("Add the dataset shapes")
-    base.dvc("repro")
-    base.commit("Train")
-    base.dvc("push")
-    return base
+
+    def make(folder: Path) -> None:
+        base = Workspace(folder / "repo", environment)
+        copy_sources(base.path)
+        base.set_params(data__name="shapes", data__fetch=[], data__batch_size=16, data__num_workers=0)
+        base.set_params(ffcv__beton__write_mode="jpg", trainer__max_epochs=1)
+        make_dataset(base / "data/raw/shapes", classes=("a", "b", "c"), per_class=20, size=(8, 8))
+        base.git("init --quiet --initial-branch main")
+        base.dvc("remote add --default storage ../remote")
+        base.dvc("add data/raw/shapes")
+        base.commit("Add the dataset shapes")
+        base.dvc("repro")
+        base.commit("Train")
+        base.dvc("push")
+
+    return Workspace(shared("base", make) / "repo", environment)
 
 
 @pytest.fixture

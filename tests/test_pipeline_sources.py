@@ -4,23 +4,27 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from torchvision.datasets import CIFAR100
 
 from tests import archives
 from tests.make_images import make_dataset
-from tests.workspace import ROOT, Workspace, copy_sources, snapshot
+from tests.workspace import Workspace, copy_sources, snapshot
 
 FILE = CIFAR100.filename
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-GROUPS = PARAMS["datasets"]["cifar100"]["groups"]
+GROUPS = {"invertebrates": ["worm", "crab", "snail"], "fish": ["trout", "shark"]}
+SETTINGS = {
+    "resolution": 32,
+    "mean": [0.5, 0.4, 0.3],
+    "augment": {"train": [{"CenterCrop": {}}, {"RandomCrop": {"padding": 4}}]},
+    "groups": GROUPS,
+}
 
 
 @pytest.fixture
 def new(tmp_path: Path, environment: dict[str, str]) -> Workspace:
     """A repository in which nothing ran yet."""
     new = Workspace(tmp_path / "repo", environment | {"no_proxy": "*"})
-    copy_sources(new.path)
+    copy_sources(new.path, cifar100=SETTINGS)
     new.set_params(data__num_workers=0, trainer__max_epochs=1)
     new.git("init --quiet --initial-branch main")
     new.commit("Start")
@@ -41,7 +45,7 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
         lines += [f"CIFAR100.{key} = {value!r}" for key, value in {**attributes, "url": server.url(FILE)}.items()]
         script = new / "src/fetch.py"
         script.write_text("\n".join([*lines, script.read_text()]))
-        new.set_params(data__fetch=["digits", "cifar100"], data__name="cifar100")
+        new.set_params(data__fetch=["digits", "cifar100"], data__name="cifar100", data__batch_size=8)
 
         server.faults[FILE] = "cut"
         failed = new.dvc("repro", status=255)
@@ -55,8 +59,8 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
     }
     found = settings(new, "cifar100")
     assert found["class_names"] == names
-    assert (found["resolution"], found["mean"]) == (32, PARAMS["datasets"]["cifar100"]["mean"])
-    assert found["augment_train"] == PARAMS["datasets"]["cifar100"]["augment"]["train"]
+    assert (found["resolution"], found["mean"]) == (SETTINGS["resolution"], SETTINGS["mean"])
+    assert found["augment_train"] == SETTINGS["augment"]["train"]
     whole = snapshot(new / "data/processed")
     assert new.dvc("repro").ran == []
 
