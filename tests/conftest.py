@@ -21,8 +21,14 @@ PROT_NONE = 0  # of mprotect
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of this folder first, which run whole pipelines: at the end, one process would wait for the other's."""
+    """Files of this folder first, which run whole pipelines: at the end, one process would wait for the other's.
+
+    Whatever drives git and DVC is of the pipeline.
+    """
     items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path.name != "test_tutorial.py"))
+    for item in items:
+        if "environment" in getattr(item, "fixturenames", ()):
+            item.add_marker("pipeline")
 
 
 Shared = Callable[[str, Callable[[Path], None]], Path]

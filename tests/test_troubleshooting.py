@@ -69,11 +69,17 @@ PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
+PIPELINE = {"no_dataset", "busy_dvc", "memory_killed", "memory_killed_sh", "doctor_remote"}
+"""Fixtures that drive git and DVC."""
+
+
 def in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", QUOTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.pipeline] if name in PIPELINE else []) for name in QUOTED]
+)
 def test_the_program_says_what_the_page_quotes(name: str, request: pytest.FixtureRequest) -> None:
     said = request.getfixturevalue(name)
 
