@@ -56,7 +56,6 @@ UNTRACKED = {
     "folders.py": "paths that dvc.yaml passes to each stage",
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params.py": "stages track the values themselves; params.yaml states every default",
-    "peak_memory.py": "measures the machine: figures that differ from run to run anyway",
     "system.py": "measures the machine: figures that differ from run to run anyway",
 }
 """Modules that stages import, and none depends on, with the reason."""
