@@ -61,11 +61,13 @@ def stages_of(key: str) -> str:
     return ", ".join(tracking)
 
 
+@pytest.mark.checkout
 def test_every_parameter_is_documented_with_its_default_and_stages():
     expected = {key: (default_of(key), stages_of(key)) for key in leaves(Params)}
     assert documented() == expected
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for text, target in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", page.read_text()):
@@ -79,6 +81,7 @@ def test_links_lead_somewhere(page):
             assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_tests_that_are_named_exist(page):
     text = page.read_text()

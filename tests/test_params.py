@@ -62,6 +62,7 @@ def nodes(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
 # --- The repository's own file ------------------------------------------------------------------
 
 
+@pytest.mark.checkout
 def test_the_file_here_names_every_param_and_says_what_it_is() -> None:
     """But for the entries of datasets: what they hold may be left out."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -98,6 +99,7 @@ def test_sources_are_those_that_can_be_fetched() -> None:
     assert sorted(Sources.model_fields) == sorted(SOURCES)
 
 
+@pytest.mark.checkout
 def test_groups_here_name_each_class_of_cifar100_once() -> None:
     groups = load_params(ROOT / "params.yaml").datasets["cifar100"].groups
     names = [name for group in groups.values() for name in group]
