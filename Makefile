@@ -7,10 +7,10 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare doctor preview tune report bench test lint lock clean
+.PHONY: help setup run compare doctor preview tune report bench test test-fast check lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Install the system libraries and .venv, where anything is missing
 	@"$(PYTHON)" src/install.py
@@ -39,16 +39,22 @@ report: setup  ## Build one HTML page of params, data, training, mistakes and be
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
 	@.venv/bin/python benchmarks/run.py loader
 
-test: setup lint  ## Check the style, run all tests
-	@.venv/bin/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
+	@.venv/bin/pytest --numprocesses logical --dist loadfile -m "not checkout" $(ARGS)
 
-lint: setup  ## Check the style
+test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
+	@.venv/bin/pytest --numprocesses logical --dist loadfile -m "not checkout and not pipeline and not slow" $(ARGS)
+
+check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/codespell
+	@.venv/bin/pytest -m checkout
 
 lock: setup  ## Compile requirements.in into requirements.txt (newer versions: delete it first)
 	@.venv/bin/uv pip compile --quiet requirements.in --output-file requirements.txt
 
 clean:  ## Remove caches, never data
-	@rm -rf .pytest_cache .ruff_cache .coverage .coverage.* dvc_plots
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.* dvc_plots build *.egg-info
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
