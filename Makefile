@@ -40,10 +40,10 @@ bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmar
 	@.venv/bin/python benchmarks/run.py loader
 
 test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
-	@.venv/bin/pytest --numprocesses logical --dist loadfile -m "not checkout" $(ARGS)
+	@.venv/bin/pytest --numprocesses logical --dist worksteal -m "not checkout" $(ARGS)
 
 test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
-	@.venv/bin/pytest --numprocesses logical --dist loadfile -m "not checkout and not pipeline and not slow" $(ARGS)
+	@.venv/bin/pytest --numprocesses logical --dist worksteal -m "not checkout and not pipeline and not slow" $(ARGS)
 
 check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
 	@.venv/bin/ruff check

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,15 @@ PROT_NONE = 0  # of mprotect
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of this folder first, which run whole pipelines: at the end, one process would wait for the other's.
+    """Mark what drives git and DVC as of the pipeline, and run it first, the longest test at the very start.
 
-    Whatever drives git and DVC is of the pipeline.
+    With `--dist worksteal`, one process then makes the repository that these tests share, while others run the rest;
+    and in the end none waits long for another.
     """
-    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path.name != "test_tutorial.py"))
     for item in items:
         if "environment" in getattr(item, "fixturenames", ()):
             item.add_marker("pipeline")
+    items.sort(key=lambda item: (item.get_closest_marker("pipeline") is None, item.path.name != "test_tutorial.py"))
 
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
@@ -45,6 +47,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         made, done = folder / f"shared-{name}", folder / f"shared-{name}.done"
         with FileLock(folder / f"shared-{name}.lock"):
             if not done.exists():
+                shutil.rmtree(made, ignore_errors=True)  # what is left where `make` has failed before
                 made.mkdir()
                 make(made)
                 done.touch()

@@ -24,6 +24,8 @@ from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leave
 from formwork.params import BetonParams
 from tests.make_images import make_manifest, noise, photo
 
+pytestmark = pytest.mark.slow
+
 SIDE = 24
 """The shorter side of all images, and the crop: so that FFCV's decoder for images of many sizes scales none."""
 

@@ -23,6 +23,8 @@ from formwork.training.callbacks import ProgressBar
 from formwork.training.module import Classifier
 from tests.training.conftest import make_params
 
+pytestmark = pytest.mark.slow
+
 CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
 SPEED = {"images_per_second", "seconds", "waiting_seconds", "waiting_share"}
 

@@ -16,6 +16,8 @@ from formwork.training.resume import OTHERS, checkpoint_path, find_checkpoint
 from tests.training.conftest import folders_of, make_params, merged
 from tests.training.test_fit import curve, files
 
+pytestmark = pytest.mark.slow
+
 SRC = Path(__file__).parents[2] / "src"
 
 # src/train.py, which writes down the samples of every batch, and kills itself after so many checkpoints.

@@ -105,6 +105,7 @@ def test_a_fill_colour_is_shown_outside_the_image(split):
     assert (corners == torch.tensor([1, 2, 3])).all(dim=1).float().mean() > 0.4
 
 
+@pytest.mark.slow
 def test_stock_ffcv_operations_work_and_obey_the_seed(split):
     options = make_config([*TRAIN, {"ffcv.Cutout": {"crop_size": 5}}], order="random")
     reference = epoch(FFCVDataLoader(split, options))

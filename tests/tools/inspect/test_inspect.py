@@ -22,6 +22,8 @@ from formwork.tools.inspect.verify import find_damage
 from tests.beton.test_stock_ffcv import write_stock
 from tests.make_images import make_dataset, make_manifest
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "raw": {"write_mode": "raw"},
     "jpg": {"write_mode": "jpg", "passthrough": False},
