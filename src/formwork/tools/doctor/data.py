@@ -32,7 +32,7 @@ def params(project: Project) -> Result:
 
 def raw(project: Project) -> Result:
     """Whether the raw images are there, are laid out as link wants them, and are known to DVC."""
-    from formwork.datasets.scan import find_candidates
+    from formwork.datasets.candidates import find_candidates
 
     folder, data = project.raw, project.params.data
     pointer = folder.with_name(f"{folder.name}.dvc")
