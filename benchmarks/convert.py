@@ -17,7 +17,7 @@ import formwork
 from benchmarks.memory import run_measured
 from benchmarks.page import publish
 from formwork.conversion.write import write_beton
-from formwork.datasets.scan import find_candidates
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, Row, write_manifest
 from formwork.kernels import turbojpeg

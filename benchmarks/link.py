@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.memory import POLL_SECONDS, run_measured
 from benchmarks.page import publish
-from formwork.datasets.scan import find_candidates
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
 from formwork.sources.synthetic import write_photos
 from formwork.text import table

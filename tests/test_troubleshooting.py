@@ -23,8 +23,8 @@ import install
 from formwork import system
 from formwork.beton.read import check_beton, open_beton
 from formwork.conversion.write import write_beton
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.link import link
-from formwork.datasets.scan import find_candidates
 from formwork.datasets.verify import verify
 from formwork.errors import FormworkError
 from formwork.files import atomic_write, write_text
@@ -329,7 +329,7 @@ def kill_conversion(repo: Workspace, shell: str) -> str:
 @pytest.fixture
 def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> Said:
     raw = make_dataset(tmp_path / "raw", per_class=60, size=(4, 4))
-    monkeypatch.setattr("formwork.datasets.verify.inspect_files", killed)
+    monkeypatch.setattr("formwork.datasets.verify.verify_files", killed)
     labels = {"cat": 0, "dog": 1}
     return error_of(lambda: verify(raw, find_candidates(raw, 0.5), labels, 2, tmp_path / "memory.sqlite3"))
 

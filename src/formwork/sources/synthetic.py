@@ -27,7 +27,7 @@ QUALITY = 92
 # Fractions of label * step fill a square evenly, however many labels there are (M. Roberts' R2 sequence).
 STEPS = 0.7548776662466927, 0.5698402909980532
 LUMA = np.array([1, 1, 1], np.float32)
-CHROMA = np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32) / np.sqrt([[2], [1.5]], dtype=np.float32)
+CHROMA = np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32) / np.sqrt(np.array([[2], [1.5]], np.float32))
 
 
 def photo(index: int, label: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which raw images there are, and to which split and class each belongs."""
+"""The files of a raw dataset that should be images, with the split and the class of each."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ LISTED = 20  # names in an error message
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that should be an image: path relative to the raw dataset."""
+    """A file that should be an image; path is relative to the raw dataset."""
 
     split: str
     class_name: str
@@ -78,12 +78,16 @@ def _entries(folder: Path) -> list[os.DirEntry]:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a symlink to itself: to be listed among the bad files
+    except OSError:  # a symlink to itself: a candidate, to be reported as a bad file
         return False
 
 
 def _classes(parent: Path, folders: Sequence[Path], prefix: str = "") -> dict[str, list[str]]:
-    """Sorted paths by class, relative to the raw dataset, for the class folders of one split."""
+    """Sorted paths by class, relative to the raw dataset, for the class folders of one split.
+
+    Args:
+        prefix: path of `parent` relative to the raw dataset, with a slash at its end.
+    """
     for folder in folders:
         if not _is_text(folder.name):
             raise DatasetError(f"The name of the class folder {folder} is no UTF-8. Rename it.")
@@ -98,18 +102,26 @@ def _classes(parent: Path, folders: Sequence[Path], prefix: str = "") -> dict[st
     return classes
 
 
-def _files(folder: Path, prefix: str) -> Iterator[str]:
+def _files(folder: Path, prefix: str, links_in: tuple[Path, ...] = ()) -> Iterator[str]:
+    """The files below a folder, each with `prefix` before its path.
+
+    Args:
+        links_in: the real paths of the folders that hold the links through which the folder was reached.
+    """
     for entry in _entries(folder):
-        if _is_folder(entry):
-            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
-                raise DatasetError(f"{entry.path} is a link to a folder that it lies in. Remove it.")
-            yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-        else:
+        if not _is_folder(entry):
             yield prefix + entry.name
+        elif not entry.is_symlink():
+            yield from _files(Path(entry.path), f"{prefix}{entry.name}/", links_in)
+        else:
+            target, holders = Path(entry.path).resolve(), (*links_in, folder.resolve())
+            if any(holder.is_relative_to(target) for holder in holders):
+                raise DatasetError(f"{entry.path} is a link to a folder that it lies in. Remove it.")
+            yield from _files(Path(entry.path), f"{prefix}{entry.name}/", holders)
 
 
 def _is_text(name: str) -> bool:
-    """Whether the bytes of a file name are UTF-8; Python stands in lone surrogates for those that are not."""
+    """Whether a file name is UTF-8. Python decodes other bytes to lone surrogates, which cannot be encoded."""
     try:
         name.encode()
     except UnicodeEncodeError:
