@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 import formwork
 from formwork.errors import ParamsError
-from formwork.params import Dataset, Params, Section, Sources, load_params
-from formwork.sources import SOURCES
+from formwork.params import Dataset, Params, Section, load_params
 from tests.make_images import make_dataset
 
 ROOT = Path(formwork.__file__).parents[2]
@@ -93,10 +92,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, section:
 def test_a_key_where_there_is_none_is_refused(tmp_path: Path, section: str) -> None:
     with pytest.raises(ParamsError, match=rf"{section}\.size: unknown\. Nothing can be set there\.$"):
         load_with(tmp_path, **{f"{section}.size".replace(".", "__"): 1})
-
-
-def test_sources_are_those_that_can_be_fetched() -> None:
-    assert sorted(Sources.model_fields) == sorted(SOURCES)
 
 
 @pytest.mark.checkout

@@ -88,6 +88,26 @@ def test_options_of_a_source_make_that_dataset_alone_again(new: Workspace):
     assert snapshot(new / "data/raw/digits") == before
 
 
+def test_an_edited_source_looks_at_its_datasets_and_changes_nothing(new: Workspace):
+    """Stages depend on all sources together: an edit of one must not write a dataset again, nor run what follows."""
+    new.set_params(data__fetch=["digits", "synthetic"], sources__synthetic__images=4)
+    assert set(new.dvc("repro data/dvc.yaml link").ran) == {"fetch@digits", "fetch@synthetic", "link"}
+    never_run = new.outdated_stages()
+    raw = new / "data/raw"
+    before = {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]}
+    with (new / "src/formwork/sources/mnist.py").open("a") as source:
+        source.write("# edited\n")
+
+    assert new.outdated_stages() - never_run == {"data/dvc.yaml:fetch@digits", "data/dvc.yaml:fetch@synthetic"}
+    again = new.dvc("repro data/dvc.yaml link")
+
+    assert set(again.ran) == {"fetch@digits", "fetch@synthetic"}
+    for name in ("digits", "synthetic"):
+        assert f"data/raw/{name} is complete and unchanged." in again.output
+    assert {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]} == before
+    assert new.outdated_stages() == never_run
+
+
 def test_a_dataset_elsewhere_is_used_through_a_symlink(new: Workspace):
     """Nothing is written there, nothing of it is copied, and a change there is seen."""
     mount = new.path.parent / "mount"

@@ -445,7 +445,7 @@ def doctor_remote(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> Said
 
 @pytest.fixture
 def silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
-    monkeypatch.setattr("formwork.sources.download.PATIENCE", 0.3)
+    monkeypatch.setattr("formwork.sources.download.TIMEOUT_SECONDS", 0.3)
     server.faults[CIFAR10.filename] = "silent"
     return error_of(lambda: fetch("cifar10", tmp_path / "cifar10", Sources()))
 

@@ -127,7 +127,7 @@ class SyntheticSource(Section):
 
 
 class Sources(Section):
-    """A field for each module of formwork.sources."""
+    """Options of each module of formwork.sources; these names are those that data.fetch may list."""
 
     digits: NoOptions = NoOptions()
     mnist: NoOptions = NoOptions()

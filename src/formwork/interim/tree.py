@@ -27,11 +27,11 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
         DatasetError: raw images are missing, the user put files into the tree, or links cannot be made there.
     """
     tree, stamp = _tree_and_stamp(manifest)
-    if not is_up_to_date(manifest, raw):
+    if not _is_up_to_date(manifest, raw):
         try:
             with open(manifest.path.with_name(f".{tree.name}.lock"), "wb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if not is_up_to_date(manifest, raw):  # else another process made it meanwhile
+                if not _is_up_to_date(manifest, raw):  # else another process made it meanwhile
                     stamp.unlink(missing_ok=True)
                     _remove(tree)
                     _link(manifest, raw, tree)
@@ -48,7 +48,7 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
     return tree
 
 
-def is_up_to_date(manifest: Manifest, raw: Path) -> bool:
+def _is_up_to_date(manifest: Manifest, raw: Path) -> bool:
     """Whether the tree is there, complete, and made from this version of the manifest."""
     tree, stamp = _tree_and_stamp(manifest)
     try:
@@ -57,7 +57,7 @@ def is_up_to_date(manifest: Manifest, raw: Path) -> bool:
         return False
 
 
-def users_files(tree: Path) -> Iterator[Path]:
+def _users_files(tree: Path) -> Iterator[Path]:
     """Files in a tree of links that are no links: the user put them there."""
     for folder, _, files in os.walk(tree):
         yield from (Path(folder, name) for name in files if not os.path.islink(os.path.join(folder, name)))
@@ -89,7 +89,7 @@ def _remove(tree: Path) -> None:
     """Remove a tree of links, but never a file of the user's."""
     if not tree.is_dir():
         return
-    for path in users_files(tree):
+    for path in _users_files(tree):
         raise DatasetError(
             f"{path} is a file of your own in a folder that is made anew from the manifest. Move it to data/raw, then "
             "try again."
