@@ -108,8 +108,18 @@ def _digests(folder: Path) -> dict[str, str]:
 
     A symlink to a file counts as that file: DVC may replace files by links into its cache.
     """
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "link"
-        for path in sorted(folder.rglob("*"))
-        if path != folder / RECORD and (path.is_file() or path.is_symlink())
-    }
+    digests = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                digests[os.path.relpath(path, folder)] = _digest(path)
+            elif os.path.islink(path):
+                digests[os.path.relpath(path, folder)] = "link"
+    digests.pop(RECORD, None)
+    return digests
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
