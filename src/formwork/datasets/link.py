@@ -16,6 +16,7 @@ from formwork.images.manifest import SPLITS, Row, write_manifest
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
+from formwork.text import count
 
 LARGEST_AUTO_RESOLUTION = 224
 CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ignored by git, harmless to delete
@@ -45,9 +46,10 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     actions = Counter(finding.action(*policy) for finding in found)
     summary = findings.summary(candidates, found, *policy)
     if actions["stopped"]:
-        raise DatasetError(_stopped(found, policy, summary, f"of {len(candidates)} files in {raw}", report))
+        raise DatasetError(_stopped(found, policy, summary, f"of {count(len(candidates), 'file')} in {raw}", report))
     if found:
-        print(f"{summary}\n{actions['left out']} files are left out; all findings are listed in {report}.")
+        be = "is" if actions["left out"] == 1 else "are"
+        print(f"{summary}\n{count(actions['left out'], 'file')} {be} left out; all findings are listed in {report}.")
     left_out = {finding.position for finding in found if finding.action(*policy) == "left out"}
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     positions: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -58,24 +60,32 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     _check_classes(class_names, rows, raw)
     for split in SPLITS:
         ensure_tree(write_manifest(interim / f"{split}.csv", rows[split]), raw)
-        print(f"{split}: {len(rows[split])} images of {len({row.label for row in rows[split]})} classes")
+        classes = count(len({row.label for row in rows[split]}), "class", "classes")
+        print(f"{split}: {count(len(rows[split]), 'image')} of {classes}")
     moments = verified.moments[positions["train"]].sum(axis=0)
     make_settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
 
 
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
+    """The message of a run that stops, with one sentence for each param that makes it stop.
+
+    Args:
+        total: "of ... files in ...", which follows a number of files.
+    """
     stopping = [finding for finding in found if finding.action(*policy) == "stopped"]
     bad = sum(finding.kind in findings.BAD for finding in stopping)
-    lines = [f"{len(stopping)} findings {total} stop this stage.", summary]
+    copies = len(stopping) - bad
+    lines = ["The raw images cannot be used as they are:", summary]
     if bad:
         lines.append(
-            f"{bad} {total} cannot be used as images. Repair or remove them, or leave them out with "
+            f"{bad:,} {total} cannot be used as images. Repair or remove them, or leave them out with "
             "`-S data.on_bad_image=skip`."
         )
-    if len(stopping) > bad:
+    if copies:
+        have = "has" if copies == 1 else "have"
         lines.append(
-            f"{len(stopping) - bad} {total} have the bytes of another, and data.on_duplicate is error. Remove copies, "
-            "leave them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
+            f"{copies:,} {total} {have} the bytes of another, and data.on_duplicate is error. Remove copies, leave "
+            "them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
         )
     return "\n".join([*lines, f"All findings are listed in {report}."])
 
