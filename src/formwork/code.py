@@ -57,6 +57,7 @@ UNTRACKED = {
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params.py": "stages track the values themselves; params.yaml states every default",
     "system.py": "measures the machine: figures that differ from run to run anyway",
+    "text.py": "words for people; no output holds them",
 }
 """Modules that stages import, and none depends on, with the reason."""
 
