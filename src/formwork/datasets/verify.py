@@ -7,10 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from formwork.datasets.verification_cache import VerificationCache
 from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.images.manifest import Row
+from formwork.parallel import in_order
 
 CHUNK_FILES, CHUNK_BYTES = 1024, 4 << 20  # of one task for a process: long enough that handing it over costs nothing
 PROCESSES_FROM = 4  # tasks; starting processes takes about a second
@@ -142,25 +144,21 @@ def _verify_chunks(
     raw: Path, candidates: Sequence[Candidate], chunks: Sequence[list[int]], workers: int
 ) -> Iterator[tuple[list[int], list[ImageInfo | BadFile]]]:
     """Each chunk with its results, in order."""
-    work = ((chunk, [candidates[position].path for position in chunk]) for chunk in chunks)
+    work = partial(verify_files, str(raw))
+    paths = ([candidates[position].path for position in chunk] for chunk in chunks)
     if workers <= 1 or len(chunks) < PROCESSES_FROM:
-        yield from ((chunk, verify_files(str(raw), paths)) for chunk, paths in work)
+        yield from zip(chunks, map(work, paths), strict=True)
         return
     # Not forked from this process, where other threads may hold locks.
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_start_worker)
-    waiting: list[tuple[list[int], Future[list[ImageInfo | BadFile]]]] = []
+    done = 0
     try:
-        for chunk, paths in work:
-            waiting.append((chunk, pool.submit(verify_files, str(raw), paths)))
-            if len(waiting) >= workers * TASKS_AHEAD:
-                yield waiting[0][0], waiting[0][1].result()
-                del waiting[0]
-        while waiting:
-            yield waiting[0][0], waiting[0][1].result()
-            del waiting[0]
+        for _, results in in_order(pool, work, paths, ahead=workers * TASKS_AHEAD):
+            yield chunks[done], results
+            done += 1
     except BrokenProcessPool as error:
-        first = f"{raw}/{candidates[(waiting[0][0] if waiting else chunk)[0]].path}"
+        first = f"{raw}/{candidates[chunks[done][0]].path}"
         raise DatasetError(
             f"A process that verified images was killed, often for lack of memory; {first} is among the files that it "
             "may have read, or stands shortly before them. Set data.num_workers in params.yaml lower, or look at them."

@@ -6,16 +6,15 @@ direction in colour in which the noise varies, and a preference for horizontal o
 scaling keep both. The mean colour and the contrast differ by image, and not by class.
 """
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from formwork.parallel import in_order
 from formwork.params import SyntheticSource
 from formwork.system import cores
 
@@ -66,23 +65,13 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
         image.save(folder / names[label] / f"{index:06d}.jpg", quality=QUALITY)
 
     with ThreadPoolExecutor(workers) as pool, tqdm(total=images, desc="make", unit=" images") as bar:
-        for _ in _in_order(pool, write_one, images, ahead=4 * workers):
+        for _ in in_order(pool, write_one, range(images), ahead=4 * workers):
             bar.update()
 
 
 def write(folder: Path, archives: Path, options: SyntheticSource) -> None:
     """Write <class>/<index>.jpg below `folder`."""
     write_photos(folder, options.images, options.classes, options.seed, cores())
-
-
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], None], number: int, ahead: int) -> Iterator[None]:
-    """Do work(0), ..., work(number - 1), with at most `ahead` of them waiting."""
-    jobs = iter(range(number))
-    waiting = [pool.submit(work, index) for index in islice(jobs, ahead)]
-    while waiting:
-        waiting.pop(0).result()
-        waiting.extend(pool.submit(work, index) for index in islice(jobs, 1))
-        yield
 
 
 def _noise(rng: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:
