@@ -9,16 +9,15 @@ export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup run compare doctor preview tune report bench test test-fast check lock clean
 
-help:  ## List the targets
+help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Install the system libraries and .venv, where anything is missing
 	@"$(PYTHON)" src/install.py
 
-run: setup  ## Make what is out of date (data, betons, model, metrics) and show the metrics
+run: setup  ## Make what is out of date (data, betons, model, metrics) and say what came of it
 	@.venv/bin/dvc repro
-	@.venv/bin/dvc metrics show
-	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
+	@.venv/bin/python src/summary.py
 
 compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (ARGS="--repeat 3": the spread, too)
 	@.venv/bin/dvc repro convert
@@ -28,16 +27,16 @@ doctor:  ## Say what would stop a run or slow it down, and the command that mend
 	@python3 src/doctor.py $(ARGS)
 
 preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
-	@.venv/bin/python src/preview.py results/preview.png
+	@.venv/bin/python src/preview.py results/preview.png $(ARGS)
 
 tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
-	@.venv/bin/python src/tune.py results/tune
+	@.venv/bin/python src/tune.py results/tune $(ARGS)
 
-report: setup  ## Build one HTML page of params, data, training, mistakes and benchmarks: results/report.html
-	@.venv/bin/python src/report.py results/report.html
+report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
+	@.venv/bin/python src/report.py results/report.html $(ARGS)
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
-	@.venv/bin/python benchmarks/run.py loader
+	@.venv/bin/python benchmarks/run.py loader $(ARGS)
 
 test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
 	@.venv/bin/pytest --numprocesses logical --dist worksteal -m "not checkout" $(ARGS)

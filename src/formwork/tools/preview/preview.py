@@ -73,12 +73,12 @@ def _draw_batches(data: ProjectData, path: Path) -> None:
     rows, missing = [], []
     for split, of_split in data.splits.items():
         # The first batches of training as they are. In validation all of them would be of the first class.
-        options = replace(data.config(split, rank=0, world_size=1), num_workers=0)
-        options = options if split == "train" else replace(options, order="random")
+        config = replace(data.config(split, rank=0, world_size=1), num_workers=0)
+        config = config if split == "train" else replace(config, order="random")
         drawn: list[Drawn] = []
         for name, use_ffcv in LOADERS.items():
             try:
-                drawn.append(_first(of_split, options, use_ffcv))
+                drawn.append(_first(of_split, config, use_ffcv))
             except FormworkError as error:
                 # make_loader wraps the reason in advice on how to fall back, which is not done here.
                 reason = error.__cause__ if isinstance(error.__cause__, FormworkError) else error
@@ -86,7 +86,7 @@ def _draw_batches(data: ProjectData, path: Path) -> None:
                 rows.append(Row(missing[-1]))
             else:
                 source = of_split.beton if use_ffcv else of_split.raw
-                rows.append(_row(data, f"{split}: {name}, from {source}", options, drawn[-1]))
+                rows.append(_row(data, f"{split}: {name}, from {source}", config, drawn[-1]))
         if len(drawn) == len(LOADERS):
             rows.append(_difference(data, split, *drawn))
     if not any(row.images for row in rows):
@@ -96,14 +96,15 @@ def _draw_batches(data: ProjectData, path: Path) -> None:
     image_rows(path, f"{data.settings.name}: what the model is given in training, and random validation images", rows)
 
 
-def _first(split: SplitFiles, options: LoaderConfig, use_ffcv: bool) -> Drawn:
-    loader = make_loader(split, options, use_ffcv, fallback="error")
+def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:
+    loader = make_loader(split, config, use_ffcv, fallback="error")
     order = loader.state_dict()
     images, labels = [], []
-    with closing(iter(loader)) as batches:
-        for batch in batches:
+    epoch: Any = iter(loader)  # a generator, whose threads or processes end when it is closed
+    with closing(epoch):
+        for batch in epoch:
             # With timesteps each image stands there several times, in the same memory.
-            of_batch, their_labels = (part[:, 0] if options.timesteps > 1 else part for part in batch)
+            of_batch, their_labels = (part[:, 0] if config.timesteps > 1 else part for part in batch)
             images.append(of_batch)
             labels.append(their_labels)
             if sum(map(len, labels)) >= COLUMNS:
@@ -111,11 +112,11 @@ def _first(split: SplitFiles, options: LoaderConfig, use_ffcv: bool) -> Drawn:
     return Drawn(torch.cat(images)[:COLUMNS], torch.cat(labels)[:COLUMNS], order)
 
 
-def _row(data: ProjectData, heading: str, options: LoaderConfig, drawn: Drawn) -> Row:
+def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) -> Row:
     side = drawn.images.shape[-1]
-    heading += f": {side} x {side} pixels, {options.dtype}"
-    if options.timesteps > 1:
-        heading += f", each image {options.timesteps} times"
+    heading += f": {side} x {side} pixels, {config.dtype}"
+    if config.timesteps > 1:
+        heading += f", each image {config.timesteps} times"
     captions = [_caption(label, data.settings.class_names) for label in drawn.labels]
     return Row(heading, list(to_pixels(drawn.images, data.settings)), captions)
 

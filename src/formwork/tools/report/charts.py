@@ -4,46 +4,35 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from formwork.tools.charts import COLOURS, chart
+from formwork.tools.summary import read_curve
 
 TRAIN, VAL = COLOURS["PyTorch"], COLOURS["FFCV"]
 MOST_NAMES = 30  # classes that are named at the edge of a confusion matrix; numbers in its cells up to half as many
-
-
-def read_curve(path: Path) -> tuple[list[int], list[float]]:
-    """Epochs, from 1, and values of one of DVCLive's files.
-
-    Raises:
-        OSError: it cannot be read. ValueError, KeyError: it is no such file.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    if not rows:
-        raise ValueError(f"{path} has no epochs")
-    return [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
 
 
 def draw_curves(results: Path, speed: Path, path: Path) -> None:
     """Loss, accuracy and images/s by epoch, from the folders of the train stage, to an .svg.
 
     Raises:
-        OSError: a curve is missing.
+        FormworkError: a curve is missing.
     """
     metrics = results / "plots/metrics"
     with chart(path, columns=3, size=(3.6, 2.8)) as (loss, accuracy, rate):
-        for axes, name, corner in ((loss, "loss", "upper right"), (accuracy, "accuracy", "lower right")):
+        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
             for split, colour in (("train", TRAIN), ("val", VAL)):
                 axes.plot(*read_curve(metrics / split / f"{name}.tsv"), color=colour, marker=".", label=split)
             axes.set(title=name, xlabel="epoch")
-            axes.legend(loc=corner)
+            axes.legend()
         loss.set_ylim(bottom=0)
         accuracy.set_ylim(top=1)
         rate.plot(*read_curve(speed / "plots/metrics/images_per_second.tsv"), color="#444444", marker=".")
         rate.set(title="images/s in training", xlabel="epoch")
         rate.set_ylim(bottom=0)
         for axes in (loss, accuracy, rate):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def read_confusion(path: Path) -> tuple[list[str], np.ndarray]:

@@ -4,7 +4,7 @@ import pytest
 
 from formwork.images.manifest import Row
 from formwork.params import BetonParams
-from formwork.tools.tune.settings import KEYS, Grid, changes, combine, describe, usual_resolutions
+from formwork.tools.tune.grid import KEYS, Grid, changes, combine, describe, usual_resolutions
 
 NOW = BetonParams(max_resolution=256)
 GRID = Grid(resolutions=[None, 448, 336, 256])

@@ -12,22 +12,21 @@ from formwork.formats import write_json
 from formwork.interim.settings import Settings
 from formwork.loading.base import LoaderConfig
 from formwork.params import Operations, Params
-from formwork.text import table
+from formwork.text import format_bytes, table
 from formwork.tools.measure import environment
 from formwork.tools.tune.chart import draw
+from formwork.tools.tune.grid import changes
 from formwork.tools.tune.pick import TIE, Loading, Measured, choose_loading, command, rule, undominated
-from formwork.tools.tune.settings import changes
-from formwork.tools.tune.sizes import show_bytes
 
 BUSY = 0.15  # typical spread of the rates, from which on they are not to be trusted
 
 
 @dataclass
-class Report:
+class Page:
     """All that is to be said.
 
     Attributes:
-        options: of the loader that was measured. augment: its operations, as in params.yaml.
+        config: of the loader that was measured. augment: its operations, as in params.yaml.
         sample, total: images.
         budget: bytes. budget_is: what they are, where the user named none.
         measured: from the smallest to the largest.
@@ -36,7 +35,7 @@ class Report:
 
     params: Params
     settings: Settings
-    options: LoaderConfig
+    config: LoaderConfig
     augment: Operations
     sample: int
     total: int
@@ -98,14 +97,14 @@ class Report:
         advice = (
             f"Take it over with\n\n    {line}" if line else "params.yaml has it already: there is nothing to change."
         )
-        return f"**Pick: {self.picked.name}.** {words}{self._noise()}\n\n{self._against_now()}{advice}"
+        return f"**Pick: {self.picked.name}.** {words}{self._noise()}\n\n{self._against_now(self.picked)}{advice}"
 
-    def _against_now(self) -> str:
+    def _against_now(self, picked: Measured) -> str:
         (now,) = (one for one in self.measured if self.params.ffcv.beton in one.params)
-        if now is self.picked:
+        if now is picked:
             return ""
-        faster, larger = self.picked.rates.median / now.rates.median, self.picked.size.estimate / now.size.estimate
-        psnr = " instead of ".join(show_psnr(one.fidelity.psnr) for one in (self.picked, now))
+        faster, larger = picked.rates.median / now.rates.median, picked.size.estimate / now.size.estimate
+        psnr = " instead of ".join(show_psnr(one.fidelity.psnr) for one in (picked, now))
         return (
             f"Beside {now.name}, which params.yaml has now: {faster:.2g} times the images/s, {larger:.2g} times the "
             f"size, PSNR {psnr}.\n\n"
@@ -127,19 +126,18 @@ class Report:
                     str(one.rates) + ("" if one.fits else " (from the disk)"),
                     show_psnr(one.fidelity.psnr),
                     show_psnr(one.fidelity.worst_psnr),
-                    "" if one.fidelity.ssim is None else f"{one.fidelity.ssim:.4f}",
                     show_shares(one.shares),
                     ", ".join(marks),
                     ", ".join(one.names[1:]),
                 ]
             )
-        header = "#", "setting", "size", "images/s", "PSNR, dB", "worst image", "SSIM", "stored as", "", "the same as"
+        header = "#", "setting", "size", "images/s", "PSNR, dB", "worst image", "stored as", "", "the same as"
         return table(header, rows)
 
     def _loading(self) -> list[str]:
-        if not self.loading:
+        if not (self.loading and self.picked):
             return []
-        betons, memory = show_bytes(self.picked.size.estimate), show_bytes(self.loading.memory)
+        betons, memory = format_bytes(self.picked.size.estimate), format_bytes(self.loading.memory)
         workers = [[number, str(rates)] for number, rates in self.loading.workers.items()]
         orders = [[order, str(rates)] for order, rates in self.loading.orders.items()]
         parts = [f"With {self.picked.name}:", table(["data.num_workers", "images/s"], workers)]
@@ -157,25 +155,24 @@ class Report:
         return parts
 
     def _method(self) -> str:
-        options, side = self.config, self._side
+        config, side = self.config, self._side
         sampled = (
             "all images" if self.sample == self.total else f"{self.sample:,} of the images, each class with its share"
         )
-        batch = f"batches of {options.batch_size}"
-        if options.batch_size < self.params.data.batch_size:
+        batch = f"batches of {config.batch_size}"
+        if config.batch_size < self.params.data.batch_size:
             batch += f" (not {self.params.data.batch_size}: the sample is small)"
         return "\n".join(
             [
                 f"- Measured on {sampled}, in betons that are in memory, as those of the dataset would be, or `from "
                 "the disk` where they would not.",
                 "- size: of the betons of both splits, ± half the 95 % interval of the extrapolation.",
-                f"- images/s: of FFCVDataLoader with {options.num_workers} workers, {batch}, {side} x {side} pixels, "
-                f"{options.dtype}, and the training augmentation {_listed(self.augment)}: the median of {self.rounds} "
+                f"- images/s: of FFCVDataLoader with {config.num_workers} workers, {batch}, {side} x {side} pixels, "
+                f"{config.dtype}, and the training augmentation {_listed(self.augment)}: the median of {self.rounds} "
                 "measurements in turn, ± half their range.",
-                f"- PSNR and SSIM: against the original images, both brought to {side} x {side} pixels as in "
-                "validation. PSNR is of the mean squared error of all images; `exact`: all pixels are the same. SSIM "
-                "is that of Wang et al. (2004), by torchmetrics. Random crops of a small part show more of what images "
-                "that were scaled down have lost.",
+                f"- PSNR: against the original images, both brought to {side} x {side} pixels as in validation, of the "
+                "mean squared error of all images; `exact`: all pixels are the same. Random crops of a small part show "
+                "more of what images that were scaled down have lost.",
                 f"- Pareto: no other setting is as small, as true to the originals and, within {TIE:.0%}, as fast.",
             ]
         )
@@ -235,7 +232,7 @@ class Report:
 def show_size(one: Measured) -> str:
     """ "5.1 GB ± 2%" """
     share = one.size.spread / one.size.estimate
-    return show_bytes(one.size.estimate, "#.3g") + (f" ± {share:.1%}" if share >= 0.0005 else "")
+    return format_bytes(one.size.estimate, "#.3g") + (f" ± {share:.1%}" if share >= 0.0005 else "")
 
 
 def show_psnr(psnr: float) -> str:

@@ -97,7 +97,7 @@ def describe(params: BetonParams, longest: int) -> str:
     Args:
         longest: side of any image.
     """
-    parts = [params.write_mode]
+    parts: list[str] = [params.write_mode]
     if params.write_mode == "proportion":
         parts[0] += f" {params.compress_probability:.0%}"
     limit = params.max_resolution or longest
