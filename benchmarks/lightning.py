@@ -120,7 +120,7 @@ class Turns(pl.Callback):
 
     def on_train_epoch_end(self, *_: object) -> None:
         measured = self.start is not None
-        if measured:
+        if self.start is not None:
             self.spent[TRAINER].append(self.stop - self.start)
         for name, loop in LOOPS.items():
             start = Spent.now()
@@ -174,6 +174,8 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
     data = ProjectData(params, folders)
     turns = Turns(data.loader("train"))
     with tempfile.TemporaryDirectory() as name, own_memory() as memory:
+        model: Recorded | Nothing
+        recording: list[pl.Callback] = []
         if whole:
             model = Recorded(params, data.settings)
             recording = [
@@ -182,7 +184,7 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
                 Resume(Path(name, "resume.ckpt"), params.trainer.checkpoint_minutes),
             ]
         else:
-            model, recording = Nothing(), []
+            model = Nothing()
         trainer = build_trainer(params.trainer, [Interruption(), *recording, ProgressBar(), turns])
         trainer.fit(model, datamodule=ImageDataModule(data))
     return turns

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.contenders import MEAN, PREFETCH, STD, Epochs, pil_transform, pytorch_loader, tensor_transform
-from benchmarks.process import Job, Loader
+from benchmarks.loader_process import Job, Loader
 from benchmarks.workloads import made_once
 from formwork.errors import FormworkError
 

@@ -8,9 +8,9 @@ from functools import partial
 
 from benchmarks.contenders import Epochs, formwork_ffcv
 from benchmarks.loader_page import of_workers
-from benchmarks.memory import POLL_SECONDS
+from benchmarks.loader_process import Epoch, Job, Loader, LoaderProcess
+from benchmarks.measured_command import POLL_SECONDS
 from benchmarks.one_workload import add_arguments, prepared_for, publish_or_print
-from benchmarks.process import Epoch, Job, Loader, LoaderProcess
 from benchmarks.workloads import WORKLOADS, Prepared
 from formwork.system import PeakMemory
 from formwork.text import table
@@ -34,6 +34,7 @@ def copies(job: Job) -> Callable[[], Loader]:
             lambda: (
                 (images.unsqueeze(1).repeat(repeat), labels.unsqueeze(1).repeat(repeat[:2]))
                 for images, labels in loader
+                if images is not None
             )
         )
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import contenders, loader, peers
 from benchmarks.loader import Contender, default_workers
 from benchmarks.loader_page import FFCV, LIBJPEG, PIL, RESIZED, Measured
-from benchmarks.process import First
+from benchmarks.loader_process import First
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.loader_process import LoaderProcess
 from benchmarks.peers import PEERS, REQUIREMENTS, check_installed
-from benchmarks.process import LoaderProcess
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH

@@ -47,7 +47,7 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("step\tloss\n", "has no epochs"), ("step\n1\n", "cannot be read"), ("{", "has no epochs")],
+    [("step\tloss\n", "cannot be read: it has no epochs"), ("step\n1\n", "cannot be read"), ("{", "cannot be read")],
 )
 def test_curves_that_are_none(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "loss.tsv").write_text(content)

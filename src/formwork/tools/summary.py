@@ -46,12 +46,12 @@ def read_curve(path: Path) -> tuple[list[int], list[float]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         epochs, values = [int(row["step"]) for row in rows], [float(row[path.stem]) for row in rows]
+        if not epochs:
+            raise ValueError("it has no epochs")
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is not there yet. Run `dvc repro`.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormworkError(f"{path} cannot be read: {error}. Run `dvc repro -f train`.") from error
-    if not epochs:
-        raise FormworkError(f"{path} has no epochs. Run `dvc repro -f train`.")
     return epochs, values
 
 

@@ -27,11 +27,14 @@ LOADERS = {"FFCVDataLoader": True, "PyTorchDataLoader": False}
 USUAL = 0.99  # share of the values of a difference that are to stay below white: a few large ones would hide the rest
 
 
-def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str] = ()) -> None:
+def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str] = ()) -> list[str]:
     """Write three PNGs: batches to `path`, and into the folder of that name classes.png and counts.png.
 
     Args:
         classes: those in classes.png; none: all, or ROWS of them where there are more.
+
+    Returns:
+        A line on each picture, and a warning for each loader that has no images.
 
     Raises:
         FormworkError: a class is unknown; no loader has any images; see ProjectData for the rest.
@@ -42,11 +45,14 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
     counts = {split: np.bincount(data.splits[split].manifest.labels, minlength=len(names)) for split in data.splits}
     folder = path.with_suffix("")
     label_counts(folder / "counts.png", data.settings.name, names, counts)
-    print(f"{summary(counts)}: {folder / 'counts.png'}")
-    _draw_batches(data, path)
-    print(f"Batches of each loader, and their difference: {path}")
+    missing = _draw_batches(data, path)
     _draw_classes(data, shown, counts, folder / "classes.png")
-    print(f"Training images of {of_classes(shown, names)}: {folder / 'classes.png'}")
+    return [
+        f"{summary(counts)}: {folder / 'counts.png'}",
+        *(f"WARNING: {line}" for line in missing),
+        f"Batches of each loader, and their difference: {path}",
+        f"Training images of {of_classes(shown, names)}: {folder / 'classes.png'}",
+    ]
 
 
 def _label(name: str, names: Sequence[str]) -> int:
@@ -69,7 +75,8 @@ class Drawn:
     order: dict[str, Any]
 
 
-def _draw_batches(data: ProjectData, path: Path) -> None:
+def _draw_batches(data: ProjectData, path: Path) -> list[str]:
+    """Gives a line for each loader that has no images, with the reason."""
     rows, missing = [], []
     for split, of_split in data.splits.items():
         # The first batches of training as they are. In validation all of them would be of the first class.
@@ -91,9 +98,8 @@ def _draw_batches(data: ProjectData, path: Path) -> None:
             rows.append(_difference(data, split, *drawn))
     if not any(row.images for row in rows):
         raise FormworkError("\n".join(missing))
-    for line in missing:
-        print(f"WARNING: {line}")
     image_rows(path, f"{data.settings.name}: what the model is given in training, and random validation images", rows)
+    return missing
 
 
 def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:

@@ -144,10 +144,11 @@ def _experiments(params: Params) -> list[Part]:
     if not found:
         return [Missing(f"There are no experiments with {params.data.name} yet.", EXPERIMENT)]
     rows = [
-        [one.name, one.changes or "as here", one.accuracy, one.images_per_second, one.loader]
+        [one.name, one.changes or "none", one.loader, one.accuracy, one.images_per_second]
         for one in found[:MOST_EXPERIMENTS]
     ]
-    parts: list[Part] = [Table(["experiment", "params that differ", "accuracy", "images/s", "loader"], rows, texts=2)]
+    header = ["experiment", "params that differ from those of this page", "loader", "accuracy", "images/s"]
+    parts: list[Part] = [Table(header, rows, texts=3)]
     if len(found) > MOST_EXPERIMENTS:
         parts.insert(0, Text(f"The {MOST_EXPERIMENTS} most accurate of {len(found)} experiments:"))
     return parts

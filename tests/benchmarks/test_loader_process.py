@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contenders, process
-from benchmarks.process import Epoch, LoaderProcess
+from benchmarks.loader_process import Epoch, LoaderProcess
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES

@@ -12,7 +12,7 @@ from formwork.system import PeakMemory
 POLL_SECONDS = 0.2
 
 
-def run_measured(command: Sequence[str | Path], folder: Path) -> tuple[float, int]:
+def run_measured(command: Sequence[object], folder: Path) -> tuple[float, int]:
     """Run a command in a folder: seconds, and the peak of PeakMemory in bytes.
 
     Raises:
@@ -20,7 +20,7 @@ def run_measured(command: Sequence[str | Path], folder: Path) -> tuple[float, in
     """
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen([*map(str, command)], cwd=folder, stdout=output, stderr=output)
         with PeakMemory(process.pid, POLL_SECONDS) as memory:
             status = process.wait()
         seconds = time.perf_counter() - start

@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,12 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.page import ROOT
 from formwork.errors import FormworkError, run
+from formwork.processes import end_group
 
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).resolve().parents[1]
 ANSWER_SECONDS = 900  # for any answer; a compilation or an epoch takes a tenth of it on two cores
 EXIT_SECONDS = 10
 
@@ -103,7 +103,7 @@ class LoaderProcess:
     def __init__(self, name: str, load: Load, job: Job, environment: Mapping[str, str] | None = None):
         self.name = name
         self.log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed by _kill)
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
             [sys.executable, "-m", __name__, load.__module__, load.__qualname__, job.dump()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -113,6 +113,9 @@ class LoaderProcess:
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **(environment or {})},
             start_new_session=True,  # so that its own processes can be ended with it
         )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._questions, self._answers = self.process.stdin, self.process.stdout
 
     def __enter__(self) -> "LoaderProcess":
         try:
@@ -123,7 +126,7 @@ class LoaderProcess:
         return self
 
     def __exit__(self, error: type | None, *_: object) -> None:
-        self.process.stdin.close()
+        self._questions.close()
         if error is None:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(EXIT_SECONDS)
@@ -137,14 +140,14 @@ class LoaderProcess:
 
     def _ask(self, question: str):
         with suppress(BrokenPipeError):  # its end is found out while waiting for the answer
-            self.process.stdin.write(f"{question}\n".encode())
+            self._questions.write(f"{question}\n".encode())
         return json.loads(self._answer())
 
     def _answer(self) -> bytes:
-        ready, _, _ = select.select([self.process.stdout], [], [], ANSWER_SECONDS)
+        ready, _, _ = select.select([self._answers], [], [], ANSWER_SECONDS)
         if not ready:
             raise FormworkError(f"{self.name} did not answer for {ANSWER_SECONDS} s.{self._said()}")
-        line = self.process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             with suppress(subprocess.TimeoutExpired):  # what it says last may come after its last answer
                 self.process.wait(EXIT_SECONDS)
@@ -157,10 +160,8 @@ class LoaderProcess:
         return "\n".join([" It said last:", *lines]) if lines else ""
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):  # of the processes that it started, too
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for file in (self.process.stdin, self.process.stdout, self.log):
+        end_group(self.process)  # and the processes that it started
+        for file in (self._questions, self._answers, self.log):
             file.close()
 
 
@@ -173,6 +174,7 @@ def main() -> None:
     print("ready", file=answers)
     loader = None
     for question in sys.stdin:
+        answer: First | Epoch
         if question == "first\n":
             answer = load_first(make)
         else:
@@ -185,6 +187,7 @@ def load_first(make: Callable[[], Loader]) -> First:
     start = time.perf_counter()
     batches = iter(make())
     images, _ = next(batches)
+    assert images is not None
     seconds = time.perf_counter() - start  # before the iterator goes, which ends its threads
     return First(seconds, images.min().item(), images.max().item())
 
