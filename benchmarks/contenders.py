@@ -184,11 +184,11 @@ def bare_libjpeg(job: Job) -> Callable[[], Loader]:
             thread.join()
         yield None, table.labels
 
-    return lambda: Epochs(epoch)
+    return lambda: EpochLoader(epoch)
 
 
-class Epochs:
-    """Iterating over it calls a function that gives the batches of an epoch."""
+class EpochLoader:
+    """A loader made of a function that gives the batches of an epoch."""
 
     def __init__(self, epoch: Callable[[], Iterator]):
         self.epoch = epoch

@@ -165,7 +165,7 @@ def _stock(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int
 
 @contextlib.contextmanager
 def _quiet():
-    """Without progress bars, of worker processes too."""
+    """Suppress progress bars, those of worker processes, too."""
     kept = os.dup(2)
     with open(os.devnull, "w", encoding="utf-8") as null:
         os.dup2(null.fileno(), 2)

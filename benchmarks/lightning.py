@@ -160,7 +160,7 @@ def measure(prepared: Prepared, workers: int, rounds: int) -> dict[str, Turns]:
 
 
 def _folders(prepared: Prepared) -> Folders:
-    """Of the beton, under the names that training looks for."""
+    """Folders in which the beton has the names that training looks for."""
     processed = prepared.folder / "processed"
     val = read_manifest(prepared.folder / "val.csv")
     write_beton(val, prepared.folder / "raw", processed / "val.beton", prepared.workload.beton, workers=1)

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of all benchmarks of loading."""
+    """Options of all benchmarks of loading."""
     parser.add_argument("--rounds", type=positive, default=5, help="epochs measured, after one to warm up")
     parser.add_argument("--quick", action="store_true", help="a fifth of the images; nothing is written")
     parser.add_argument("--folder", type=Path, help="keep the images here for the next run; default: a temporary one")
@@ -135,7 +135,7 @@ def main(a: argparse.Namespace) -> None:
 
 
 def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers: bool, once: bool) -> Measured:
-    """All that is measured on one workload.
+    """Measure one workload.
 
     Args:
         workers: one set of rates for each; the time to the first batch is that with the last.

@@ -57,7 +57,7 @@ class Measured:
         return median_ratio(rates[FFCV], rates[other]) if other in rates else None
 
     def results(self) -> dict[str, object]:
-        """For programs."""
+        """All figures, for programs."""
         return {
             "images_per_second": {
                 workers: {name: rate.values for name, rate in rates.items()} for workers, rates in self.rates.items()

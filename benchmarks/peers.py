@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.contenders import MEAN, PREFETCH, STD, Epochs, pil_transform, pytorch_loader, tensor_transform
+from benchmarks.contenders import MEAN, PREFETCH, STD, EpochLoader, pil_transform, pytorch_loader, tensor_transform
 from benchmarks.loader_process import Job, Loader
 from benchmarks.workloads import made_once
 from formwork.errors import FormworkError
@@ -77,7 +77,7 @@ def dali(job: Job) -> Callable[[], Loader]:
         iterator = DALIClassificationIterator(
             pipeline(), reader_name="Reader", last_batch_policy=LastBatchPolicy.DROP, auto_reset=True
         )
-        return Epochs(lambda: ((batch["data"], batch["label"].squeeze(-1)) for (batch,) in iterator))
+        return EpochLoader(lambda: ((batch["data"], batch["label"].squeeze(-1)) for (batch,) in iterator))
 
     return make
 
@@ -125,7 +125,7 @@ def spdl(job: Job) -> Callable[[], Loader]:
             with pipeline.auto_stop():
                 yield from pipeline.get_iterator()
 
-        return Epochs(epoch)
+        return EpochLoader(epoch)
 
     return make
 

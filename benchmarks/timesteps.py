@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.contenders import Epochs, formwork_ffcv
+from benchmarks.contenders import EpochLoader, formwork_ffcv
 from benchmarks.loader_page import of_workers
 from benchmarks.loader_process import Epoch, Job, Loader, LoaderProcess
 from benchmarks.measured_command import POLL_SECONDS
@@ -30,7 +30,7 @@ def copies(job: Job) -> Callable[[], Loader]:
     def make_copies() -> Loader:
         loader = make()
         repeat = (1, job.timesteps, 1, 1, 1)
-        return Epochs(
+        return EpochLoader(
             lambda: (
                 (images.unsqueeze(1).repeat(repeat), labels.unsqueeze(1).repeat(repeat[:2]))
                 for images, labels in loader

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contenders, process
+from benchmarks import contenders, loader_process
 from benchmarks.loader_process import Epoch, LoaderProcess
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
@@ -43,7 +43,7 @@ def test_what_it_said_last_is_in_the_error(prepared: Callable[[str], Prepared], 
 def test_a_process_that_does_not_answer_is_killed(
     prepared: Callable[[str], Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(loader_process, "ANSWER_SECONDS", 0)
     with (
         pytest.raises(FormworkError, match="slow did not answer for 0 s"),
         LoaderProcess("slow", contenders.formwork_ffcv, prepared("tiny").job(workers=1)) as running,

@@ -76,8 +76,8 @@ def environment() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Of the repository that this file is in; marked where its code or params differ from it. Docs and results may:
-    benchmarks write them."""
+    """Commit of the repository that this file is in; marked as dirty where its code or params are edited. Docs and
+    results may be: benchmarks write them."""
     here = Path(__file__).parent
     try:
         head = git(here, "describe", "--always", "--exclude=*").decode().strip()

@@ -48,7 +48,7 @@ class Installation:
         return None
 
     def why_not(self, run: Run) -> str | None:
-        """Why a run is not reused, though it is of the params, data and code of today; None where it is."""
+        """Why a run is not reused, though it is of the present params, data and code; None where it is."""
         if run.machine != self.machine:
             return f"it was measured on another machine, {run.machine}"
         if run.fell_back and self.ffcv_fault is None:
@@ -189,7 +189,7 @@ def _run_once(copy: Copy, plan: RunPlan, installation: Installation, force: bool
 
 
 def _conversion_seconds(split: str) -> float:
-    """That the stage has measured.
+    """Seconds that converting a split took, as the stage has measured them.
 
     Raises:
         FormworkError: its file cannot be read.

@@ -120,7 +120,7 @@ def in_folder(root: Path, source: str) -> Result:
 
 
 def find_results(root: Path) -> list[Result]:
-    """All that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
+    """Places that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
     named = [(revision, f"experiment {name}") for revision, name in experiments(root)]
     revisions = [*named, *_commits(root)]
     locks = read_files(root, [f"{revision}:{LOCK}" for revision, _ in revisions])

@@ -13,7 +13,7 @@ FFCV, FELL_BACK, PYTORCH = "FFCV", "FFCV fell back", "PyTorch"
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one figure over all runs of a kind."""
+    """Median and range of one figure over all runs of a kind."""
 
     median: float
     low: float
@@ -51,11 +51,11 @@ class Summary:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that there are runs of."""
+        """Kinds that there are runs of."""
         return [kind for kind in (FFCV, FELL_BACK, PYTORCH) if self.of(kind)]
 
     def spread(self, kind: str, figure: str) -> Spread | None:
-        """Of a field of Run; None where a run lacks it, or where there are no runs of the kind."""
+        """Median and range of a field of Run; None where a run lacks it, or where there are no runs of the kind."""
         values = [getattr(run, figure) for run in self.of(kind)]
         return Spread.of(values) if values and None not in values else None
 

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are made and shown, and what becomes of one that fails or does not end."""
+"""The list of checks, and how each is run: one that raises or does not end stops no other."""
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence

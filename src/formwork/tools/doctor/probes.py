@@ -88,7 +88,7 @@ def _repository() -> dict[str, Any]:
 
 
 def _remote() -> dict[str, Any]:
-    """Of the default remote; its name is None where there is none."""
+    """The default remote, and whether its folder exists; the name is None where there is no default."""
     repo = _open()
     name = repo.config["core"].get("remote")
     if name is None:

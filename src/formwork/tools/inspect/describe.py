@@ -54,7 +54,7 @@ def histogram(values: np.ndarray) -> str:
 
 
 def _resolutions(beton: Beton) -> str:
-    """By size where there are few, else by the longer side."""
+    """A histogram of resolutions; where there are many, of the longer sides."""
     sizes = Counter(zip(beton.widths.tolist(), beton.heights.tolist(), strict=True))
     if len(sizes) <= BINS:
         return _bars({f"{width} x {height}": count for (width, height), count in sorted(sizes.items())})

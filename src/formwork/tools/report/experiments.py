@@ -16,7 +16,11 @@ FILES = ("params.yaml", "results/evaluate/metrics.json", "results/speed/metrics.
 
 @dataclass(frozen=True)
 class Experiment:
-    """As text. changes: params that differ from those of the workspace, as `train.lr=0.01`; "" where none do."""
+    """An experiment, as text.
+
+    Attributes:
+        changes: params that differ from those of the workspace, as `train.lr=0.01`; "" where none do.
+    """
 
     name: str
     changes: str
@@ -57,7 +61,7 @@ def _parsed(content: bytes | None) -> Any:
 
 
 def _of_dataset(params: Params) -> dict[str, Any]:
-    """All params but those of other datasets."""
+    """The params without the settings of other datasets."""
     return params.model_dump() | {"datasets": params.dataset.model_dump()}
 
 

@@ -21,7 +21,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Missing:
-    """In place of what is not there: why, and the command that makes it."""
+    """Says what is missing, and the command that makes it."""
 
     text: str
     command: str

@@ -44,7 +44,7 @@ def report(params: Params, folders: Folders, path: Path) -> None:
 
 
 def sections(params: Params, folders: Folders) -> list[Section]:
-    """All of them, in the order of the page."""
+    """The sections, in the order of the page."""
     return [
         Section("Summary", _try(lambda: _summary(params), "dvc repro")),
         Section("Data", _try(lambda: _data(folders), "dvc repro link convert")),
@@ -58,7 +58,7 @@ def sections(params: Params, folders: Folders) -> list[Section]:
 
 
 def _yaml(params: Params) -> str:
-    """Without the settings of other datasets."""
+    """The params as YAML, without the settings of other datasets."""
     values = params.model_dump()
     values["datasets"] = {name: value for name, value in values["datasets"].items() if name == params.data.name}
     return yaml.safe_dump(values, sort_keys=False)

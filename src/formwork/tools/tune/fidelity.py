@@ -20,7 +20,7 @@ DETERMINISTIC = ("Resize", "CenterCrop")
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Of stored images against the originals, both in training resolution.
+    """How near stored images are to the originals, both in training resolution.
 
     Attributes:
         psnr: dB, of the mean squared error over all images; infinite where all pixels are the same.

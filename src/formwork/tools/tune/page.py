@@ -1,4 +1,4 @@
-"""What tune found: as Markdown for people, as JSON for programs, and as a chart."""
+"""The results of tune: a page of Markdown, JSON for programs, and a chart."""
 
 import math
 import statistics
@@ -23,7 +23,7 @@ BUSY = 0.15  # typical spread of the rates, from which on they are not to be tru
 
 @dataclass
 class Page:
-    """All that is to be said.
+    """What was found, and how it is shown.
 
     Attributes:
         config: of the loader that was measured. augment: its operations, as in params.yaml.
