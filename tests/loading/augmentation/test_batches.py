@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_bad_lists_are_refused_by_name(operations, message):
     assert f"augment.train: {message}" in str(refused.value)
 
 
-OWN = Path(formwork.__file__).parent / "loading/operations/own.py"
+ROOT = Path(formwork.__file__).parents[2]
 LOAD_OWN = """
 import pickle, sys
 from numba.core import event
@@ -166,16 +167,12 @@ print(len(compiled.buffer))
 """
 
 
-def test_an_operation_of_ones_own_as_own_py_describes_it(split, tmp_path):
-    shutil.copytree(OWN.parents[3], tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    lines = OWN.read_text().split('"""')[1].splitlines()
-    example = [line[4:] for line in lines if line.startswith("    ")]
-    imports = [line for line in example if line.startswith(("import ", "from "))]
-    code = [line for line in example if line not in imports]
-    (tmp_path / "src/formwork/loading/augmentation/own.py").write_text("\n".join([*imports, *code, ""]))
+def test_an_operation_of_ones_own_as_the_docs_describe_it(split, tmp_path):
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/augmentation.md").read_text(), re.M | re.S)
+    (tmp_path / "src/own/operations.py").write_text(example)
     (tmp_path / "split").write_bytes(pickle.dumps(split))
-    root = Path(__file__).parents[3]
-    paths = os.pathsep.join(map(str, (tmp_path / "src", root)))
+    paths = os.pathsep.join(map(str, (tmp_path / "src", ROOT)))
     environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for compiles in (True, False):
         command = [sys.executable, "-c", LOAD_OWN, str(tmp_path / "split")]
