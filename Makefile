@@ -7,7 +7,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare doctor preview tune report bench test test-fast check lock clean
+.PHONY: help setup run compare doctor preview tune report bench docs test test-fast check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ report: setup  ## Build one HTML page of data, training, mistakes, experiments a
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
 	@.venv/bin/python benchmarks/run.py loader $(ARGS)
+
+docs: setup  ## Write docs/parameters.md from the descriptions in src/formwork/params
+	@.venv/bin/python src/docs.py
 
 test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
 	@.venv/bin/pytest --numprocesses logical --dist worksteal -m "not checkout" $(ARGS)
