@@ -15,6 +15,7 @@ from formwork.interim.settings import Settings
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
+from formwork.params import Model
 from tests.training.conftest import folders, folders_of, make_params, project, run
 
 __all__ = ["folders", "project", "run"]  # fixtures
@@ -80,7 +81,7 @@ def test_a_model_of_other_classes_is_refused(folders, tmp_path):
         augment_val=[],
     )
     weights = build_model("small_cnn", 2, 12).state_dict()
-    save_model(tmp_path / "best.pt", "small_cnn", settings, weights, {"epoch": 1, "val_accuracy": 0.5})
+    save_model(tmp_path / "best.pt", Model(), settings, weights, {"epoch": 1, "val_accuracy": 0.5})
     with pytest.raises(FormworkError, match="was trained on other classes than 'colours' has"):
         evaluate(make_params(), folders, tmp_path / "best.pt", tmp_path / "results")
 

@@ -164,7 +164,7 @@ def test_it_learns_and_keeps_the_best_epoch(run):
     saved = torch.load(out / "best.pt", weights_only=True)
     assert saved["val_accuracy"] == max(accuracies)
     assert saved["epoch"] == 1 + accuracies.index(max(accuracies))
-    model, settings = load_model(out / "best.pt")
+    model, settings, _ = load_model(out / "best.pt")
     assert settings.class_names == ["blue", "green", "red"]
     assert not model.training
 

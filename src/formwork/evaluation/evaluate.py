@@ -41,7 +41,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     Raises:
         FormworkError: see formwork.errors.
     """
-    model, trained_on = load_model(model_file)
+    model, trained_on, _ = load_model(model_file)
     data = ProjectData(params, folders, splits=["val"])
     settings = data.settings
     if trained_on.class_names != settings.class_names:

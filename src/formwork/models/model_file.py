@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -11,21 +11,37 @@ from formwork.errors import FormworkError
 from formwork.files import atomic_write
 from formwork.interim.settings import Settings
 from formwork.models.build import build_model
+from formwork.params import Model
+
+
+class TrainedModel(NamedTuple):
+    """network: in evaluation mode on the CPU. settings: of the dataset that it was trained on, with the augmentation
+    lists that it was trained and validated with. timesteps: that each image was shown for."""
+
+    network: nn.Module
+    settings: Settings
+    timesteps: int
 
 
 def save_model(
-    path: Path, model: str, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
+    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
 ) -> None:
-    """Write weights, the model's name, the dataset's settings, and `found`: when and how good it was."""
-    content = {"model": model, "settings": settings.model_dump(), "weights": weights, **found}
+    """Write weights, which model they are of, the dataset's settings, and `found`: when and how good it was."""
+    content = {
+        "model": model.name,
+        "timesteps": model.timesteps,
+        "settings": settings.model_dump(),
+        "weights": weights,
+        **found,
+    }
     buffer = io.BytesIO()  # torch.save puts a file's name into the file, and ours is a temporary one
     torch.save(content, buffer)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
 
 
-def load_model(path: Path) -> tuple[nn.Module, Settings]:
-    """The model, in evaluation mode on the CPU, and the settings of the dataset that it was trained on.
+def load_model(path: Path) -> TrainedModel:
+    """Read what save_model wrote.
 
     Raises:
         FormworkError: the file is missing or no model of this version.
@@ -33,10 +49,10 @@ def load_model(path: Path) -> tuple[nn.Module, Settings]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = Settings.model_validate(content["settings"])
-        model = build_model(content["model"], len(settings.class_names), settings.resolution)
-        model.load_state_dict(content["weights"])
+        network = build_model(content["model"], len(settings.class_names), settings.resolution)
+        network.load_state_dict(content["weights"])
+        return TrainedModel(network.eval(), settings, content["timesteps"])
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error
     except Exception as error:  # torch.load and what follows raise many kinds on damaged files
         raise FormworkError(f"{path} is no model of this version ({error}). Run `dvc repro -f train`.") from error
-    return model.eval(), settings

@@ -56,7 +56,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         return
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
     found = {"epoch": best.epoch, "val_accuracy": best.accuracy}
-    save_model(model_file, params.model.name, settings, weights, found)
+    save_model(model_file, params.model, settings, weights, found)
     resume.unlink(missing_ok=True)
     print(
         f"Trained with the {data.loader_used} loader; best epoch {found['epoch']}, "

@@ -36,7 +36,7 @@ class SampleFile:
     def pixels(self, sample: int) -> np.ndarray | None:
         """(H, W, 3) uint8; None where the sample is damaged."""
         data = self.read(sample)
-        return None if self.fault(data, sample) else self._decode(data, sample)
+        return None if self.fault(data, sample) else self.decode(data, sample)
 
     def fault(self, data: bytes, sample: int) -> str | None:
         """What is wrong with a sample's bytes; None where they are as they were written, or, in a beton without
@@ -50,9 +50,10 @@ class SampleFile:
             return None  # open_beton has compared its size with its pixels
         if plain_size(data) != (beton.widths[sample], beton.heights[sample]):
             return "its JPEG data is damaged, or of another size"
-        return "its JPEG data is damaged" if self._decode(data, sample) is None else None
+        return "its JPEG data is damaged" if self.decode(data, sample) is None else None
 
-    def _decode(self, data: bytes, sample: int) -> np.ndarray | None:
+    def decode(self, data: bytes, sample: int) -> np.ndarray | None:
+        """(H, W, 3) uint8 of a sample's bytes; None where they cannot be decoded."""
         width, height = int(self.beton.widths[sample]), int(self.beton.heights[sample])
         if self.beton.modes[sample] == RAW:
             return np.frombuffer(data, np.uint8).reshape(height, width, 3)
