@@ -25,9 +25,9 @@ TRAIN = """
 import os, signal, sys
 sys.path.insert(0, SRC)
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.training.resume import Resume
+from formwork.training.resume import PeriodicCheckpoint
 
-start, save = FFCVDataLoader._start, Resume._save
+start, save = FFCVDataLoader._start, PeriodicCheckpoint._save
 rank, left = os.environ.get("LOCAL_RANK", "0"), [int(os.environ["KILL_AFTER"])]
 
 def write_down(self, pool, epoch, ids, places, data):
@@ -42,7 +42,7 @@ def save_and_die(self, trainer):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-FFCVDataLoader._start, Resume._save = write_down, save_and_die
+FFCVDataLoader._start, PeriodicCheckpoint._save = write_down, save_and_die
 
 import train
 train.main()

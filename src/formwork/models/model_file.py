@@ -1,8 +1,8 @@
-"""The trained model as a file: weights and what is needed to use them, and nothing that differs from run to run."""
+"""A trained model as a file: its weights and all that is needed to use them, the same bytes for the same training."""
 
 import io
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -24,17 +24,24 @@ class TrainedModel(NamedTuple):
 
 
 def save_model(
-    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
+    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], epoch: int, val_accuracy: float
 ) -> None:
-    """Write weights, which model they are of, the dataset's settings, and `found`: when and how good it was."""
+    """Write a model of build_model.
+
+    Args:
+        settings: of the dataset that it was trained on, with the augmentation lists that were used.
+        weights: its state_dict.
+        epoch, val_accuracy: the epoch, counted from 1, that the weights are of, and its validation accuracy.
+    """
     content = {
         "model": model.name,
         "timesteps": model.timesteps,
         "settings": settings.model_dump(),
         "weights": weights,
-        **found,
+        "epoch": epoch,
+        "val_accuracy": val_accuracy,
     }
-    buffer = io.BytesIO()  # torch.save puts a file's name into the file, and ours is a temporary one
+    buffer = io.BytesIO()  # torch.save writes the name of a file into it, and that is a temporary one
     torch.save(content, buffer)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())

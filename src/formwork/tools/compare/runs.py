@@ -18,7 +18,7 @@ COMMITS = 30  # the newest that changed dvc.lock
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training. Its figures are those of results/speed/metrics.json, see EpochLog.
+    """A finished training. Its figures are those of results/speed/metrics.json, see EpochLogger.
 
     Attributes:
         loader: really used.
