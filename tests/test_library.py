@@ -291,7 +291,8 @@ def test_a_recurrent_model_is_shown_each_image_as_often_as_in_training(elsewhere
     images = list(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8))
     found = {}
     for timesteps in (1, 3):
-        save_model(Path("rcnn.pt"), Model(name="rcnn", timesteps=timesteps), settings, weights, epoch=1, val_accuracy=0.5)
+        rcnn = Model(name="rcnn", timesteps=timesteps)
+        save_model(Path("rcnn.pt"), rcnn, settings, weights, epoch=1, val_accuracy=0.5)
         model = formwork.load_model("rcnn.pt")
         found[timesteps] = np.stack([prediction.probabilities for prediction in model.predict(images)])
         batch = model.preprocess(images)

@@ -81,6 +81,7 @@ DYNAMIC = {
     "__init__.py": ("api.*", "errors.py", "params.*"),
     "sources/fetch.py": ("sources.*",),
     "tools/doctor/environment.py": (),
+    "training/import_lightning.py": (),
 }
 """Modules that import by a name made at run time, and which modules of this package that can be."""
 
