@@ -24,6 +24,8 @@ from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import TRAIN, make_config
 from tests.loading.test_loaders import epoch, same
 
+pytestmark = pytest.mark.plain
+
 PIXEL = [
     *TRAIN,
     {"ColorJitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}},
