@@ -7,7 +7,7 @@ import pytest
 from formwork.tools.docs import PAGE, parameters_page, stages_by_key
 from tests.workspace import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks/README.md"])
 
 
 @pytest.mark.checkout
@@ -25,7 +25,7 @@ def test_every_param_is_tracked_by_a_stage() -> None:
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for text, target in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", page.read_text()):
         if "://" in target:
@@ -39,7 +39,7 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_tests_that_are_named_exist(page):
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
