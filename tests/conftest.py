@@ -1,6 +1,7 @@
 """Fixtures that more than one test file uses: Formwork repositories in temporary folders, and protected memory."""
 
 import ctypes
+import fcntl
 import mmap
 import os
 import shutil
@@ -11,7 +12,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
@@ -45,7 +45,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
     def get(name: str, make: Callable[[Path], None]) -> Path:
         made, done = folder / f"shared-{name}", folder / f"shared-{name}.done"
-        with FileLock(folder / f"shared-{name}.lock"):
+        with (folder / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
                 shutil.rmtree(made, ignore_errors=True)  # what is left where `make` has failed before
                 made.mkdir()
@@ -66,24 +67,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_", "XDG_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return (
-        {"NUMBA_CACHE_DIR": str(user_cache)}
-        | inherited
-        | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(home),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_AUTHOR_NAME": "test",
-            "GIT_AUTHOR_EMAIL": "test@localhost",
-            "GIT_COMMITTER_NAME": "test",
-            "GIT_COMMITTER_EMAIL": "test@localhost",
-            "DVC_NO_ANALYTICS": "1",
-            "DVC_SITE_CACHE_DIR": str(home / "dvc"),
-            "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
-            "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
-        }
-    )
+    inherited.setdefault("NUMBA_CACHE_DIR", os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser()))
+    return inherited | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "test",
+        "GIT_AUTHOR_EMAIL": "test@localhost",
+        "GIT_COMMITTER_NAME": "test",
+        "GIT_COMMITTER_EMAIL": "test@localhost",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+    }
 
 
 @pytest.fixture(scope="session")
