@@ -17,6 +17,8 @@ from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES
 from tests.benchmarks.test_loader_page import measured
 
+pytestmark = pytest.mark.slow
+
 PAGE = "# Benchmarks\n\n<!-- begin loader -->\nwhat stood there\n<!-- end loader -->\n\nthe rest\n"
 
 

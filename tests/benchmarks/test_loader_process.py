@@ -14,6 +14,8 @@ from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES
 from tests.processes import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_answers_with_first_batches_and_epochs(prepared: Callable[[str], Prepared]) -> None:
     job = prepared("photo").job(workers=1, timesteps=2)

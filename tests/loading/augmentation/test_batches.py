@@ -169,6 +169,7 @@ print(len(compiled.buffer))
 """
 
 
+@pytest.mark.slow
 def test_an_operation_of_ones_own_as_the_docs_describe_it(split, tmp_path):
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/augmentation.md").read_text(), re.M | re.S)
