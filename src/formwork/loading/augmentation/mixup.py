@@ -10,7 +10,6 @@ even size a sample and its partner stand in the same batch, and nothing is decod
 import numpy as np
 import torch
 from numba import njit
-from scipy.special import betaincinv
 
 from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
 from formwork.loading.augmentation.base import HALF, PRECISION, UNIT, Draw, fixed
@@ -26,6 +25,8 @@ class Mixup:
 
     def draw(self, draw: Draw) -> np.ndarray:
         """(B,) int64 the share, in units of 1 / UNIT."""
+        from scipy.special import betaincinv  # here, because it takes 0.1 s and few lists have a Mixup
+
         return fixed(betaincinv(self.alpha, self.alpha, draw.uniform()[:, 0]))
 
 
