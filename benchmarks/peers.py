@@ -14,7 +14,7 @@ from benchmarks.workloads import made_once
 from formwork.errors import FormworkError
 
 REQUIREMENTS = Path(__file__).with_name("requirements-peers.txt")
-INSTALL = f".venv/bin/pip install --no-deps -r {REQUIREMENTS.name}"
+INSTALL = ".venv/bin/pip install --no-deps -r benchmarks/requirements-peers.txt"
 
 LISTED = 3  # packages that an error names
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of RandomResizedCrop
@@ -29,8 +29,8 @@ def check_installed(requirements: Path) -> None:
     wrong = [f"{name} {wanted} ({found})" for name, wanted in pins if (found := _installed(name)) != wanted]
     if wrong:
         raise FormworkError(
-            f"--peers: {len(wrong)} of the {len(pins)} packages in {requirements.name} are missing or of another "
-            f"version: {', '.join(wrong[:LISTED])}{', ...' if len(wrong) > LISTED else ''}. Run `{INSTALL}`."
+            f"--peers: {len(wrong)} of the {len(pins)} packages in benchmarks/{requirements.name} are missing or of "
+            f"another version: {', '.join(wrong[:LISTED])}{', ...' if len(wrong) > LISTED else ''}. Run `{INSTALL}`."
         )
     import spdl.io.utils
 

@@ -90,7 +90,7 @@ def test_numbers_that_are_none_are_refused(
 def test_peers_that_are_not_installed_are_an_error(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requirements = tmp_path / "benchmarks/requirements-peers.txt"
+    requirements = tmp_path / "requirements-peers.txt"
     requirements.write_text("# why\nnumpy==0.1  # because\nno-such-package==1.0\n")
     monkeypatch.setattr(peers, "REQUIREMENTS", requirements)
 

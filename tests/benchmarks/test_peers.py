@@ -12,7 +12,7 @@ from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH
 
-MAIN = REQUIREMENTS.with_name("requirements.txt")
+MAIN = REQUIREMENTS.parents[1] / "requirements.txt"
 
 
 def pins(path: Path) -> dict[str, str]:
