@@ -17,6 +17,7 @@ from formwork.errors import BetonError
 from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
 from formwork.kernels import turbojpeg
+from formwork.parallel import in_order
 from formwork.tools.inspect.describe import class_names
 
 BLOCK = 64  # samples that a thread checks in one go
@@ -97,7 +98,7 @@ def find_damage(beton: Beton, workers: int) -> dict[int, str]:
             return {sample: samples.fault(samples.read(sample), sample) for sample in block}
 
         try:
-            for faults in pool.map(check, blocks):
+            for _, faults in in_order(pool, check, blocks, ahead=2 * workers):
                 found |= {sample: fault for sample, fault in faults.items() if fault}
                 bar.update(len(faults))
         finally:
