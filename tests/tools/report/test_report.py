@@ -42,7 +42,7 @@ def test_a_page_of_a_trained_repository(repo):
     # This repository has neither.
     assert [command for _, command in missing] == ["dvc exp run -S trainer.max_epochs=20", "make compare"]
     assert html.count("<img ") >= 6
-    assert "max_resolution: 256" in html
+    assert "max_epochs: 1\n" in html
     assert repo.ignores("results/report.html")
 
 
