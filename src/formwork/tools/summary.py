@@ -19,11 +19,11 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
     Raises:
         FormworkError: a stage has not written its results yet, or they cannot be read.
     """
-    train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in SPLITS)
-    evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
-    epochs, accuracies = read_curve(results / "train/plots/metrics/val/accuracy.tsv")
-    best = epochs[accuracies.index(max(accuracies))]
     try:
+        train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in SPLITS)
+        evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
+        epochs, accuracies = read_curve(results / "train/plots/metrics/val/accuracy.tsv")
+        best = epochs[accuracies.index(max(accuracies))]
         return [
             ("dataset", f"{params.data.name}: {train:,} images to train on, {val:,} to validate"),
             ("model", f"{params.model.name}, from epoch {best} of {epochs[-1]}, in models/best.pt"),

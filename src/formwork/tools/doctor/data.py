@@ -127,10 +127,11 @@ def beton(project: Project, split: str) -> Result:
             f"dvc checkout --force {path}",
             "dvc repro -f convert",
         )
-    outdated = _outdated(project, split)
-    if outdated:
-        return outdated
-    return ok(f"{looked_at} of {count(len(opened), 'sample')} looked at are sound; made from this manifest and params")
+    sound = f"{looked_at} of {count(len(opened), 'sample')} looked at are sound"
+    try:
+        return outdated(project, split) or ok(f"{sound}; made from this manifest and params")
+    except NotChecked as error:
+        return ok(f"{sound}; {error}")
 
 
 def _sample(order: list[int], sizes: list[int]) -> list[int]:
@@ -145,7 +146,7 @@ def _sample(order: list[int], sizes: list[int]) -> list[int]:
     return chosen
 
 
-def _outdated(project: Project, split: str) -> Result | None:
+def outdated(project: Project, split: str) -> Result | None:
     """What a beton was made from, where that is not what there is now."""
     from formwork.beton.read import check_beton
 
@@ -159,13 +160,13 @@ def _outdated(project: Project, split: str) -> Result | None:
             f"{opened.path} has the labels of its manifest, and no checksums: FFCV's own writer made it",
             "dvc repro -f convert",
         )
-    different = changed_params(project, split)
+    different = _changed_params(project, split)
     if different:
         return note(f"{opened.path} was made with other params: {', '.join(different)}", "dvc repro convert")
     return None
 
 
-def changed_params(project: Project, split: str) -> list[str]:
+def _changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
     provenance = project.beton(split).provenance
     made_with = provenance.facts["params"] if provenance else {}
