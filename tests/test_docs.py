@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from formwork.code import LAYERS
 from formwork.tools.docs import PAGE, parameters_page, stages_by_key
 from tests.workspace import ROOT
 
@@ -22,6 +23,15 @@ def test_every_param_is_tracked_by_a_stage() -> None:
     assert stages["data.batch_size"] == "train, evaluate"
     assert stages["sources.synthetic.images"] == "fetch"
     assert stages["datasets.<name>.augment.train"] == "link"
+
+
+@pytest.mark.checkout
+def test_the_map_for_contributors_has_each_package_in_its_place() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\\| (`[^|]+`) \\|", text, re.MULTILINE)
+    packages = [name for row in rows for name in re.findall(r"`(\\w+)/`", row)]
+
+    assert packages == list(reversed(LAYERS))
 
 
 @pytest.mark.checkout
