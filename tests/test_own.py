@@ -24,9 +24,13 @@ def make_repository(folder: Path, operations: str | None = OPERATIONS) -> Path:
     return folder
 
 
-def use(tmp_path: Path, *repositories: Path) -> str:
+def use(tmp_path: Path, *repositories: Path, on_path: Path | None = None) -> str:
     """Use the code of repositories, one after the other, in a process where only the library is installed; the names
-    of the operations, or the error."""
+    of the operations, or the error.
+
+    Args:
+        on_path: a repository whose src/ is on the path, too.
+    """
     library = tmp_path / "library"
     library.mkdir(exist_ok=True)
     if not (library / "formwork").exists():
@@ -46,7 +50,7 @@ except FormworkError as error:
     done = subprocess.run(
         [sys.executable, "-c", code, *repositories],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(library)},
+        env=os.environ | {"PYTHONPATH": f"{library}:{on_path}/src" if on_path else str(library)},
         capture_output=True,
         text=True,
         check=True,
@@ -70,6 +74,13 @@ def test_two_repositories_with_the_same_code_go_together(tmp_path: Path) -> None
         f"Nothing\nThis process uses the code in {one}/src/own already, and cannot use {other}/src/own, too. "
         "Start another one.\n"
     )
+
+
+def test_the_repository_that_is_named_comes_before_one_on_the_path(tmp_path: Path) -> None:
+    one = make_repository(tmp_path / "one")
+    other = make_repository(tmp_path / "other", OPERATIONS.replace("Nothing", "Something"))
+
+    assert use(tmp_path, other, on_path=one) == "Something\n"
 
 
 @pytest.mark.parametrize(

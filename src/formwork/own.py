@@ -25,7 +25,7 @@ def repository_of(folder: Path) -> Path | None:
 
 
 def use(repository: Path) -> None:
-    """Let `own` be src/own of this repository, where it has one.
+    """Let `own` be src/own of this repository, where it has one, whatever is on the path.
 
     Raises:
         FormworkError: this process uses another repository's code already, and that differs.
@@ -33,7 +33,7 @@ def use(repository: Path) -> None:
     wanted = repository.absolute() / "src" / NAME / "__init__.py"
     if not wanted.is_file():
         return
-    used = folder()
+    used = folder() if NAME in sys.modules else None
     if used is not None:
         if not wanted.parent.samefile(used) and code_digest((), wanted.parent) != code_digest((), used):
             raise FormworkError(
