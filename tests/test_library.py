@@ -77,7 +77,7 @@ formwork.load_params({str(base.path)!r})
 formwork.read_beton({str(base / "data/processed/shapes/train.beton")!r})[0]
 print(*{{name.split(".")[0] for name in sys.modules}})
 """
-    assert {"torch", "numba", "ffcv", "torchvision"}.isdisjoint(python(code, tmp_path).split())
+    assert {"torch", "ffcv", "torchvision"}.isdisjoint(python(code, tmp_path).split())
 
 
 # --- open_loader --------------------------------------------------------------------------------
