@@ -47,7 +47,6 @@ CHECKS: tuple[Check, ...] = (
     Check("dvc status", pipeline.status),
     Check("dvc remote", pipeline.remote),
     Check("ffcv", environment.ffcv, IMPORT_SECONDS),
-    Check("build libraries", environment.build_libraries, IMPORT_SECONDS),
     Check("gpu", environment.gpu, IMPORT_SECONDS),
     Check("imports", environment.imports, IMPORT_SECONDS),
     Check("trainer", environment.trainer, IMPORT_SECONDS),
