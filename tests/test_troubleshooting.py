@@ -19,7 +19,6 @@ import psutil
 import pytest
 from torchvision.datasets import CIFAR10
 
-import install
 from formwork import system
 from formwork.beton.read import check_beton, open_beton
 from formwork.conversion.write import write_beton
@@ -52,18 +51,28 @@ from tests.loading.conftest import dataset, make_config, make_split, split
 from tests.make_images import make_dataset
 from tests.sources.test_downloads import server
 from tests.sources.test_fetch import target
-from tests.test_install import Processes, checkout, processes, run_script
 from tests.test_system import drop
 from tests.tools.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
 from tests.tools.doctor.test_environment import other_module
 from tests.tools.doctor.test_pipeline import ask_a_silent_remote
 from tests.tools.doctor.test_resources import small_processed
+from tests.tools.setup.conftest import Checkout, checkout, compiler, packages, user_cache
 from tests.training.conftest import folders_of, make_params
 from tests.workspace import BIN, ROOT, Workspace
 
 # Fixtures, and what they use.
-__all__ = ["checkout", "conversion", "dataset", "libraries", "make_split", "patient", "processes", "project"]
-__all__ += ["server", "small_chunks", "small_disk", "small_processed", "split", "target", "versioned"]
+__all__ = ["checkout", "compiler", "conversion", "dataset", "libraries", "make_split", "patient", "project"]
+__all__ += [
+    "packages",
+    "server",
+    "small_chunks",
+    "small_disk",
+    "small_processed",
+    "split",
+    "target",
+    "user_cache",
+    "versioned",
+]
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -97,7 +106,7 @@ Said = str | Exception
 
 def error_of(work: Callable[[], object]) -> Exception:
     """The error that a call ends with."""
-    with pytest.raises((FormworkError, install.SetupError)) as raised:
+    with pytest.raises(FormworkError) as raised:
         work()
     return raised.value
 
@@ -131,15 +140,34 @@ def doctor_ffcv(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
         return finding(other, "ffcv")
 
 
-@pytest.fixture
-def system_packages(checkout: Path, tmp_path: Path) -> Said:
-    return run_script(checkout, PATH=str(tmp_path / "empty")).stderr
+# --- make setup ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def setup_failed(checkout: Path, processes: Processes) -> Said:
-    processes.failing = 2
-    return error_of(lambda: processes.setup(checkout))
+def ffcv_left_out(checkout: Checkout, compiler: Path, capfd: pytest.CaptureFixture[str]) -> Said:
+    checkout.setup()
+    return capfd.readouterr().out
+
+
+@pytest.fixture
+def ffcv_not_built(checkout: Checkout, packages: Path, capfd: pytest.CaptureFixture[str]) -> Said:
+    (packages / "broken").touch()
+    checkout.setup()
+    return capfd.readouterr().out
+
+
+@pytest.fixture
+def setup_failed(checkout: Checkout, packages: Path) -> Said:
+    (packages / "tiny-1.0-py3-none-any.whl").unlink()
+    return error_of(checkout.setup)
+
+
+@pytest.fixture
+def setup_foreign(checkout: Checkout) -> Said:
+    checkout.venv.mkdir()
+    (checkout.venv / "thesis.tex").touch()
+    script = [sys.executable, checkout.root / "src/install.py"]
+    return subprocess.run(script, check=False, capture_output=True, text=True).stderr
 
 
 # --- Betons -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from formwork.tools.setup import ffcv_build
 from formwork.tools.setup.setup import setup
+from formwork.tools.setup.system_packages import Need
 from tests.workspace import ROOT
 
 UV = Path(sys.executable).with_name("uv")
@@ -109,6 +110,17 @@ class Checkout:
         """Packages with their versions."""
         found = self.venv.glob("lib/python*/site-packages/*.dist-info")
         return {path.name.removesuffix(".dist-info") for path in found}
+
+
+@pytest.fixture
+def compiler(checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that stands for a compiler: without it, ffcv cannot be built, and this is not root."""
+    file = tmp_path / "compiler"
+    needs = (Need(file.exists, "g++", "gcc-c++", "gcc", "cxx-compiler"),)
+    monkeypatch.setattr(ffcv_build, "NEEDS", needs)
+    monkeypatch.setattr("formwork.tools.setup.setup.NEEDS", needs)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return file
 
 
 def start_script(root: Path, log: Path) -> subprocess.Popen:

@@ -65,8 +65,8 @@ def install_ffcv(uv: Uv, environment: Path, version: str) -> str:
     """Install ffcv, if this machine can build it, or say why not; returns INSTALLED, FAILED or what is missing."""
     missing = install_unmet(NEEDS)
     if missing:
-        say(f"ffcv is left out: {package_names(missing)}, as Debian names them, are missing.\n{WITHOUT}")
-        say(f"To have it: {commands_to_run(missing)}")
+        say(f"ffcv is left out, for want of {package_names(missing)}, as Debian names them. {WITHOUT}")
+        say(f"To have ffcv, too: {commands_to_run(missing)}")
         return package_names(missing)
     with opencv_found() as variables:
         # It may have been built before, for another environment. If libraries have changed since, it is built again.

@@ -41,7 +41,7 @@ def install_commands(needs: Sequence[Need]) -> list[str]:
 def commands_to_run(needs: Sequence[Need]) -> str:
     """The end of a message that has named what is missing."""
     lines = "".join(f"\n  {command}" for command in install_commands(needs))
-    return f"Install them with the line for your system, then run `make setup` again:{lines}"
+    return f"install them with the line for your system, then run `make setup` again:{lines}"
 
 
 def unmet(needs: Iterable[Need]) -> list[Need]:

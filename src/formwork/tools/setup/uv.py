@@ -36,8 +36,8 @@ def find_uv(requirements: Path) -> Path:
         return Path(found)
     if install_unmet([PIP]):
         raise FormworkError(
-            f"Python's own installer is missing: {PIP.apt}, as Debian names it. {commands_to_run([PIP])}\n"
-            "Without root: install uv (https://docs.astral.sh/uv), it does as well."
+            f"Python's module ensurepip is missing, in {PIP.apt}, as Debian names it: {commands_to_run([PIP])}\n"
+            "Or, without root, install uv (https://docs.astral.sh/uv): with it on PATH, ensurepip is not needed."
         )
     say(f"getting uv {version}, which installs the packages")
     cache.mkdir(parents=True, exist_ok=True)
