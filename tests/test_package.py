@@ -22,13 +22,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OF_THE_REPOSITORY = {"formwork", "own"}
 
 IN_THE_ENVIRONMENT = """
-import formwork.loading.factory, formwork.tools.report.page, formwork.training.fit
+import formwork, formwork.loading.factory, formwork.tools.report.page, formwork.training.fit
 from importlib.metadata import version
 from pathlib import Path
 folder = Path(formwork.__file__).parent
 assert folder.is_relative_to({site!r}), folder
 assert (folder / "tools/report/page.html").exists() and (folder / "py.typed").exists()
-print(version("formwork"))
+assert version("formwork") == formwork.__version__
+print(formwork.__version__)
 """
 
 
@@ -50,6 +51,7 @@ def site_packages(environment: Path) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_the_package_and_nothing_else(environment: Path) -> None:
     names = {path.name for path in site_packages(environment).iterdir()}
     assert names == {"formwork", f"formwork-{PROJECT['version']}.dist-info"}
@@ -58,6 +60,7 @@ def test_the_wheel_brings_the_package_and_nothing_else(environment: Path) -> Non
     assert packaged == {path.relative_to(ROOT / "src") for path in (ROOT / "src/formwork").rglob("*.py")}
 
 
+@pytest.mark.slow
 def test_it_works_from_another_folder(environment: Path, tmp_path: Path) -> None:
     site = site_packages(environment)
     (tmp_path / "dependencies.pth").write_text(sysconfig.get_path("purelib"))

@@ -126,12 +126,12 @@ def warning_of(split: SplitFiles, **options: object) -> str:
 
 
 @pytest.fixture
-def ffcv_missing(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
-    for name in ("formwork.loading.ffcv_loader", "formwork.loading.ffcv.import_ffcv"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+def ffcv_missing(monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.delitem(sys.modules, "formwork.loading.ffcv.import_ffcv", raising=False)
+    monkeypatch.delattr("formwork.loading.ffcv.import_ffcv", raising=False)
     for name in ("ffcv", "ffcv.loader"):
         monkeypatch.setitem(sys.modules, name, None)
-    return warning_of(split)
+    return error_of(lambda: Augmentation([{"ffcv.Cutout": {"crop_size": 2}}], 8, 0, "augment.train"))
 
 
 @pytest.fixture

@@ -118,6 +118,8 @@ def test_ffcv_that_cannot_be_imported(patient: Patient, monkeypatch: pytest.Monk
         managers = [command.split(" install ")[0] for command in found.commands]
         assert managers == ["sudo apt-get", "sudo dnf", "brew", "conda", "make setup"]
 
+        assert other.look("loader").verdict == "ok"
+
         executable(bare_machine / "pkg-config", "exit 0")
         assert other.look("ffcv").commands == ("make setup",)
 

@@ -25,6 +25,8 @@ from tests.processes import wait_for
 from tests.tools.setup.conftest import Checkout, executable, start_script, write_wheel
 from tests.workspace import ROOT
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ROOT / "src/install.py"
 NOTHING = "setup: nothing to do\n"
 
