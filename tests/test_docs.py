@@ -28,8 +28,8 @@ def test_every_param_is_tracked_by_a_stage() -> None:
 @pytest.mark.checkout
 def test_the_map_for_contributors_has_each_package_in_its_place() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    rows = re.findall(r"^\\| (`[^|]+`) \\|", text, re.MULTILINE)
-    packages = [name for row in rows for name in re.findall(r"`(\\w+)/`", row)]
+    rows = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
+    packages = [name for row in rows for name in re.findall(r"`(\w+)/`", row)]
 
     assert packages == list(reversed(LAYERS))
 
