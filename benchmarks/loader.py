@@ -13,6 +13,7 @@ from benchmarks import contenders, peers
 from benchmarks.loader_page import (
     FFCV,
     LIBJPEG,
+    ON_README,
     OURS_PYTORCH,
     PIL,
     RESIZED,
@@ -128,6 +129,7 @@ def main(a: argparse.Namespace) -> None:
         return
     picture = a.page.with_name("bench_loader.svg")
     draw(picture, measured)
+    draw(a.page.with_name("bench_photos.svg"), [m for m in measured if m.workload in ON_README])
     workers = ",".join(map(str, a.workers))
     command = f"python benchmarks/run.py loader --workers {workers} --rounds {a.rounds}{' --peers' if a.peers else ''}"
     results = {"workloads": {m.workload: m.results() for m in measured}}

@@ -21,6 +21,7 @@ LIBJPEG = "libjpeg-turbo alone"
 AGAINST = (PIL, TORCHVISION, RESIZED, STOCK)
 
 COLUMNS = 2  # of the chart
+ON_README = ("photo, jpg 256", "photo, originals")  # workloads that have a chart of their own, bench_photos.svg
 
 TARGETS = {"photo, jpg 256": 5.6, "photo, raw 256": 7.7, "tiny, raw": 2.6, "digit, raw": 1.3}
 """By workload: how many times faster than PyTorch's DataLoader FFCV has been claimed to be on data like it, which is
