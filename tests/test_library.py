@@ -64,6 +64,12 @@ def test_the_public_names() -> None:
         _ = formwork.open_loder
 
 
+def test_the_version_is_the_one_that_is_installed() -> None:
+    project = (ROOT / "pyproject.toml").read_text().split("[project]\n")[1].split("\n[")[0]
+
+    assert f'\nversion = "{formwork.__version__}"\n' in project
+
+
 def test_the_import_loads_nothing_else(tmp_path: Path) -> None:
     code = "import formwork, sys; print(*{name.split('.')[0] for name in sys.modules})"
 
