@@ -28,8 +28,7 @@ formwork.loading.augmentation.base describes; this one inverts an image:
 with these imports:
 
     import numpy as np
-    from numba import njit
-    from formwork.kernels import compile as kernel_cache  # before the first kernel
+    from formwork.kernels.compile import kernel
     from formwork.loading.augmentation.base import PixelOperation, check_probability
 
 Compare both forms as tests/loading/augmentation/test_pixels.py does.
