@@ -27,6 +27,8 @@ def _reason_against() -> str | None:
         from formwork.kernels import cache  # noqa: F401  (before the first kernel: it tells numba where to keep them)
     except Exception as error:  # numba raises ImportError, SystemError, AttributeError: whatever does not fit it
         return f"numba cannot be used ({type(error).__name__}: {error})"
+    if config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set"
     missing = _missing_instructions(config.CPU_FEATURES)
     return f"the CPU that numba compiles for has no {' and no '.join(missing)}" if missing else None
 
@@ -69,9 +71,10 @@ class _State:
             if self.plain:
                 return
             self.plain = True
+        one_line = " ".join(reason.split())[:300]
         warnings.warn(
-            f"Kernels are not compiled: {' '.join(reason.split())[:300]}. Plain code takes their place: the same results, "
-            f"several times slower. ({SWITCH}=plain: without this warning.)",
+            f"Kernels are not compiled: {one_line}. Plain code takes their place: the same results, at "
+            f"a fraction of the speed. ({SWITCH}=plain: without this warning.)",
             stacklevel=3,
         )
 

@@ -141,15 +141,13 @@ def _decode_by_library(content: bytes, width: int, height: int) -> Decoded:
 def _decode_by_simplejpeg(content: bytes, width: int, height: int) -> Decoded:
     import simplejpeg
 
-    for strict in (True, False):
-        try:
-            rows, columns, colours, _ = simplejpeg.decode_jpeg_header(content, strict=strict)
-            if (rows, columns) != (height, width) or colours in ("CMYK", "YCCK"):
-                return DAMAGED
-            return Decoded(simplejpeg.decode_jpeg(content, strict=strict), strict)
-        except ValueError:
-            continue
-    return DAMAGED
+    try:
+        rows, columns, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if (rows, columns) != (height, width) or colours in ("CMYK", "YCCK"):
+            return DAMAGED
+        return Decoded(simplejpeg.decode_jpeg(content), True)
+    except (ValueError, KeyError):  # ValueError: also for what libturbojpeg only warns of; KeyError: odd subsampling
+        return _decode_by_pillow(content, width, height)
 
 
 def _decode_by_pillow(content: bytes, width: int, height: int) -> Decoded:
