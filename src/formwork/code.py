@@ -54,6 +54,7 @@ UNTRACKED = {
     "errors.py": "words for people; no output holds them",
     "files.py": "puts bytes into place, and decides none of them",
     "folders.py": "paths that dvc.yaml passes to each stage",
+    "parallel.py": "decides when work is done, not what it is",
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params.py": "stages track the values themselves; params.yaml states every default",
     "peak_memory.py": "measures the machine: figures that differ from run to run anyway",

@@ -21,8 +21,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @njit
-def broken(values):
-    return values.nothing_that_numba_knows
+def broken(*values):
+    return values[0].nothing_that_numba_knows
 
 
 def total(values: np.ndarray) -> int:

@@ -1,0 +1,40 @@
+"""Work on threads, with its results in order and a bound on what is in work at once."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    pool: Executor,
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    ahead: int,
+    cost: Callable[[Item], int] | None = None,
+    budget: int = 0,
+    always: int = 1,
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with work(item), in the order of the items, which are taken one by one as there is room for them.
+
+    Args:
+        ahead: how many items may be in work, or done and waiting for those before them.
+        cost: what an item needs, e.g. bytes of memory. Together those in work need at most `budget`, except that
+            `always` of them are in work whatever they need.
+    """
+    waiting: deque[tuple[Item, int, Future[Result]]] = deque()
+    total = 0
+    for item in items:
+        need = cost(item) if cost else 0
+        while len(waiting) >= always and (len(waiting) >= ahead or total + need > budget):
+            first, freed, future = waiting.popleft()
+            total -= freed
+            yield first, future.result()
+        waiting.append((item, need, pool.submit(work, item)))
+        total += need
+    while waiting:
+        first, _, future = waiting.popleft()
+        yield first, future.result()
