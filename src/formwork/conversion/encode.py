@@ -60,8 +60,9 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
         raise BetonError(f"{path} changed after its manifest was made. Run `dvc repro` to list the images anew.")
     size = plain_size(content)
     passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
-    if passes and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
-        return Stored(JPG, *size, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
+    if passes and size is not None and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
+        width, height = size
+        return Stored(JPG, width, height, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
     try:
         pixels = scale_down(_read(content, size), params.max_resolution)
     except OSError as error:

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 SWITCH = "FORMWORK_KERNELS"
 """Environment variable: `plain` takes the plain forms, `compiled` or nothing the compiled ones."""
@@ -17,6 +17,8 @@ NEEDED = {"x86_64": ("ssse3", "f16c"), "AMD64": ("ssse3", "f16c")}
 """Instructions that kernels use, by machine, as LLVM names them. LLVM ends the process where one is not allowed."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def _reason_against() -> str | None:
@@ -114,7 +116,9 @@ def give_up(error: Exception) -> None:
     _state.give_up(f"{type(error).__name__}: {error}")
 
 
-def either(compiled: Callable[[], F], plain: F) -> F:
+def either(
+    compiled: Callable[[], Callable[Arguments, Result]], plain: Callable[Arguments, Result]
+) -> Callable[Arguments, Result]:
     """A function that calls a kernel, or its plain form where kernels cannot be compiled.
 
     Args:
@@ -123,19 +127,19 @@ def either(compiled: Callable[[], F], plain: F) -> F:
     """
     if is_plain():
         return plain
-    found: list[F] = []
+    found: list[Callable[Arguments, Result]] = []
 
     @wraps(plain)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         if not is_plain():
             try:
                 if not found:
                     found.append(compiled())
-                return found[0](*arguments)
+                return found[0](*arguments, **named)
             except MemoryError:  # the one error that a kernel raises itself
                 raise
             except Exception as error:
                 give_up(error)
-        return plain(*arguments)
+        return plain(*arguments, **named)
 
-    return call  # type: ignore[return-value]  # of the same signature
+    return call

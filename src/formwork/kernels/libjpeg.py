@@ -193,4 +193,4 @@ def _encode_by_pillow(pixels: np.ndarray, quality: int, subsampling: int) -> byt
 def _memory_file() -> io.BufferedRandom:
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("jpeg"), "w+b")
-    return tempfile.TemporaryFile()  # type: ignore[return-value]
+    return tempfile.TemporaryFile()

@@ -7,10 +7,8 @@ import numpy as np
 
 from formwork.kernels.compile import either
 
-Read = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], int]
 
-
-def _kernel() -> Read:
+def _kernel() -> Callable[..., int]:
     from formwork.kernels.pread import read_parts
 
     return read_parts
@@ -33,7 +31,7 @@ def _read(
     Returns:
         The first i that could not be read whole, or -1.
     """
-    view = memoryview(memory)
+    view = memory.data
     for i in order.tolist():
         position, start, end = int(positions[i]), int(starts[i]), int(starts[i] + sizes[i])
         while start < end:

@@ -7,10 +7,8 @@ from PIL import Image
 
 from formwork.kernels.compile import either
 
-Resize = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
 
-
-def _kernel() -> Resize:
+def _kernel() -> Callable[..., None]:
     from formwork.kernels.scaling import resize
 
     return resize

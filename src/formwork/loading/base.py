@@ -1,7 +1,7 @@
 """What both loaders share: their inputs, their configuration, the form of a batch, and their base class."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,8 @@ class LoaderConfig:
     """
 
     augmentation: Augmentation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Sequence[float]
+    std: Sequence[float]
     batch_size: int
     order: str = "sequential"
     seed: int = 0

@@ -5,6 +5,8 @@ The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turb
 (rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.scaling.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -64,9 +66,9 @@ def load(
             status[i] = BAD_JPEG
             continue
         one = slice(i, i + 1)
-        raw = pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.array([RAW], np.uint8)
-        part = (array[one] for array in (heights, widths, *geometry))
-        _load(*raw, *part, plan.fill, normal, 0, 1, out[one], status[one])
+        raw: list[Any] = [pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.array([RAW], np.uint8)]
+        raw += [array[one] for array in (heights, widths, *geometry)]
+        _load(*raw, plan.fill, normal, 0, 1, out[one], status[one])
         status[i] = OK if sound else JPEG_WARNING
 
 
@@ -287,7 +289,7 @@ def finish(pixels, places, shares, normal, start, stop, out):
                 store(image[y], spread[0], spread[1], lines[y])
 
 
-def compile_for(augmentation: Augmentation, dtype: type) -> None:
+def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
     """Compile all that batches need, or load what is compiled already, with a batch of no images.
 
     Args:
@@ -296,7 +298,7 @@ def compile_for(augmentation: Augmentation, dtype: type) -> None:
     none, nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
     normal, side = np.ones((2, 3), np.float32), augmentation.resolution
     plan = augmentation.plan(0, none, none, none)
-    pixels, images = (np.empty((0, side, side, 3), kind) for kind in (np.uint8, dtype))
+    pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
     changed = bool(augmentation.pixel or augmentation.mixup)
     load(nothing, none, none, nothing, none, none, plan, normal, 0, 0, pixels if changed else images, nothing)
     for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-STORED = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16, "uint8": np.uint8}
+STORED = {
+    name: np.dtype(stored)
+    for name, stored in (("float32", "f4"), ("float16", "i2"), ("bfloat16", "u2"), ("uint8", "u1"))
+}
 """By name, the type that kernels write. Numba knows neither float16 nor bfloat16: they are the bits of one."""
 
 

@@ -95,7 +95,7 @@ def _channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) ->
     return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-class PyTorchDataLoader(BaseLoader, DataLoader):
+class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
     """Batches of a split from its original images; see formwork.loading.base.Batch.
 
     Raises:
@@ -132,7 +132,7 @@ class PyTorchDataLoader(BaseLoader, DataLoader):
             if not killed:
                 raise
             with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
-                iterator._shutdown_workers()
+                iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
             raise FormworkError(
                 f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
                 "memory. Lower data.num_workers or data.batch_size."

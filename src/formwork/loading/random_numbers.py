@@ -18,7 +18,7 @@ HIGH = np.uint64(32)
 
 
 @kernel
-def _philox(counters, key):
+def _philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     out = np.empty_like(counters)
     for i in range(len(counters)):
         c0, c1, c2, c3 = counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3]

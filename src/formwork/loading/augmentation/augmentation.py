@@ -98,13 +98,14 @@ class Augmentation:
         )
         for name, operation in self.geometric:
             operation.apply(plan, heights, widths, self.resolution, Draw(self.seed, epoch, ids, name))
-        for name, operation in self.pixel:
-            values = operation.draw(Draw(self.seed, epoch, ids, name), self.resolution)
+        for name, pixel_operation in self.pixel:
+            values = pixel_operation.draw(Draw(self.seed, epoch, ids, name), self.resolution)
             plan.values.append(np.ascontiguousarray(values, dtype=np.int64))
         return plan
 
     def shares(self, epoch: int, ids: np.ndarray) -> np.ndarray:
-        """(B,) int64, see formwork.loading.augmentation.mixup.Mixup.draw. Of a list with Mixup alone."""
+        """(B,) int64, see formwork.loading.augmentation.mixup.Mixup.draw. Only for a list with Mixup."""
+        assert self.mixup is not None
         return self.mixup.draw(Draw(self.seed, epoch, ids, "Mixup"))
 
 

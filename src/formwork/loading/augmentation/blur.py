@@ -95,7 +95,12 @@ class GaussianBlur(PixelOperation):
         if values[radius] == WHOLE:
             return image
         places = torch.tensor([_reflect(i, size) for i in range(-radius, size + radius)])
-        rows = sum(int(w) * image[..., places[k : k + size]].int() for k, w in enumerate(values))
-        rows = (rows + FIRST_HALF) >> FIRST_SHIFT
-        columns = sum(int(w) * rows[:, places[k : k + size]] for k, w in enumerate(values))
-        return ((columns + SECOND_HALF) >> SECOND_SHIFT).byte()
+        pixels = image.int()
+        rows = torch.full_like(pixels, FIRST_HALF)
+        for k, weight in enumerate(values):
+            rows += int(weight) * pixels[..., places[k : k + size]]
+        rows >>= FIRST_SHIFT
+        columns = torch.full_like(pixels, SECOND_HALF)
+        for k, weight in enumerate(values):
+            columns += int(weight) * rows[:, places[k : k + size]]
+        return (columns >> SECOND_SHIFT).byte()

@@ -171,9 +171,11 @@ class ColorJitter(PixelOperation):
 def _range(
     name: str, value: float | Sequence[float], centre: float, lowest: float, highest: float
 ) -> tuple[float, float]:
-    one = isinstance(value, int | float)
-    low, high = (max(lowest, centre - value), centre + value) if one else value
-    if (one and value < 0) or not lowest <= low <= high <= highest:
+    if isinstance(value, int | float):
+        low, high, valid = max(lowest, centre - value), centre + value, value >= 0
+    else:
+        (low, high), valid = value, True
+    if not valid or not lowest <= low <= high <= highest:
         raise ValueError(
             f"{name} must be a number from 0 on or [low, high], within {lowest} and {highest}; it is {value}"
         )

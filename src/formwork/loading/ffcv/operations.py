@@ -92,7 +92,7 @@ class FFCVOperation(PixelOperation):
         code = njit(nogil=True, fastmath=True, error_model="numpy")(self._kept.generate_code())
 
         @njit(nogil=True)
-        def run(images, values, memory):
+        def run(images: np.ndarray, values: np.ndarray, memory: np.ndarray) -> None:
             for i in range(len(images)):
                 np.random.seed(values[i, 0])  # noqa: NPY002  (numba's, which FFCV draws from)
                 images[i : i + 1] = code(images[i : i + 1], memory)
