@@ -5,8 +5,6 @@ The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turb
 (rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.scaling.
 """
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -57,8 +55,11 @@ def load(
         status: (B,) uint8 out, see formwork.loading.status; pixels are undefined but after OK and after JPEG_WARNING,
             where they are what the decoder made of it.
     """
-    geometry = plan.box, plan.window, plan.shift, plan.flip
-    _load(memory, offsets, sizes, modes, heights, widths, *geometry, plan.fill, normal, start, stop, out, status)
+    box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
+    _load(
+        memory, offsets, sizes, modes, heights, widths, box, window, shift, flip,
+        plan.fill, normal, start, stop, out, status,
+    )  # fmt: skip
     for i in (start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)).tolist():
         sample = memory[offsets[i] : offsets[i] + sizes[i]].tobytes()
         pixels, sound = libjpeg.decode_anyhow(sample, int(widths[i]), int(heights[i]))
@@ -66,9 +67,11 @@ def load(
             status[i] = BAD_JPEG
             continue
         one = slice(i, i + 1)
-        raw: list[Any] = [pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.array([RAW], np.uint8)]
-        raw += [array[one] for array in (heights, widths, *geometry)]
-        _load(*raw, plan.fill, normal, 0, 1, out[one], status[one])
+        _load(
+            pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.full(1, RAW, np.uint8),
+            heights[one], widths[one], box[one], window[one], shift[one], flip[one],
+            plan.fill, normal, 0, 1, out[one], status[one],
+        )  # fmt: skip
         status[i] = OK if sound else JPEG_WARNING
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from formwork.beton.read import Beton, open_beton
 from formwork.errors import BetonError
-from formwork.kernels.read import read
 from formwork.loading.buffers import BufferPool
+from formwork.loading.read import read
 
 SMALL = 1 << 28  # bytes; a file up to this size is read once, see docs/loading.md
 

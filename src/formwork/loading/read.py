@@ -9,7 +9,7 @@ from formwork.kernels.compile import either
 
 
 def _kernel() -> Callable[..., int]:
-    from formwork.kernels.pread import read_parts
+    from formwork.loading.read_kernel import read_parts
 
     return read_parts
 

@@ -1,4 +1,4 @@
-"""The compiled form of formwork.kernels.read."""
+"""The compiled form of formwork.loading.read."""
 
 import ctypes
 
