@@ -2,53 +2,63 @@ override PYTHON := $(shell command -v $(or $(PYTHON),python3))
 
 # Recipes use .venv and nothing else, whatever environment make was called from: commands in dvc.yaml
 # say plain `python`. PYTHON, found before this, is the one that .venv is made from.
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := $(or $(FORMWORK_VENV),$(CURDIR)/.venv)/bin
+export PATH := $(BIN):$(PATH)
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare doctor preview tune report bench test lint lock clean
+.PHONY: help setup run compare doctor preview tune report bench docs test test-fast check lock clean
 
-help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
-setup:  ## Install the system libraries and .venv, where anything is missing
+setup:  ## Install what is missing into .venv (FORMWORK_TORCH=cpu: PyTorch without CUDA)
 	@"$(PYTHON)" src/install.py
 
-run: setup  ## Make what is out of date (data, betons, model, metrics) and show the metrics
-	@.venv/bin/dvc repro
-	@.venv/bin/dvc metrics show
-	@echo "Plots are in results/; .venv/bin/dvc plots show makes a page of them"
+run: setup  ## Make what is out of date (data, betons, model, metrics) and say what came of it
+	@"$(BIN)/dvc" repro
+	@"$(BIN)/python" src/summary.py
 
 compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (ARGS="--repeat 3": the spread, too)
-	@.venv/bin/dvc repro convert
-	@.venv/bin/python src/compare.py $(ARGS)
+	@"$(BIN)/dvc" repro convert
+	@"$(BIN)/python" src/compare.py $(ARGS)
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py $(ARGS)
 
 preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
-	@.venv/bin/python src/preview.py results/preview.png
+	@"$(BIN)/python" src/preview.py results/preview.png $(ARGS)
 
 tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
-	@.venv/bin/python src/tune.py results/tune
+	@"$(BIN)/python" src/tune.py results/tune $(ARGS)
 
-report: setup  ## Build one HTML page of params, data, training, mistakes and benchmarks: results/report.html
-	@.venv/bin/python src/report.py results/report.html
+report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
+	@"$(BIN)/python" src/report.py results/report.html $(ARGS)
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md
-	@.venv/bin/python benchmarks/run.py loader
+	@"$(BIN)/python" benchmarks/run.py loader $(ARGS)
 
-test: setup lint  ## Check the style, run all tests
-	@.venv/bin/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+docs: setup  ## Write docs/parameters.md from the descriptions in src/formwork/params
+	@"$(BIN)/python" src/docs.py
 
-lint: setup  ## Check the style
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
+test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
+	@"$(BIN)/pytest" --numprocesses logical --dist worksteal -m "not checkout" $(ARGS)
 
-lock: setup  ## Compile requirements.in into requirements.txt (newer versions: delete it first)
-	@.venv/bin/uv pip compile --quiet requirements.in --output-file requirements.txt
+test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
+	@"$(BIN)/pytest" --numprocesses logical --dist worksteal -m "not checkout and not pipeline and not slow" $(ARGS)
+
+check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
+	@"$(BIN)/ruff" check
+	@"$(BIN)/ruff" format --check
+	@"$(BIN)/mypy"
+	@"$(BIN)/codespell"
+	@"$(BIN)/pytest" -m checkout
+
+lock: setup  ## Compile pyproject.toml into requirements.txt (newer versions: delete it first)
+	@"$(BIN)/uv" pip compile --quiet pyproject.toml --extra ffcv --extra dev --output-file requirements.txt \
+		--universal --python-version 3.10 --annotation-style line --custom-compile-command "make lock"
 
 clean:  ## Remove caches, never data
-	@rm -rf .pytest_cache .ruff_cache .coverage .coverage.* dvc_plots
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.* dvc_plots
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -3,18 +3,18 @@
 import argparse
 import json
 import math
-import os
 import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.page import publish
+from benchmarks.page import add_page_arguments, publish
 from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.params import Params
 from formwork.sources.synthetic import write_photos
+from formwork.system import cores
 from formwork.text import table
 from formwork.training.fit import train
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--resolution", type=int, default=64, help="side of the training images in pixels")
     parser.add_argument("--quick", action="store_true", help="2 seeds of 1 epoch on 100 images; nothing is written")
+    add_page_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -43,14 +44,14 @@ def main(arguments: argparse.Namespace) -> None:
         f"python benchmarks/run.py accuracy --seeds {arguments.seeds} --images {arguments.images} "
         f"--epochs {arguments.epochs} --resolution {arguments.resolution}"
     )
-    publish("accuracy", command, text, {"accuracy": found}, Path("docs/benchmarks.md"), Path("results/bench"))
+    publish("accuracy", command, text, {"accuracy": found}, arguments.page, arguments.results)
 
 
 def measure(root: Path, seeds: int, images: int, epochs: int, resolution: int) -> dict[str, list[float]]:
     """The accuracy on the validation split after the last epoch, by loader, for each seed."""
     folders = Folders(*(root / name for name in ("raw", "interim", "processed")))
     params = _params(0, True, epochs, resolution)
-    write_photos(folders.raw, images, CLASSES, 0, len(os.sched_getaffinity(0)))
+    write_photos(folders.raw, images, CLASSES, 0, cores())
     link(params, folders.raw, folders.interim, root / "findings.csv")
     for split in SPLITS:
         manifest = read_manifest(folders.interim / f"{split}.csv")
@@ -65,7 +66,7 @@ def measure(root: Path, seeds: int, images: int, epochs: int, resolution: int) -
 
 
 def _params(seed: int, use_ffcv: bool, epochs: int, resolution: int) -> Params:
-    crop = [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
+    crop: list[dict[str, dict]] = [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
     return Params.model_validate(
         {
             "data": {"name": "synthetic", "use_ffcv": use_ffcv, "batch_size": 32},

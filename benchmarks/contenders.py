@@ -1,11 +1,12 @@
-"""The loaders that are compared: each a benchmarks.process.Load that gives normalised float32 (B, 3, H, W)."""
+"""The loaders that are compared: each a benchmarks.loader_process.Load that gives normalised float32 (B, 3, H, W)."""
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from benchmarks.process import Job, Loader
+from benchmarks.loader_process import Job, Loader
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PADDING = 4  # pixels, of RandomCrop
@@ -18,15 +19,15 @@ PREFETCH = 4  # batches that each process of a DataLoader makes ahead
 def formwork_ffcv(job: Job) -> Callable[[], Loader]:
     from formwork.loading.ffcv_loader import FFCVDataLoader
 
-    split, options = formwork_parts(job)
-    return lambda: FFCVDataLoader(split, options)
+    split, config = formwork_parts(job)
+    return lambda: FFCVDataLoader(split, config)
 
 
 def formwork_pytorch(job: Job) -> Callable[[], Loader]:
     from formwork.loading.pytorch_loader import PyTorchDataLoader
 
-    split, options = formwork_parts(job)
-    return lambda: PyTorchDataLoader(split, options)
+    split, config = formwork_parts(job)
+    return lambda: PyTorchDataLoader(split, config)
 
 
 def formwork_parts(job: Job):
@@ -35,13 +36,13 @@ def formwork_parts(job: Job):
     from formwork.loading.augmentation.augmentation import Augmentation
     from formwork.loading.base import LoaderConfig, SplitFiles
 
-    operations = {
+    operations: dict[str, list[dict[str, dict[str, Any]]]] = {
         "RandomResizedCrop": [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}],
         "RandomCrop": [{"CenterCrop": {}}, {"RandomCrop": {"padding": PADDING}}, {"RandomHorizontalFlip": {}}],
-    }[job.crop]
+    }
     split = SplitFiles("train", read_manifest(job.folder / "train.csv"), job.beton, job.folder / "raw")
-    options = LoaderConfig(
-        Augmentation(operations, job.side, seed=0),
+    config = LoaderConfig(
+        Augmentation(operations[job.crop], job.side, seed=0),
         MEAN,
         STD,
         job.batch_size,
@@ -50,7 +51,7 @@ def formwork_parts(job: Job):
         num_workers=job.workers,
         timesteps=job.timesteps,
     )
-    return split, options
+    return split, config
 
 
 # --- PyTorch ------------------------------------------------------------------------------------
@@ -163,6 +164,7 @@ def bare_libjpeg(job: Job) -> Callable[[], Loader]:
 
     library, table = libjpeg.library(), open_beton(job.beton)
     memory = np.memmap(job.beton, np.uint8, "r")
+    assert library is not None, "libjpeg-turbo is not found"
 
     def decode(start: int) -> None:
         handle = library.tjInitDecompress()
@@ -182,11 +184,11 @@ def bare_libjpeg(job: Job) -> Callable[[], Loader]:
             thread.join()
         yield None, table.labels
 
-    return lambda: Epochs(epoch)
+    return lambda: EpochLoader(epoch)
 
 
-class Epochs:
-    """Iterating over it calls a function that gives the batches of an epoch."""
+class EpochLoader:
+    """A loader made of a function that gives the batches of an epoch."""
 
     def __init__(self, epoch: Callable[[], Iterator]):
         self.epoch = epoch

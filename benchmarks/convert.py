@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from PIL import Image
 
-import formwork
-from benchmarks.memory import run_measured
-from benchmarks.page import publish
+from benchmarks.measured_command import run_measured
+from benchmarks.page import ROOT, add_page_arguments, publish
 from formwork.conversion.write import write_beton
-from formwork.datasets.scan import find_candidates
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, Row, write_manifest
 from formwork.kernels import libjpeg
@@ -27,7 +27,7 @@ from formwork.sources.synthetic import write_photos
 from formwork.text import table
 from formwork.tools.measure import alternate
 
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "originals, jpg": {"write_mode": "jpg", "max_resolution": None},
     "max_resolution 256, jpg": {"write_mode": "jpg", "max_resolution": 256},
     "max_resolution 256, raw": {"write_mode": "raw", "max_resolution": 256},
@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=int, nargs="+", default=[2_000, 200_000], help="images to measure memory with")
     parser.add_argument("--folder", type=Path, help="where to put images and betons; default: a temporary folder")
-    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"))
-    parser.add_argument("--results", type=Path, default=Path("results/bench"))
+    add_page_arguments(parser)
 
 
 def main(a: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         folder = a.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-convert-")))
+        folder = folder.resolve()
         raw = folder / "photos"
         if not raw.is_dir():
             write_photos(raw, images=a.images, classes=10, seed=0, workers=a.workers)
@@ -165,7 +165,7 @@ def _stock(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int
 
 @contextlib.contextmanager
 def _quiet():
-    """Without progress bars, of worker processes too."""
+    """Suppress progress bars, those of worker processes, too."""
     kept = os.dup(2)
     with open(os.devnull, "w", encoding="utf-8") as null:
         os.dup2(null.fileno(), 2)
@@ -196,9 +196,8 @@ def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int)
             }
         )
     )
-    script = Path(formwork.__file__).parents[1] / "convert.py"
     outputs = [folder / name for name in ("memory.beton", "metrics.json", "speed.json")]
-    command = [sys.executable, script, folder, csv, *outputs]
+    command = [sys.executable, ROOT / "src/convert.py", folder, csv, *outputs]
     seconds, peak = run_measured(command, folder)
     return peak, count / seconds
 

@@ -22,12 +22,12 @@ from formwork.loading.base import BaseLoader, Batch
 from formwork.loading.project import ProjectData
 from formwork.params import Params
 from formwork.text import table
-from formwork.training.callbacks import BestEpoch, EpochLog, Interruption, ProgressBar
+from formwork.training.callbacks import BestEpoch, EpochLogger, InterruptHandler, ProgressBar
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.fit import build_trainer, own_memory, set_up_process
-from formwork.training.lightning_overhead import LeanModule
+from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.module import Classifier
-from formwork.training.resume import Resume
+from formwork.training.resume import PeriodicCheckpoint
 
 __all__ = ["add_arguments", "main"]
 
@@ -37,7 +37,7 @@ TARGET = 0.05  # of the time of a bare loop
 ALONE, WHOLE = "Trainer alone", "Trainer with all of a training"
 
 
-class Nothing(LeanModule):
+class Nothing(LowOverheadModule):
     """A model of one parameter, which looks at no image and logs nothing."""
 
     def __init__(self):
@@ -120,7 +120,7 @@ class Turns(pl.Callback):
 
     def on_train_epoch_end(self, *_: object) -> None:
         measured = self.start is not None
-        if measured:
+        if self.start is not None:
             self.spent[TRAINER].append(self.stop - self.start)
         for name, loop in LOOPS.items():
             start = Spent.now()
@@ -160,7 +160,7 @@ def measure(prepared: Prepared, workers: int, rounds: int) -> dict[str, Turns]:
 
 
 def _folders(prepared: Prepared) -> Folders:
-    """Of the beton, under the names that training looks for."""
+    """Folders in which the beton has the names that training looks for."""
     processed = prepared.folder / "processed"
     val = read_manifest(prepared.folder / "val.csv")
     write_beton(val, prepared.folder / "raw", processed / "val.beton", prepared.workload.beton, workers=1)
@@ -173,18 +173,21 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
     """whole: with the classifier, but for its network, and with the callbacks of a training."""
     data = ProjectData(params, folders)
     turns = Turns(data.loader("train"))
+    datamodule = ImageDataModule(data)
     with tempfile.TemporaryDirectory() as name, own_memory() as memory:
+        model: Recorded | Nothing
+        recording: list[pl.Callback] = []
         if whole:
             model = Recorded(params, data.settings)
             recording = [
                 BestEpoch(),
-                EpochLog(Path(name, "train"), Path(name, "speed"), memory),
-                Resume(Path(name, "resume.ckpt"), params.trainer.checkpoint_minutes),
+                EpochLogger(Path(name, "train"), Path(name, "speed"), datamodule, memory),
+                PeriodicCheckpoint(Path(name, "resume.ckpt"), params.trainer.checkpoint_minutes),
             ]
         else:
-            model, recording = Nothing(), []
-        trainer = build_trainer(params.trainer, [Interruption(), *recording, ProgressBar(), turns])
-        trainer.fit(model, datamodule=ImageDataModule(data))
+            model = Nothing()
+        trainer = build_trainer(params.trainer, [InterruptHandler(), *recording, ProgressBar(), turns])
+        trainer.fit(model, datamodule=datamodule)
     return turns
 
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.memory import POLL_SECONDS, run_measured
-from benchmarks.page import publish
-from formwork.datasets.scan import find_candidates
+from benchmarks.measured_command import POLL_SECONDS, run_measured
+from benchmarks.page import ROOT, add_page_arguments, publish
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import CHUNK_BYTES, CHUNK_FILES, verify
 from formwork.sources.synthetic import write_photos
+from formwork.system import cores
 from formwork.text import table
 from formwork.tools.measure import Rates, alternate, median_ratio
 
-ROOT = Path(__file__).parents[1]
 CLASSES = 100
 DESIGNS = 500  # small images that differ in their pixels; each file differs in a text, so that none are duplicates
 PHOTOS = 1200
@@ -50,8 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, help="folder <class>/*.jpg; made where it is not given")
     parser.add_argument("--rounds", type=int, default=5, help="of verification against decoding alone")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md")
-    parser.add_argument("--results", type=Path, default=ROOT / "results/bench")
+    add_page_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -200,7 +199,7 @@ def _chunk(typed: bytes) -> bytes:
 
 def make_photos(raw: Path, files: int) -> Path:
     """The photo workload."""
-    write_photos(raw, files, classes=10, seed=0, workers=len(os.sched_getaffinity(0)))
+    write_photos(raw, files, classes=10, seed=0, workers=cores())
     for path in raw.glob("*/*"):
         os.utime(path, ns=(OLD_NS, OLD_NS))
     return raw

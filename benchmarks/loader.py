@@ -1,7 +1,6 @@
 """Loading: images/s of every loader on the same images, consumed by an empty loop."""
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,13 +24,13 @@ from benchmarks.loader_page import (
     of_workers,
     rates_table,
 )
-from benchmarks.page import publish
-from benchmarks.process import Epoch, First, Load, LoaderProcess
+from benchmarks.loader_process import Epoch, First, Load, LoaderProcess
+from benchmarks.page import add_page_arguments, publish
 from benchmarks.workloads import WORKLOADS, Prepared, Workload, prepare
 from formwork.errors import FormworkError, did_you_mean
+from formwork.system import cores
 from formwork.tools.measure import alternate
 
-ROOT = Path(__file__).parents[1]
 FIRST_ROUNDS = 3  # processes, for the time to the first batch
 QUICK = 5  # --quick: one image of so many
 
@@ -69,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_several,
-        default=default_workers(len(os.sched_getaffinity(0))),
+        default=default_workers(cores()),
         metavar="1,2",
         help="threads or processes of each contender; default: powers of two up to the cores, and the cores",
     )
@@ -81,12 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of all benchmarks of loading."""
+    """Options of all benchmarks of loading."""
     parser.add_argument("--rounds", type=positive, default=5, help="epochs measured, after one to warm up")
     parser.add_argument("--quick", action="store_true", help="a fifth of the images; nothing is written")
     parser.add_argument("--folder", type=Path, help="keep the images here for the next run; default: a temporary one")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md")
-    parser.add_argument("--results", type=Path, default=ROOT / "results/bench")
+    add_page_arguments(parser)
 
 
 @contextmanager
@@ -97,9 +95,9 @@ def folder_of(kept: Path | None) -> Iterator[Path]:
         yield folder.resolve()
 
 
-def default_workers(cores: int) -> list[int]:
-    """Powers of two up to the cores, and the cores."""
-    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
+def default_workers(most: int) -> list[int]:
+    """Powers of two up to the most, and the most."""
+    return sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | {most})
 
 
 def _several(text: str) -> list[int]:
@@ -118,7 +116,7 @@ def main(a: argparse.Namespace) -> None:
     chosen = [workload for workload in WORKLOADS if (a.only or "") in workload.name]
     if not chosen:
         raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in WORKLOADS])}")
-    measured = []
+    measured: list[Measured] = []
     with folder_of(a.folder) as folder:
         for workload in chosen:
             images = workload.kind.count // (QUICK if a.quick else 1)
@@ -137,7 +135,7 @@ def main(a: argparse.Namespace) -> None:
 
 
 def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers: bool, once: bool) -> Measured:
-    """All that is measured on one workload.
+    """Measure one workload.
 
     Args:
         workers: one set of rates for each; the time to the first batch is that with the last.

@@ -57,7 +57,7 @@ class Measured:
         return median_ratio(rates[FFCV], rates[other]) if other in rates else None
 
     def results(self) -> dict[str, object]:
-        """For programs."""
+        """All figures, for programs."""
         return {
             "images_per_second": {
                 workers: {name: rate.values for name, rate in rates.items()} for workers, rates in self.rates.items()
@@ -108,7 +108,7 @@ def losses(measured: Sequence[Measured]) -> list[str]:
 def _slower(m: Measured) -> Iterator[str]:
     for workers, rates in m.rates.items():
         for name in rates:
-            if name not in (FFCV, LIBJPEG) and (ratio := m.ratio(name, workers)) < 1:
+            if name not in (FFCV, LIBJPEG) and (ratio := m.ratio(name, workers) or 1) < 1:
                 where = f"{m.workload}, {of_workers(workers)}"
                 yield f"{where}: FFCVDataLoader gives {ratio:.2f} times the images/s of {name}."
 
@@ -128,7 +128,7 @@ def _later(m: Measured) -> Iterator[str]:
 
 def _missed(m: Measured) -> Iterator[str]:
     target, ratio = TARGETS.get(m.workload), m.ratio(PIL)
-    if target and ratio < target:
+    if target and ratio and ratio < target:
         yield f"{m.workload}, {of_workers(m.workers)}: {ratio:.1f} times {PIL}; the target is {target} times."
 
 
@@ -223,7 +223,9 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
     bars = [len(m.rates[m.workers]) for m in panels[::COLUMNS]]  # of the first panel in each row, which has the most
     heights = [0.5 + 0.22 * count for count in bars]  # inches
     with chart(path, len(bars), COLUMNS, (4.6, sum(heights) / len(bars))) as axes:
-        axes[0].get_gridspec().set_height_ratios(heights)
+        grid = axes[0].get_gridspec()
+        assert grid is not None  # chart makes one
+        grid.set_height_ratios(heights)
         for number, (axis, m) in enumerate(zip(axes, panels, strict=False)):
             rates = m.rates[m.workers]
             medians = [rate.median for rate in rates.values()]

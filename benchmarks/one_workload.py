@@ -1,17 +1,17 @@
 """What benchmarks have in common that measure FFCVDataLoader on one workload."""
 
 import argparse
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from benchmarks.loader import QUICK, add_common_arguments, folder_of, positive
 from benchmarks.page import publish
 from benchmarks.workloads import Prepared, Workload, prepare
+from formwork.system import cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)), help="of the loader")
+    parser.add_argument("--workers", type=positive, default=cores(), help="of the loader")
     add_common_arguments(parser)
 
 

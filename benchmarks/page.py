@@ -1,5 +1,6 @@
 """docs/benchmarks.md: each benchmark writes its own section, and leaves the others as they are."""
 
+import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,13 @@ from formwork.errors import FormworkError
 from formwork.files import write_text
 from formwork.formats import write_json
 from formwork.tools.measure import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md", help="Markdown page to write into")
+    parser.add_argument("--results", type=Path, default=ROOT / "results/bench", help="folder for the figures as JSON")
 
 
 def publish(section: str, command: str, body: str, results: Mapping[str, object], page: Path, folder: Path) -> None:

@@ -8,13 +8,13 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.contenders import MEAN, PREFETCH, STD, Epochs, pil_transform, pytorch_loader, tensor_transform
-from benchmarks.process import Job, Loader
+from benchmarks.contenders import MEAN, PREFETCH, STD, EpochLoader, pil_transform, pytorch_loader, tensor_transform
+from benchmarks.loader_process import Job, Loader
 from benchmarks.workloads import made_once
 from formwork.errors import FormworkError
 
 REQUIREMENTS = Path(__file__).with_name("requirements-peers.txt")
-INSTALL = f".venv/bin/pip install --no-deps -r {REQUIREMENTS.name}"
+INSTALL = ".venv/bin/pip install --no-deps -r benchmarks/requirements-peers.txt"
 
 LISTED = 3  # packages that an error names
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of RandomResizedCrop
@@ -29,8 +29,8 @@ def check_installed(requirements: Path) -> None:
     wrong = [f"{name} {wanted} ({found})" for name, wanted in pins if (found := _installed(name)) != wanted]
     if wrong:
         raise FormworkError(
-            f"--peers: {len(wrong)} of the {len(pins)} packages in {requirements.name} are missing or of another "
-            f"version: {', '.join(wrong[:LISTED])}{', ...' if len(wrong) > LISTED else ''}. Run `{INSTALL}`."
+            f"--peers: {len(wrong)} of the {len(pins)} packages in benchmarks/{requirements.name} are missing or of "
+            f"another version: {', '.join(wrong[:LISTED])}{', ...' if len(wrong) > LISTED else ''}. Run `{INSTALL}`."
         )
     import spdl.io.utils
 
@@ -77,7 +77,7 @@ def dali(job: Job) -> Callable[[], Loader]:
         iterator = DALIClassificationIterator(
             pipeline(), reader_name="Reader", last_batch_policy=LastBatchPolicy.DROP, auto_reset=True
         )
-        return Epochs(lambda: ((batch["data"], batch["label"].squeeze(-1)) for (batch,) in iterator))
+        return EpochLoader(lambda: ((batch["data"], batch["label"].squeeze(-1)) for (batch,) in iterator))
 
     return make
 
@@ -125,7 +125,7 @@ def spdl(job: Job) -> Callable[[], Loader]:
             with pipeline.auto_stop():
                 yield from pipeline.get_iterator()
 
-        return Epochs(epoch)
+        return EpochLoader(epoch)
 
     return make
 

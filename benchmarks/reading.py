@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from benchmarks.contenders import formwork_ffcv
 from benchmarks.loader_page import of_workers
+from benchmarks.loader_process import Job, Loader, LoaderProcess
 from benchmarks.one_workload import add_arguments, prepared_for, publish_or_print
-from benchmarks.process import Job, Loader, LoaderProcess
 from benchmarks.workloads import WORKLOADS, Prepared
 from formwork.beton.read import open_beton
 from formwork.text import table
@@ -32,7 +33,7 @@ def _ffcv(job: Job, held: bool) -> Callable[[], Loader]:
     make = formwork_ffcv(job)
 
     def make_either_way() -> Loader:
-        loader = make()
+        loader: Any = make()
         loader.source.held = held  # whatever the size of the file
         return loader
 

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.contenders import Epochs, formwork_ffcv
+from benchmarks.contenders import EpochLoader, formwork_ffcv
 from benchmarks.loader_page import of_workers
-from benchmarks.memory import POLL_SECONDS
+from benchmarks.loader_process import Epoch, Job, Loader, LoaderProcess
+from benchmarks.measured_command import POLL_SECONDS
 from benchmarks.one_workload import add_arguments, prepared_for, publish_or_print
-from benchmarks.process import Epoch, Job, Loader, LoaderProcess
 from benchmarks.workloads import WORKLOADS, Prepared
 from formwork.system import PeakMemory
 from formwork.text import table
@@ -30,10 +30,11 @@ def copies(job: Job) -> Callable[[], Loader]:
     def make_copies() -> Loader:
         loader = make()
         repeat = (1, job.timesteps, 1, 1, 1)
-        return Epochs(
+        return EpochLoader(
             lambda: (
                 (images.unsqueeze(1).repeat(repeat), labels.unsqueeze(1).repeat(repeat[:2]))
                 for images, labels in loader
+                if images is not None
             )
         )
 

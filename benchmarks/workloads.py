@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.link import small_image
-from benchmarks.process import Job
+from benchmarks.loader_process import Job
 from formwork.beton.read import open_beton
 from formwork.conversion.write import Summary, write_beton
 from formwork.datasets.link import link
 from formwork.images.manifest import Manifest, read_manifest
 from formwork.params import BetonParams, Params
 from formwork.sources import synthetic
+from formwork.system import cores
 
 CLASSES = 10
 GENERATION = 1  # of the small images; a change of them makes them again where they are kept
@@ -77,21 +78,24 @@ class Prepared:
     def job(self, workers: int, resized: bool = False, timesteps: int = 1) -> Job:
         """resized: read the images of the beton's resolution."""
         kind = self.workload.kind
-        files = self.resized if resized else self.folder / "raw/train"
+        files = self.folder / "raw/train"
+        if resized:
+            assert self.resized is not None, f"{self.workload.name} has no resized images"
+            files = self.resized
         return Job(self.folder, files, self.beton, kind.crop, kind.side, kind.batch_size, workers, timesteps)
 
 
 def prepare(workload: Workload, root: Path, count: int) -> Prepared:
     """Make what is not yet in `root`: `count` images, the same each time, with manifests. The beton is always made."""
-    kind, cores = workload.kind, len(os.sched_getaffinity(0))
+    kind, workers = workload.kind, cores()
     generation = synthetic.VERSION if kind.name == PHOTO.name else GENERATION
-    folder = made_once(root / f"{kind.name}-{generation}-{count}", lambda path: _make(path, kind, count, cores))
+    folder = made_once(root / f"{kind.name}-{generation}-{count}", lambda path: _make(path, kind, count, workers))
     manifest = read_manifest(folder / "train.csv")
     beton = folder / f"{workload.name.replace(', ', '-').replace(' ', '-')}.beton"
-    converted = write_beton(manifest, folder / "raw", beton, workload.beton, cores)
+    converted = write_beton(manifest, folder / "raw", beton, workload.beton, workers)
     resized = None
     if workload.resized:
-        resized = made_once(folder / "resized", lambda path: write_resized(manifest, folder / "raw", path, cores))
+        resized = made_once(folder / "resized", lambda path: write_resized(manifest, folder / "raw", path, workers))
     return Prepared(workload, folder, beton, resized and resized / "train", converted)
 
 
@@ -137,5 +141,5 @@ def write_resized(manifest: Manifest, raw: Path, folder: Path, workers: int) -> 
     for row, offset, size in zip(manifest.rows, beton.offsets.tolist(), beton.sizes.tolist(), strict=True):
         file = folder / row.path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data[offset : offset + size])
+        file.write_bytes(data[offset : offset + size].tobytes())
     path.unlink()

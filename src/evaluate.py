@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.evaluation.evaluate import evaluate
 from formwork.folders import Folders
 from formwork.params import load_params
+from formwork.startup import large_imports
 
 
 def main() -> None:
@@ -17,7 +17,10 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="file of the trained model")
     parser.add_argument("results", type=Path, help="folder for metrics and plots")
     a = parser.parse_args()
-    evaluate(load_params(), Folders(a.raw, a.interim, a.processed), a.model, a.results)
+    params = load_params()  # its mistakes are told before anything large is imported
+    with large_imports():
+        from formwork.evaluation.evaluate import evaluate
+    evaluate(params, Folders(a.raw, a.interim, a.processed), a.model, a.results)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Tool inspect_beton: what a beton holds and what it was made from, with a picture; --verify checks every sample."""
 
 import argparse
-import os
 from pathlib import Path
 
 from formwork.beton.read import open_beton
 from formwork.errors import run
-from formwork.tools.inspect.describe import report
-from formwork.tools.inspect.inspect import find_manifest, verify
+from formwork.system import cores
+from formwork.tools.inspect.describe import describe
+from formwork.tools.inspect.verify import find_manifest, verify
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     beton = open_beton(arguments.beton)
     manifest = find_manifest(beton, arguments.manifest)
-    print(report(beton))
+    print(describe(beton))
     whole = arguments.beton.absolute()  # its name says what it is, also where it is a link into a cache
     sheet = arguments.sheet or Path("results/inspect") / f"{whole.parent.name}_{whole.stem}.png"
     from formwork.tools.preview.contact_sheet import contact_sheet  # slow to import: an error need not wait for it
@@ -29,7 +29,7 @@ def main() -> None:
     contact_sheet(beton, sheet)
     print(f"\nA few images of each class: {sheet}", flush=True)
     if arguments.verify:
-        print(verify(beton, manifest, os.cpu_count() or 1))
+        print(verify(beton, manifest, cores()))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     folders = Folders.of(params.data.name)
-    preview(params, folders, arguments.picture, arguments.classes)
+    print("\n".join(preview(params, folders, arguments.picture, arguments.classes)))
 
 
 if __name__ == "__main__":

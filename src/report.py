@@ -6,7 +6,7 @@ from pathlib import Path
 from formwork.errors import run
 from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.tools.report.page import report
+from formwork.tools.report.sections import report
 
 
 def main() -> None:

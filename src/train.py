@@ -6,7 +6,7 @@ from pathlib import Path
 from formwork.errors import run
 from formwork.folders import Folders
 from formwork.params import load_params
-from formwork.training.fit import train
+from formwork.startup import large_imports
 
 
 def main() -> None:
@@ -18,7 +18,10 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder for metrics and curves")
     parser.add_argument("speed", type=Path, help="folder for wall-clock figures")
     a = parser.parse_args()
-    train(load_params(), Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed)
+    params = load_params()  # its mistakes are told before anything large is imported
+    with large_imports():
+        from formwork.training.fit import train
+    train(params, Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 from formwork.beton.format import MAX_SIDE
 from formwork.errors import run
 from formwork.params import load_params
-from formwork.tools.tune.settings import FREE_SHARE, LEAST, MIN_PSNR, QUALITIES, WRITE_MODES, Grid, Request
-from formwork.tools.tune.sizes import parse_bytes
+from formwork.text import parse_bytes
+from formwork.tools.tune.grid import FREE_SHARE, LEAST, MIN_PSNR, QUALITIES, WRITE_MODES, Grid, Request
 
 
 def main() -> None:

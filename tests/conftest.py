@@ -1,9 +1,14 @@
 """Fixtures that more than one test file uses: Formwork repositories in temporary folders, and protected memory."""
 
 import ctypes
+import fcntl
 import mmap
 import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,23 +16,58 @@ import pytest
 from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
 
+sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests
+
 PROT_NONE = 0  # of mprotect
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of this folder first, which run whole pipelines: at the end, one process would wait for the other's."""
-    items.sort(key=lambda item: (item.path.parent != Path(__file__).parent, item.path.name != "test_tutorial.py"))
+    """Mark what drives git and DVC as of the pipeline, and run it first, the longest test at the very start.
+
+    With `--dist worksteal`, one process then makes the repository that these tests share, while others run the rest;
+    and in the end none waits long for another.
+    """
+    for item in items:
+        if "environment" in getattr(item, "fixturenames", ()):
+            item.add_marker("pipeline")
+    items.sort(key=lambda item: (item.get_closest_marker("pipeline") is None, item.path.name != "test_tutorial.py"))
+
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """shared("name", make): the folder that `make` has filled, once for all processes that run tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        made, done = folder / f"shared-{name}", folder / f"shared-{name}.done"
+        with (folder / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(made, ignore_errors=True)  # what is left where `make` has failed before
+                made.mkdir()
+                make(made)
+                done.touch()
+        return made
+
+    return get
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders.
+    """For git and dvc: nothing of this user's settings, and no trace left outside the temporary folders, but for
+    compiled kernels: those are the user's, which this process compiles and finds, too.
 
     Coverage is not measured in these processes: they run copies of src/, and would take half as long again.
     """
     home = tmp_path_factory.mktemp("home")
-    foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_")
+    foreign = ("GIT_", "DVC_", "PYTHON", "COVERAGE_", "XDG_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    inherited.setdefault("NUMBA_CACHE_DIR", os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser()))
     return inherited | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
@@ -44,22 +84,25 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
+def base(shared: Shared, environment: dict[str, str]) -> Workspace:
     """A repository with the small own dataset `shapes`, after `dvc repro`, `git commit` and `dvc push` to the folder
     `remote` beside it. Do not change it: `repo` is a copy to work on."""
-    base = Workspace(tmp_path_factory.mktemp("base") / "repo", environment)
-    copy_sources(base.path)
-    base.set_params(data__name="shapes", data__fetch=[], data__batch_size=16, data__num_workers=0)
-    base.set_params(ffcv__beton__write_mode="jpg", trainer__max_epochs=1)
-    make_dataset(base / "data/raw/shapes", classes=("a", "b", "c"), per_class=20, size=(8, 8))
-    base.git("init --quiet --initial-branch main")
-    base.dvc("remote add --default storage ../remote")
-    base.dvc("add data/raw/shapes")
-    base.commit("Add the dataset shapes")
-    base.dvc("repro")
-    base.commit("Train")
-    base.dvc("push")
-    return base
+
+    def make(folder: Path) -> None:
+        base = Workspace(folder / "repo", environment)
+        copy_sources(base.path)
+        base.set_params(data__name="shapes", data__fetch=[], data__batch_size=16, data__num_workers=0)
+        base.set_params(ffcv__beton__write_mode="jpg", trainer__max_epochs=1)
+        make_dataset(base / "data/raw/shapes", classes=("a", "b", "c"), per_class=20, size=(8, 8))
+        base.git("init --quiet --initial-branch main")
+        base.dvc("remote add --default storage ../remote")
+        base.dvc("add data/raw/shapes")
+        base.commit("Add the dataset shapes")
+        base.dvc("repro")
+        base.commit("Train")
+        base.dvc("push")
+
+    return Workspace(shared("base", make) / "repo", environment)
 
 
 @pytest.fixture

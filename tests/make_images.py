@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from formwork.datasets.scan import find_candidates
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, write_manifest
 

@@ -1,6 +1,7 @@
 """The tables in formwork/code.py say what the stages' code is, and dvc.yaml repeats them."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,14 @@ def src(tmp_path: Path) -> Path:
     return Path(shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "own")))
 
 
+NOW = set(findings(ROOT / "src", DEPS, tables()))
+
+
+def found(src: Path = ROOT / "src", deps: Mapping[str, set[str]] = DEPS, **changes: object) -> set[str]:
+    """What is wrong because of what a test has planted."""
+    return set(findings(src, deps, tables(**changes))) - NOW
+
+
 def plant(src: Path, path: str, lines: str) -> None:
     """Add lines to a file, or make it."""
     file = src / path
@@ -32,7 +41,7 @@ def plant(src: Path, path: str, lines: str) -> None:
 
 
 def test_the_code_is_what_the_tables_and_dvc_yaml_say() -> None:
-    assert findings(ROOT / "src", DEPS, tables()) == []
+    assert not NOW
 
 
 @pytest.mark.parametrize(
@@ -52,78 +61,75 @@ def test_code_that_a_stage_uses_and_does_not_list_is_found(src: Path, lines: str
     assert {
         "fetch uses beton/__init__.py, which its row of STAGES does not list",
         "fetch uses beton/planted.py, which its row of STAGES does not list",
-    } <= set(findings(src, DEPS, tables()))
+    } <= found(src)
 
 
 def test_code_is_found_through_other_modules(src: Path) -> None:
     plant(src, "formwork/planted_2.py", "")
     plant(src, "formwork/planted_1.py", "def f():\n    import formwork.planted_2")
     plant(src, "formwork/datasets/link.py", "from formwork import planted_1")
-    assert sorted(findings(src, DEPS, tables())) == [
+    assert found(src) == {
         "link uses planted_1.py, which its row of STAGES does not list",
         "link uses planted_2.py, which its row of STAGES does not list",
-    ]
+    }
 
 
 def test_what_a_package_loads_is_used_by_whoever_imports_a_module_of_it(src: Path) -> None:
     plant(src, "formwork/planted.py", "")
     plant(src, "formwork/sources/__init__.py", "import formwork.planted")
     plant(src, "formwork/__init__.py", "def __getattr__(name):\n    import formwork.training.fit")  # not used
-    assert findings(src, DEPS, tables()) == ["fetch uses planted.py, which its row of STAGES does not list"]
+    assert found(src) == {"fetch uses planted.py, which its row of STAGES does not list"}
 
 
 def test_what_only_type_checkers_read_is_not_used(src: Path) -> None:
     plant(src, "formwork/planted.py", "")
     plant(src, "link.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import formwork.planted")
-    assert findings(src, DEPS, tables()) == []
+    assert found(src) == set()
 
 
 def test_code_that_a_stage_lists_and_does_not_use_is_found(src: Path) -> None:
     plant(src, "formwork/conversion/planted.py", "")
-    changed = tables(STAGES=code.STAGES | {"link": (*code.STAGES["link"], "errors.py", "models", "gone")})
-    found = findings(src, DEPS, changed)
-    assert "convert lists conversion/planted.py, which it does not use" in found
-    assert "link lists models/build.py, which it does not use" in found
-    assert "link lists gone, which is not there" in found
-    assert "dvc.yaml: link lacks the dep src/formwork/models" in found
+    wrong = found(src, STAGES=code.STAGES | {"link": (*code.STAGES["link"], "models", "gone")})
+    assert "convert lists conversion/planted.py, which it does not use" in wrong
+    assert "link lists models/build.py, which it does not use" in wrong
+    assert "link lists gone, which is not there" in wrong
+    assert "dvc.yaml: link lacks the dep src/formwork/models" in wrong
 
 
 def test_dvc_yaml_and_the_tables_must_agree() -> None:
     deps = DEPS | {"link": DEPS["link"] - {"src/link.py"} | {"src/formwork/models"}, "planted": {"src/planted.py"}}
     deps["train"] = deps["train"] - {"src/own"}
     del deps["evaluate"]
-    found = findings(ROOT / "src", deps, tables())
-    assert "dvc.yaml: link lacks the dep src/link.py" in found
-    assert "dvc.yaml: link has the dep src/formwork/models, unlike STAGES" in found
-    assert "dvc.yaml: planted has the dep src/planted.py, unlike STAGES" in found
-    assert "dvc.yaml: train lacks the dep src/own" in found
-    assert "dvc.yaml: evaluate lacks the dep src/evaluate.py" in found
+    wrong = found(deps=deps)
+    assert "dvc.yaml: link lacks the dep src/link.py" in wrong
+    assert "dvc.yaml: link has the dep src/formwork/models, unlike STAGES" in wrong
+    assert "dvc.yaml: planted has the dep src/planted.py, unlike STAGES" in wrong
+    assert "dvc.yaml: train lacks the dep src/own" in wrong
+    assert "dvc.yaml: evaluate lacks the dep src/evaluate.py" in wrong
 
 
 def test_each_exception_must_be_needed() -> None:
-    changed = tables(
+    wrong = found(
         UNTRACKED=code.UNTRACKED | {"planted.py": "a reason", "images": "a reason"},
         UNTRACKED_BY=code.UNTRACKED_BY | {("link", "images/manifest.py"): "a reason"},
         UNUSED=code.UNUSED | {("link", "images/manifest.py"): "a reason"},
         DYNAMIC=code.DYNAMIC | {"files.py": ("images.*",)},
     )
-    assert sorted(findings(ROOT / "src", DEPS, changed)) == [
+    assert wrong == {
         "DYNAMIC names files.py, which imports nothing by a computed name",
         "UNTRACKED names images, which no stage uses untracked",
         "UNTRACKED names planted.py, which no stage uses untracked",
         "UNTRACKED_BY names images/manifest.py, which link does not use untracked",
         "UNUSED names images/manifest.py, which link uses or does not list",
-    ]
+    }
     assert all([*code.UNTRACKED.values(), *code.UNTRACKED_BY.values(), *code.UNUSED.values()])  # and give its reason
 
 
 def test_names_made_at_run_time_must_be_stated(src: Path) -> None:
     plant(src, "formwork/sources/planted.py", "")
-    assert findings(src, DEPS, tables()) == []  # sources.* are stated
+    assert found(src) == set()  # sources.* are stated
     plant(src, "formwork/images/manifest.py", "import importlib\n\nimportlib.import_module(f'formwork.{__name__}')")
-    assert findings(src, DEPS, tables()) == [
-        "formwork.images.manifest imports by a computed name, and no table says what"
-    ]
+    assert found(src) == {"formwork.images.manifest imports by a computed name, and no table says what"}
 
 
 def test_imports_run_down_and_in_no_circle(src: Path) -> None:
@@ -132,21 +138,21 @@ def test_imports_run_down_and_in_no_circle(src: Path) -> None:
     plant(src, "formwork/loading/order.py", "def f():\n    from formwork.loading import base")
     plant(src, "formwork/text.py", "from formwork.interim import settings")
     plant(src, "formwork/interim/settings.py", "def f():\n    import formwork.text")
-    found = findings(src, DEPS, tables())
-    assert "planted/a.py is in no package of LAYERS" in found
-    assert "kernels/vectors.py imports loading/order.py, which stands above it" in found
-    assert "text.py imports interim/settings.py, which stands above it" in found
-    assert "these import each other: interim/settings.py, text.py" in found
+    wrong = found(src)
+    assert "planted/a.py is in no package of LAYERS" in wrong
+    assert "kernels/vectors.py imports loading/order.py, which stands above it" in wrong
+    assert "text.py imports interim/settings.py, which stands above it" in wrong
+    assert "these import each other: interim/settings.py, text.py" in wrong
 
 
 def test_no_stage_imports_tools_benchmarks_or_another_script(src: Path) -> None:
     plant(src, "train.py", "def f():\n    import convert\n    from formwork.tools import measure")
     plant(src, "formwork/training/fit.py", "import benchmarks.page\nfrom formwork.tools import measure")
-    found = findings(src, DEPS, tables())
-    assert "train imports convert, another script" in found
-    assert "train uses tools/measure.py, which its row of STAGES does not list" in found
-    assert "training/fit.py imports tools/measure.py, which stands above it" in found
-    assert "training/fit.py imports benchmarks, which measure it" in found
+    wrong = found(src)
+    assert "train imports convert, another script" in wrong
+    assert "train uses tools/measure.py, which its row of STAGES does not list" in wrong
+    assert "training/fit.py imports tools/measure.py, which stands above it" in wrong
+    assert "training/fit.py imports benchmarks, which measure it" in wrong
 
 
 def test_all_that_kernels_are_compiled_from_is_in_kernels(src: Path) -> None:
@@ -154,13 +160,13 @@ def test_all_that_kernels_are_compiled_from_is_in_kernels(src: Path) -> None:
     plant(src, "formwork/files.py", "from formwork.kernels.compile import kernel\n@kernel\ndef f(x):\n    return x")
     kernel = "@inner_kernel\ndef f(x):\n    return x * AREA"
     plant(src, "formwork/kernels/vectors.py", f"from formwork.images.planted import SIZE\nAREA = SIZE**2\n{kernel}")
-    found = findings(src, DEPS, tables())
-    assert "KERNELS leaves out files.py, which compiled code is made from" in found
-    assert "KERNELS leaves out images/planted.py, which compiled code is made from" in found
-    found = findings(src, DEPS, tables(KERNELS=("drawing", "loading", "kernels/jpeg")))
-    assert "KERNELS leaves out kernels/compile.py, which compiled code is made from" in found
-    assert "KERNELS lists drawing, from which nothing is compiled" in found
+    wrong = found(src)
+    assert "KERNELS leaves out files.py, which compiled code is made from" in wrong
+    assert "KERNELS leaves out images/planted.py, which compiled code is made from" in wrong
+    wrong = found(src, KERNELS=("drawing", "loading", "kernels/jpeg"))
+    assert "KERNELS leaves out kernels/compile.py, which compiled code is made from" in wrong
+    assert "KERNELS lists drawing, from which nothing is compiled" in wrong
 
 
 def test_a_checkpoint_depends_on_what_train_does() -> None:
-    assert findings(ROOT / "src", DEPS, tables(CHECKPOINT=("training",))) == ["CHECKPOINT is not what train depends on"]
+    assert found(CHECKPOINT=("training",)) == {"CHECKPOINT is not what train depends on"}

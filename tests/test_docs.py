@@ -1,72 +1,41 @@
 """The documentation belongs to this code: keys, defaults, stages, files, commands and tests that it names are there."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
-import yaml
-from pydantic import BaseModel
 
-from formwork.params import Dataset, Params
+from formwork.code import LAYERS
+from formwork.tools.docs import PAGE, parameters_page, stages_by_key
 from tests.workspace import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks/README.md"])
 
 
-def leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """The keys of params.yaml that hold a value."""
-    for name, field in model.model_fields.items():
-        if name == "datasets":
-            yield from leaves(Dataset, ("datasets", "<name>"))
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from leaves(field.annotation, (*path, name))
-        else:
-            yield ".".join((*path, name))
+@pytest.mark.checkout
+def test_the_page_of_params_is_made_from_their_fields() -> None:
+    assert (ROOT / PAGE).read_text() == parameters_page(ROOT), "run `make docs`"
 
 
-def documented() -> dict[str, tuple[object, str]]:
-    """Default and stages by key, from the tables of docs/parameters.md."""
-    text = (ROOT / "docs/parameters.md").read_text()
-    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| [^\n]*? \| ([a-z, ]+) \| ", text, re.MULTILINE)
-    return {key: (yaml.safe_load(default), stages) for key, default, stages in rows}
+def test_every_param_is_tracked_by_a_stage() -> None:
+    stages = stages_by_key(ROOT)
+
+    assert [key for key, tracking in stages.items() if not tracking] == []
+    assert stages["data.batch_size"] == "train, evaluate"
+    assert stages["sources.synthetic.images"] == "fetch"
+    assert stages["datasets.<name>.augment.train"] == "link"
 
 
-def default_of(key: str) -> object:
-    *sections, name = key.split(".")
-    if sections[0:1] == ["datasets"]:
-        model = Dataset().model_dump()
-        return model[sections[2]][name] if len(sections) > 2 else model[name]
-    value = PARAMS
-    for step in (*sections, name):
-        value = value[step]
-    return value
+@pytest.mark.checkout
+def test_the_map_for_contributors_has_each_package_in_its_place() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\\| (`[^|]+`) \\|", text, re.MULTILINE)
+    packages = [name for row in rows for name in re.findall(r"`(\\w+)/`", row)]
+
+    assert packages == list(reversed(LAYERS))
 
 
-def stages_of(key: str) -> str:
-    """The stages that track a key, or a section that it is in."""
-    if key == "data.name":
-        return "all"  # it is in every path
-    if key == "data.fetch":
-        return "fetch"  # it makes those stages
-    stages = {}
-    for file in ("dvc.yaml", "data/dvc.yaml"):
-        stages |= yaml.safe_load((ROOT / file).read_text())["stages"]
-    tracking = []
-    for name in ("fetch", "link", "convert", "train", "evaluate"):
-        tracked = stages[name].get("do", stages[name]).get("params", [])
-        tracked = [re.sub(r"\.\$\{.*\}$", "", param) for param in tracked]
-        if any(key == param or key.startswith(f"{param}.") for param in tracked):
-            tracking.append(name)
-    return ", ".join(tracking)
-
-
-def test_every_parameter_is_documented_with_its_default_and_stages():
-    expected = {key: (default_of(key), stages_of(key)) for key in leaves(Params)}
-    assert documented() == expected
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.checkout
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for text, target in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", page.read_text()):
         if "://" in target:
@@ -79,12 +48,13 @@ def test_links_lead_somewhere(page):
             assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.checkout
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_tests_that_are_named_exist(page):
     text = page.read_text()
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     # In code only: "make sure" is none of ours.
-    for command in re.findall(r"`make ([a-z]+)`|^\$ make ([a-z]+)", text, re.MULTILINE):
+    for command in re.findall(r"`make ([a-z-]+)`|^\$ make ([a-z-]+)", text, re.MULTILINE):
         assert set(command) - {""} <= targets, command
     for script in re.findall(r"python (src/\w+\.py)", text):
         assert (ROOT / script).exists(), script
@@ -98,7 +68,7 @@ def test_commands_and_tests_that_are_named_exist(page):
 def test_the_loader_alone_works_as_described(repo):
     text = (ROOT / "docs/migrating.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    code = code.replace("digits", "shapes").replace("batch_size=64", "batch_size=16")
+    code = code.replace("digits", "shapes").replace('"data.batch_size": 64', '"data.batch_size": 16')
     (repo / "example.py").write_text(code)
     output = repo.run("env", "PYTHONPATH=src", "python", "example.py").output
     assert "torch.Size([16, 3, 8, 8]) torch.float32 torch.int64" in output

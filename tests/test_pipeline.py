@@ -43,7 +43,7 @@ def test_a_changed_param_touches_its_stages_alone(repo: Workspace, param: str, v
 
 def test_settings_of_another_dataset_redo_nothing_but_link(repo: Workspace):
     """`link` looks at them, writes the same bytes, and all after it is up to date."""
-    repo.set_params(datasets__digits__resolution=16)
+    repo.set_params(datasets={"digits": {"resolution": 16}})
     assert repo.dvc("repro").ran == ["link"]
 
 

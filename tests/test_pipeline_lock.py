@@ -13,6 +13,9 @@ CLOCK = "results/speed/"  # wall-clock figures: a later run may have replaced th
 ABSENT = ("deleted", "not in cache")
 
 
+pytestmark = pytest.mark.checkout
+
+
 @pytest.mark.skipif(not all((ROOT / name).exists() for name in LOCKS), reason="there are no lock files yet")
 def test_lock_files_are_up_to_date(tmp_path: Path, environment: dict[str, str]):
     """Each stage's command, params, code and results in git are those that the lock files were written for.
@@ -21,8 +24,9 @@ def test_lock_files_are_up_to_date(tmp_path: Path, environment: dict[str, str]):
     """
     copy = Workspace(tmp_path / "copy", environment)
     copy_sources(copy.path)
-    shutil.copytree(ROOT / "results", copy / "results")
-    for path in (*LOCKS, *(path.relative_to(ROOT) for path in ROOT.glob("data/raw/*.dvc"))):
+    for folder in ("results", "src/own"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for path in ("params.yaml", *LOCKS, *(path.relative_to(ROOT) for path in ROOT.glob("data/raw/*.dvc"))):
         (copy / str(path)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, copy / str(path))
     copy.git("init --quiet")

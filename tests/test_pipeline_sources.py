@@ -4,23 +4,27 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from torchvision.datasets import CIFAR100
 
 from tests import archives
 from tests.make_images import make_dataset
-from tests.workspace import ROOT, Workspace, copy_sources, snapshot
+from tests.workspace import Workspace, copy_sources, snapshot
 
 FILE = CIFAR100.filename
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-GROUPS = PARAMS["datasets"]["cifar100"]["groups"]
+GROUPS = {"invertebrates": ["worm", "crab", "snail"], "fish": ["trout", "shark"]}
+SETTINGS = {
+    "resolution": 32,
+    "mean": [0.5, 0.4, 0.3],
+    "augment": {"train": [{"CenterCrop": {}}, {"RandomCrop": {"padding": 4}}]},
+    "groups": GROUPS,
+}
 
 
 @pytest.fixture
 def new(tmp_path: Path, environment: dict[str, str]) -> Workspace:
     """A repository in which nothing ran yet."""
     new = Workspace(tmp_path / "repo", environment | {"no_proxy": "*"})
-    copy_sources(new.path)
+    copy_sources(new.path, cifar100=SETTINGS)
     new.set_params(data__num_workers=0, trainer__max_epochs=1)
     new.git("init --quiet --initial-branch main")
     new.commit("Start")
@@ -41,7 +45,7 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
         lines += [f"CIFAR100.{key} = {value!r}" for key, value in {**attributes, "url": server.url(FILE)}.items()]
         script = new / "src/fetch.py"
         script.write_text("\n".join([*lines, script.read_text()]))
-        new.set_params(data__fetch=["digits", "cifar100"], data__name="cifar100")
+        new.set_params(data__fetch=["digits", "cifar100"], data__name="cifar100", data__batch_size=8)
 
         server.faults[FILE] = "cut"
         failed = new.dvc("repro", status=255)
@@ -55,8 +59,8 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
     }
     found = settings(new, "cifar100")
     assert found["class_names"] == names
-    assert (found["resolution"], found["mean"]) == (32, PARAMS["datasets"]["cifar100"]["mean"])
-    assert found["augment_train"] == PARAMS["datasets"]["cifar100"]["augment"]["train"]
+    assert (found["resolution"], found["mean"]) == (SETTINGS["resolution"], SETTINGS["mean"])
+    assert found["augment_train"] == SETTINGS["augment"]["train"]
     whole = snapshot(new / "data/processed")
     assert new.dvc("repro").ran == []
 
@@ -82,6 +86,26 @@ def test_options_of_a_source_make_that_dataset_alone_again(new: Workspace):
     assert new.dvc("repro data/dvc.yaml").ran == ["fetch@synthetic"]
     assert len(list((new / "data/raw/synthetic").rglob("*.jpg"))) == 5
     assert snapshot(new / "data/raw/digits") == before
+
+
+def test_an_edited_source_looks_at_its_datasets_and_changes_nothing(new: Workspace):
+    """Stages depend on all sources together: an edit of one must not write a dataset again, nor run what follows."""
+    new.set_params(data__fetch=["digits", "synthetic"], sources__synthetic__images=4)
+    assert set(new.dvc("repro data/dvc.yaml link").ran) == {"fetch@digits", "fetch@synthetic", "link"}
+    never_run = new.outdated_stages()
+    raw = new / "data/raw"
+    before = {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]}
+    with (new / "src/formwork/sources/mnist.py").open("a") as source:
+        source.write("# edited\n")
+
+    assert new.outdated_stages() - never_run == {"data/dvc.yaml:fetch@digits", "data/dvc.yaml:fetch@synthetic"}
+    again = new.dvc("repro data/dvc.yaml link")
+
+    assert set(again.ran) == {"fetch@digits", "fetch@synthetic"}
+    for name in ("digits", "synthetic"):
+        assert f"data/raw/{name} is complete and unchanged." in again.output
+    assert {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]} == before
+    assert new.outdated_stages() == never_run
 
 
 def test_a_dataset_elsewhere_is_used_through_a_symlink(new: Workspace):

@@ -1,5 +1,6 @@
 """What users put below data/raw is theirs: no command deletes or changes it, and the pipeline says what it needs."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.conftest import Shared
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
@@ -40,16 +42,19 @@ def test_who_forgets_dvc_add_is_told(repo: Workspace):
     assert repo.dvc("exp run --temp -S data.name=mine convert").ran == []
 
 
-@pytest.fixture(scope="module")
-def fetched(base: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+@pytest.fixture(scope="session")
+def fetched(base: Workspace, shared: Shared) -> Workspace:
     """`base` with the fetched dataset digits, committed and pushed; and an experiment named aside."""
-    repo = base.copy(tmp_path_factory.mktemp("fetched"))
-    repo.set_params(data__fetch=["digits"])
-    assert repo.dvc("repro data/dvc.yaml").ran == ["fetch@digits"]
-    repo.commit("Fetch digits")
-    repo.dvc("push")
-    repo.dvc("exp run --temp --name aside -S ffcv.beton.jpeg_quality=20 convert@val")
-    return repo
+
+    def make(folder: Path) -> None:
+        repo = base.copy(folder)
+        repo.set_params(data__fetch=["digits"])
+        assert repo.dvc("repro data/dvc.yaml").ran == ["fetch@digits"]
+        repo.commit("Fetch digits")
+        repo.dvc("push")
+        repo.dvc("exp run --temp --name aside -S ffcv.beton.jpeg_quality=20 convert@val")
+
+    return Workspace(shared("fetched", make) / "repo", base.env)
 
 
 def edit(folder: Path) -> None:
@@ -123,18 +128,23 @@ def test_commands_keep_what_dvc_does_not_know(fetched: Workspace, tmp_path: Path
         assert owned.kept() == {"mine", "shapes", "digits"}, command
 
 
-@pytest.fixture(scope="module")
-def kept_by(fetched: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+@pytest.fixture(scope="session")
+def kept_by(fetched: Workspace, shared: Shared) -> dict[str, set[str]]:
     """What is left of Owned after the commands for which DVC checks all outs out by force."""
-    kept = {}
-    for command, arguments, status in [
-        ("exp run", "-S data.val_fraction=2", 255),  # stops in the first stage: the checkout comes before
-        ("exp apply", "aside", 0),
-    ]:
-        owned = make_owned(fetched, tmp_path_factory.mktemp("owned"))
-        owned.repo.dvc(f"{command} {arguments}", status)
-        kept[command] = owned.kept()
-    return kept
+
+    def make(folder: Path) -> None:
+        kept = {}
+        for command, arguments, status in [
+            ("exp run", "-S data.val_fraction=2", 255),  # stops in the first stage: the checkout comes before
+            ("exp apply", "aside", 0),
+        ]:
+            owned = make_owned(fetched, folder / command)
+            owned.repo.dvc(f"{command} {arguments}", status)
+            kept[command] = sorted(owned.kept())
+        (folder / "kept.json").write_text(json.dumps(kept))
+
+    text = (shared("owned", make) / "kept.json").read_text()
+    return {command: set(names) for command, names in json.loads(text).items()}
 
 
 FORCED = pytest.mark.xfail(raises=AssertionError, reason="DVC checks out by force, without asking")

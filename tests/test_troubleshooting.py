@@ -19,12 +19,11 @@ import psutil
 import pytest
 from torchvision.datasets import CIFAR10
 
-import install
 from formwork import system
 from formwork.beton.read import check_beton, open_beton
 from formwork.conversion.write import write_beton
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.link import link
-from formwork.datasets.scan import find_candidates
 from formwork.datasets.verify import verify
 from formwork.errors import FormworkError
 from formwork.files import atomic_write, write_text
@@ -52,28 +51,44 @@ from tests.loading.conftest import dataset, make_config, make_split, split
 from tests.make_images import make_dataset
 from tests.sources.test_downloads import server
 from tests.sources.test_fetch import target
-from tests.test_install import Processes, checkout, processes, run_script
 from tests.test_system import drop
 from tests.tools.doctor.conftest import Patient, Versioned, libraries, patient, project, versioned
 from tests.tools.doctor.test_environment import other_module
 from tests.tools.doctor.test_pipeline import ask_a_silent_remote
 from tests.tools.doctor.test_resources import small_processed
+from tests.tools.setup.conftest import Checkout, checkout, compiler, packages, user_cache
 from tests.training.conftest import folders_of, make_params
 from tests.workspace import BIN, ROOT, Workspace
 
 # Fixtures, and what they use.
-__all__ = ["checkout", "conversion", "dataset", "libraries", "make_split", "patient", "processes", "project"]
-__all__ += ["server", "small_chunks", "small_disk", "small_processed", "split", "target", "versioned"]
+__all__ = ["checkout", "compiler", "conversion", "dataset", "libraries", "make_split", "patient", "project"]
+__all__ += [
+    "packages",
+    "server",
+    "small_chunks",
+    "small_disk",
+    "small_processed",
+    "split",
+    "target",
+    "user_cache",
+    "versioned",
+]
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+PIPELINE = {"no_dataset", "busy_dvc", "memory_killed", "memory_killed_sh", "doctor_remote"}
+"""Fixtures that drive git and DVC."""
 
 
 def in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("name", QUOTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.pipeline] if name in PIPELINE else []) for name in QUOTED]
+)
 def test_the_program_says_what_the_page_quotes(name: str, request: pytest.FixtureRequest) -> None:
     said = request.getfixturevalue(name)
 
@@ -91,7 +106,7 @@ Said = str | Exception
 
 def error_of(work: Callable[[], object]) -> Exception:
     """The error that a call ends with."""
-    with pytest.raises((FormworkError, install.SetupError)) as raised:
+    with pytest.raises(FormworkError) as raised:
         work()
     return raised.value
 
@@ -111,12 +126,12 @@ def warning_of(split: SplitFiles, **options: object) -> str:
 
 
 @pytest.fixture
-def ffcv_missing(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
-    for name in ("formwork.loading.ffcv_loader", "formwork.loading.ffcv.import_ffcv"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+def ffcv_missing(monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.delitem(sys.modules, "formwork.loading.ffcv.import_ffcv", raising=False)
+    monkeypatch.delattr("formwork.loading.ffcv.import_ffcv", raising=False)
     for name in ("ffcv", "ffcv.loader"):
         monkeypatch.setitem(sys.modules, name, None)
-    return warning_of(split)
+    return error_of(lambda: Augmentation([{"ffcv.Cutout": {"crop_size": 2}}], 8, 0, "augment.train"))
 
 
 @pytest.fixture
@@ -125,15 +140,34 @@ def doctor_ffcv(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
         return finding(other, "ffcv")
 
 
-@pytest.fixture
-def system_packages(checkout: Path, tmp_path: Path) -> Said:
-    return run_script(checkout, PATH=str(tmp_path / "empty")).stderr
+# --- make setup ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def setup_failed(checkout: Path, processes: Processes) -> Said:
-    processes.failing = 2
-    return error_of(lambda: processes.setup(checkout))
+def ffcv_left_out(checkout: Checkout, compiler: Path, capfd: pytest.CaptureFixture[str]) -> Said:
+    checkout.setup()
+    return capfd.readouterr().out
+
+
+@pytest.fixture
+def ffcv_not_built(checkout: Checkout, packages: Path, capfd: pytest.CaptureFixture[str]) -> Said:
+    (packages / "broken").touch()
+    checkout.setup()
+    return capfd.readouterr().out
+
+
+@pytest.fixture
+def setup_failed(checkout: Checkout, packages: Path) -> Said:
+    (packages / "tiny-1.0-py3-none-any.whl").unlink()
+    return error_of(checkout.setup)
+
+
+@pytest.fixture
+def setup_foreign(checkout: Checkout) -> Said:
+    checkout.venv.mkdir()
+    (checkout.venv / "thesis.tex").touch()
+    script = [sys.executable, checkout.root / "src/install.py"]
+    return subprocess.run(script, check=False, capture_output=True, text=True).stderr
 
 
 # --- Betons -------------------------------------------------------------------------------------
@@ -323,7 +357,7 @@ def kill_conversion(repo: Workspace, shell: str) -> str:
 @pytest.fixture
 def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> Said:
     raw = make_dataset(tmp_path / "raw", per_class=60, size=(4, 4))
-    monkeypatch.setattr("formwork.datasets.verify.inspect_files", killed)
+    monkeypatch.setattr("formwork.datasets.verify.verify_files", killed)
     labels = {"cat": 0, "dog": 1}
     return error_of(lambda: verify(raw, find_candidates(raw, 0.5), labels, 2, tmp_path / "memory.sqlite3"))
 
@@ -439,7 +473,7 @@ def doctor_remote(versioned: Versioned, monkeypatch: pytest.MonkeyPatch) -> Said
 
 @pytest.fixture
 def silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
-    monkeypatch.setattr("formwork.sources.download.PATIENCE", 0.3)
+    monkeypatch.setattr("formwork.sources.download.TIMEOUT_SECONDS", 0.3)
     server.faults[CIFAR10.filename] = "silent"
     return error_of(lambda: fetch("cifar10", tmp_path / "cifar10", Sources()))
 

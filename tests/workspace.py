@@ -15,12 +15,14 @@ from pathlib import Path
 
 import yaml
 
+from formwork.params import Params
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
 TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
 
-FILES = ("dvc.yaml", "data/dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-"""What a repository needs, beside src/."""
+FILES = ("dvc.yaml", "data/dvc.yaml", ".gitignore", ".dvcignore", ".dvc/.gitignore")
+"""What a repository needs, beside src/, params.yaml and .dvc/config."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,34 @@ class Workspace:
         return Workspace(path, self.env)
 
 
-def copy_sources(target: Path) -> None:
-    """Copy the code and the configuration of this repository."""
-    shutil.copytree(ROOT / "src", target / "src", ignore=shutil.ignore_patterns("__pycache__"))
+def copy_sources(target: Path, **datasets: dict) -> None:
+    """Copy the code of this repository and make a project of it, with params of the tests' own and no code in src/own.
+
+    What whoever runs the tests has put there, and into params.yaml and .dvc/config, is theirs and decides nothing here.
+
+    Args:
+        target: a folder that is not there yet.
+        datasets: entries of that section of params.yaml, by name.
+    """
+    shutil.copytree(ROOT / "src", target / "src", ignore=shutil.ignore_patterns("__pycache__", "own"))
     for name in FILES:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
+    write_file(target / "src/own/__init__.py", "")
+    write_file(target / "src/own/operations.py", "OPERATIONS = {}\n")
+    write_file(target / ".dvc/config", "[core]\n    analytics = false\n")
+    write_file(target / "params.yaml", yaml.safe_dump(default_params(**datasets), sort_keys=False))
+
+
+def default_params(**datasets: dict) -> dict:
+    """Every key of params.yaml with its default, for a pipeline that fetches the dataset digits."""
+    params = Params.model_validate({"data": {"name": "digits", "fetch": ["digits"]}, "datasets": datasets})
+    return params.model_dump(mode="json")
+
+
+def write_file(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def snapshot(folder: Path) -> dict[str, str]:

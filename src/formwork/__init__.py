@@ -1,4 +1,45 @@
 """Formwork: versioned image datasets, FFCV betons and reproducible training.
 
-`datasets` finds and lists images, `beton` stores them, `loading` turns them into batches and `training` uses these.
+In a notebook or another project, with a repository at hand:
+
+    import formwork
+
+    for images, labels in formwork.open_loader("train", repo="path/to/repository"):
+        ...
+    formwork.load_model("models/best.pt").predict(["photo.jpg"])
+
+docs/library.md has the rest. Each name is imported when it is first used: `import formwork` itself loads nothing else.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from formwork.api.beton import read_beton
+    from formwork.api.loader import open_loader
+    from formwork.api.model import load_model
+    from formwork.errors import FormworkError
+    from formwork.params import load_params
+
+__version__ = "0.2.0"
+
+__all__ = ["FormworkError", "__version__", "load_model", "load_params", "open_loader", "read_beton"]
+
+_MODULES = {
+    "FormworkError": "formwork.errors",
+    "load_model": "formwork.api.model",
+    "load_params": "formwork.params",
+    "open_loader": "formwork.api.loader",
+    "read_beton": "formwork.api.beton",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'formwork' has no attribute {name!r}. It has {', '.join(sorted(_MODULES))}.")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 LAYERS = (
+    "params",
     "kernels",
     "images",
     "interim",
@@ -26,6 +27,7 @@ LAYERS = (
     "drawing",
     "evaluation",
     "tools",
+    "api",
 )
 """The packages from the bottom up. Each imports none that comes after it; the modules beside them, such as errors.py,
 import no package. Only the public names in __init__.py come from anywhere."""
@@ -56,9 +58,10 @@ UNTRACKED = {
     "folders.py": "paths that dvc.yaml passes to each stage",
     "parallel.py": "decides when work is done, not what it is",
     "own.py": "finds the code in src/own, which stages that run it depend on",
-    "params.py": "stages track the values themselves; params.yaml states every default",
-    "peak_memory.py": "measures the machine: figures that differ from run to run anyway",
+    "params": "stages track the values themselves; params.yaml states every default",
+    "startup.py": "how fast a process starts, not what it does",
     "system.py": "measures the machine: figures that differ from run to run anyway",
+    "text.py": "words for people; no output holds them",
 }
 """Modules that stages import, and none depends on, with the reason."""
 
@@ -75,8 +78,10 @@ UNUSED = {
 """Modules in a package of STAGES that the stage does not import, with the reason."""
 
 DYNAMIC = {
+    "__init__.py": ("api.*", "errors.py", "params.*"),
     "sources/fetch.py": ("sources.*",),
     "tools/doctor/environment.py": (),
+    "training/import_lightning.py": (),
 }
 """Modules that import by a name made at run time, and which modules of this package that can be."""
 

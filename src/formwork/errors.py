@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from io import TextIOWrapper
 
 
 class FormworkError(Exception):
@@ -35,7 +36,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def run(command: Callable[[], None]) -> None:
     """Run a stage or a tool; report what the user can mend in plain words, without a traceback, and exit with 1."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: file names need not be text
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: file names need not be text
     try:
         command()
     except FormworkError as error:

@@ -6,27 +6,36 @@ repository, and `use` imports it from there.
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
+from formwork.code import code_digest
 from formwork.errors import FormworkError
 
 NAME = "own"
 
 
+def repository_of(folder: Path) -> Path | None:
+    """The nearest repository above a folder, or the folder itself: where params.yaml is."""
+    folder = folder.absolute()
+    return next((place for place in (folder, *folder.parents) if (place / "params.yaml").is_file()), None)
+
+
 def use(repository: Path) -> None:
-    """Let `own` be src/own of this repository, where it has one.
+    """Let `own` be src/own of this repository, where it has one, whatever is on the path.
 
     Raises:
-        FormworkError: this process uses another repository's code already.
+        FormworkError: this process uses another repository's code already, and that differs.
     """
-    wanted = repository / "src" / NAME / "__init__.py"
+    wanted = repository.absolute() / "src" / NAME / "__init__.py"
     if not wanted.is_file():
         return
-    used = folder()
+    used = folder() if NAME in sys.modules else None
     if used is not None:
-        if not wanted.parent.samefile(used):
+        if not wanted.parent.samefile(used) and code_digest((), wanted.parent) != code_digest((), used):
             raise FormworkError(
                 f"This process uses the code in {used} already, and cannot use {wanted.parent}, too. Start another one."
             )
@@ -42,13 +51,25 @@ def use(repository: Path) -> None:
 def folder() -> Path | None:
     """Of the code that this process uses; None where there is none."""
     spec: ModuleSpec | None = sys.modules[NAME].__spec__ if NAME in sys.modules else importlib.util.find_spec(NAME)
-    return Path(spec.origin).parent if spec and spec.origin else None
+    return Path(spec.origin).parent if spec and spec.origin and spec.submodule_search_locations else None
 
 
-def operations() -> dict[str, Callable]:
-    """Operations for augmentation lists, by name: OPERATIONS of src/own/operations.py."""
-    if folder() is None or importlib.util.find_spec(f"{NAME}.operations") is None:
+def operations() -> dict[str, Callable[..., Any]]:
+    """Operations for augmentation lists by name: OPERATIONS of src/own/operations.py; none where there is no such file.
+
+    Raises:
+        FormworkError: the file cannot be imported, or does not define it.
+    """
+    here = folder()
+    if here is None or not (here / "operations.py").is_file():
         return {}
-    from own.operations import OPERATIONS
-
+    path = here / "operations.py"
+    try:
+        from own.operations import OPERATIONS
+    except Exception as error:  # whatever the code raises
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+        place = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise FormworkError(f"{place}: {type(error).__name__}: {error}. Correct it, or remove the file.") from error
+    if not isinstance(OPERATIONS, dict):
+        raise FormworkError(f"{path}: OPERATIONS must be a mapping of names to operations, and is {OPERATIONS!r}.")
     return OPERATIONS

@@ -85,7 +85,7 @@ def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log
 
 
 def last_lines(output: str, number: int) -> list[str]:
-    """As a terminal shows them, of a line that was written over the last version, without those that are empty."""
+    """The last lines that a terminal shows: the last version of a line that was written over, and no empty ones."""
     lines = (ESCAPES.sub("", line).rstrip().rsplit("\r", 1)[-1] for line in output.split("\n"))
     return [line for line in lines if line.strip()][-number:]
 

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.accuracy import describe, measure
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = argparse.Namespace(images=100, resolution=64, epochs=3)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import contenders
 from benchmarks.contenders import MEAN, STD
-from benchmarks.process import Job, Load
+from benchmarks.loader_process import Job, Load
 from benchmarks.workloads import CLASSES, Prepared
 from formwork.beton.read import open_beton
 from formwork.loading.ffcv.import_ffcv import Compiler  # FFCV's, which then leaves numba's types as they are

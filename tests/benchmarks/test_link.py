@@ -12,6 +12,8 @@ from benchmarks import link
 from benchmarks.link import Run, make_photos, make_small, slope
 from formwork.images.pixels import read_rgb
 
+pytestmark = pytest.mark.slow
+
 PAGE = "# Benchmarks\n\n<!-- begin link -->\nold\n<!-- end link -->\n\nthe rest\n"
 
 

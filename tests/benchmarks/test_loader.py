@@ -11,11 +11,13 @@ import pytest
 from benchmarks import contenders, loader, peers
 from benchmarks.loader import Contender, default_workers
 from benchmarks.loader_page import FFCV, LIBJPEG, PIL, RESIZED, Measured
-from benchmarks.process import First
+from benchmarks.loader_process import First
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES
 from tests.benchmarks.test_loader_page import measured
+
+pytestmark = pytest.mark.slow
 
 PAGE = "# Benchmarks\n\n<!-- begin loader -->\nwhat stood there\n<!-- end loader -->\n\nthe rest\n"
 
@@ -88,7 +90,7 @@ def test_numbers_that_are_none_are_refused(
 def test_peers_that_are_not_installed_are_an_error(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requirements = tmp_path / "benchmarks/requirements-peers.txt"
+    requirements = tmp_path / "requirements-peers.txt"
     requirements.write_text("# why\nnumpy==0.1  # because\nno-such-package==1.0\n")
     monkeypatch.setattr(peers, "REQUIREMENTS", requirements)
 

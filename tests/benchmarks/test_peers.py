@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.loader_process import LoaderProcess
 from benchmarks.peers import PEERS, REQUIREMENTS, check_installed
-from benchmarks.process import LoaderProcess
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH
 
-MAIN = REQUIREMENTS.with_name("requirements.txt")
+MAIN = REQUIREMENTS.parents[1] / "requirements.txt"
 
 
 def pins(path: Path) -> dict[str, str]:

@@ -29,6 +29,8 @@ from formwork.params import BetonParams
 from tests import permissions
 from tests.make_images import make_dataset, make_manifest
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(formwork.__file__).parents[1]
 TIMEOUT = 60  # seconds for what takes two: what hangs takes longer on any machine
 SIZES = [(48, 40), (9, 7), (30, 60)]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ffcv.fields import FloatField, IntField, RGBImageField
+import torch
+from ffcv.fields import BytesField, FloatField, IntField, JSONField, NDArrayField, RGBImageField, TorchTensorField
 from ffcv.fields.basics import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, encode_jpeg
 from ffcv.loader import OrderOption
@@ -15,6 +16,7 @@ from ffcv.pipeline.compiler import Compiler
 from ffcv.writer import DatasetWriter
 from PIL import Image
 
+import formwork
 from formwork.beton import format as layout
 from formwork.beton.read import Beton, open_beton
 from formwork.conversion import write
@@ -23,6 +25,8 @@ from formwork.images.manifest import Manifest
 from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leaves numba's types as they are
 from formwork.params import BetonParams
 from tests.make_images import make_manifest, noise, photo
+
+pytestmark = pytest.mark.slow
 
 SIDE = 24
 """The shorter side of all images, and the crop: so that FFCV's decoder for images of many sizes scales none."""
@@ -185,13 +189,33 @@ STOCK = {
     "workers": ("proportion", 3, ["image", "label"]),
     "label first": ("jpg", 2, ["label", "image"]),
     "a float as well": ("raw", 2, ["weight", "image", "label"]),
+    "fields of all types": ("jpg", 3, ["text", "json", "image", "box", "label", "weight", "tensor"]),
 }
 """write_mode, workers and fields of a beton that FFCV writes."""
 
 
 def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: int, names: Sequence[str]) -> None:
-    fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=90), "label": IntField(), "weight": FloatField()}
-    samples = [{"image": image, "label": 7 * i, "weight": i / 2} for i, image in enumerate(images)]
+    fields = {
+        "image": RGBImageField(write_mode=mode, jpeg_quality=90),
+        "label": IntField(),
+        "weight": FloatField(),
+        "text": BytesField(),
+        "json": JSONField(),
+        "box": NDArrayField(np.dtype("f4"), (4,)),
+        "tensor": TorchTensorField(torch.float32, (2, 3)),
+    }
+    samples = [
+        {
+            "image": image,
+            "label": 7 * i,
+            "weight": i / 2,
+            "text": np.frombuffer(b"text" * i, np.uint8),  # the first one is empty
+            "json": {"number": i},
+            "box": np.full(4, i, np.float32),
+            "tensor": torch.full((2, 3), float(i)),
+        }
+        for i, image in enumerate(images)
+    ]
     writer = DatasetWriter(
         str(path), {name: fields[name] for name in names}, page_size=layout.MIN_PAGE_SIZE, num_workers=workers
     )
@@ -219,3 +243,8 @@ def test_what_ffcv_writes_is_read_here(
     for sample, image in enumerate(images):
         expected = image if beton.modes[sample] == layout.RAW else encode_jpeg(image, 90)
         assert stored_bytes(path, beton, sample) == expected.tobytes()
+    read = formwork.read_beton(path)
+    assert (read.class_names, read.field_names) == (None, tuple(names))
+    for sample, (pixels, label) in enumerate(read):
+        assert label == 7 * sample
+        assert np.array_equal(pixels, pillow(path, beton, sample))

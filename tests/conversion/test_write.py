@@ -18,6 +18,8 @@ from formwork.images.manifest import Manifest
 from formwork.params import BetonParams
 from tests.make_images import make_dataset, make_manifest
 
+pytestmark = pytest.mark.plain
+
 MODES = ("raw", "jpg", "smart", "proportion")
 SIZES = [(48, 40), (9, 7), (30, 60)]
 

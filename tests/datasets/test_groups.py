@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from formwork.datasets.groups import select
-from formwork.datasets.scan import Candidate
+from formwork.datasets.candidates import Candidate
+from formwork.datasets.groups import select_group
 from formwork.errors import DatasetError
-from tests.datasets.test_link import NAME, rows, run_link
+from tests.datasets.linking import NAME, rows, run_link
 from tests.make_images import make_dataset
 
 CLASSES = ["crab", "lion", "lobster", "snail", "tiger"]
@@ -16,17 +16,17 @@ GROUPS = {"cats": ["tiger", "lion"], "ids": [4, "crab", 0], "wrong": ["Lobstr", 
 
 
 def classes(group: str) -> list[str]:
-    return [c.class_name for c in select(CANDIDATES, "zoo", group, GROUPS) if c.split == "train"]
+    return [c.class_name for c in select_group(CANDIDATES, "zoo", group, GROUPS) if c.split == "train"]
 
 
 def test_all_is_every_class() -> None:
-    assert select(CANDIDATES, "zoo", "all", {}) == CANDIDATES
+    assert select_group(CANDIDATES, "zoo", "all", {}) == CANDIDATES
 
 
 def test_by_name_and_by_id_in_both_splits() -> None:
     assert classes("cats") == ["lion", "tiger"]
     assert classes("ids") == ["crab", "tiger"]
-    assert [c.split for c in select(CANDIDATES, "zoo", "cats", GROUPS)] == ["val", "val", "train", "train"]
+    assert [c.split for c in select_group(CANDIDATES, "zoo", "cats", GROUPS)] == ["val", "val", "train", "train"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_mistakes_are_listed_with_near_matches(group: str, reasons: list[str]) -
 def test_names_without_a_near_match_are_not_listed_by_the_thousand() -> None:
     many = [Candidate("train", f"n{i:04d}", "x") for i in range(1000)]
     with pytest.raises(DatasetError, match=r"n0009, \.\.\. \(1000 in all\)\.$"):
-        select(many, "zoo", "g", {"g": ["qqqq"]})
+        select_group(many, "zoo", "g", {"g": ["qqqq"]})
 
 
 def test_link_numbers_the_classes_of_the_group(tmp_path: Path) -> None:

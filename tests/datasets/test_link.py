@@ -1,10 +1,7 @@
 """The link stage: raw images to manifests, tree and settings, or one clear message."""
 
-import csv
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,42 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import formwork
-from formwork.datasets.inspect_file import inspect_files
-from formwork.datasets.link import MEMORY, link
+from formwork.datasets.link import CACHE_FILE
+from formwork.datasets.verify_file import verify_files
 from formwork.errors import DatasetError
-from formwork.images.manifest import in_validation, read_manifest
-from formwork.interim.settings import Settings, read_settings
-from formwork.params import Params
+from formwork.images.manifest import in_validation
+from formwork.interim.settings import Settings
+from tests.datasets.linking import NAME, OUTS, outs, rows, run_link
 from tests.make_images import make_dataset
-
-NAME = "mine"
-OUTS = ("train.csv", "val.csv", "dataset.json")
-
-
-def run_link(data: Path, dataset: dict | None = None, **params: object) -> Settings:
-    """Run on <data>/raw/mine as the stage does; params are those of the section data."""
-    sections = {"data": {"name": NAME, **params}, "datasets": {} if dataset is None else {NAME: dataset}}
-    raw, interim = data / "raw" / NAME, data / "interim" / NAME
-    link(Params.model_validate(sections), raw, interim, data / "report.csv")
-    return read_settings(interim / "dataset.json")
-
-
-def rows(data: Path, split: str) -> dict[str, tuple[str, int]]:
-    """Class name and label by path."""
-    manifest = read_manifest(data / "interim" / NAME / f"{split}.csv")
-    return {row.path: (row.class_name, row.label) for row in manifest.rows}
-
-
-def outs(data: Path) -> list[bytes]:
-    return [(data / "interim" / NAME / name).read_bytes() for name in OUTS]
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Three classes of 12 images, of two sizes."""
-    return make_dataset(tmp_path / "raw" / NAME, ["cat", "a dog", "Äffin"], per_class=12, size=[(12, 10), (8, 20)])
-
 
 # --- What it writes -----------------------------------------------------------------------------
 
@@ -188,80 +156,6 @@ def test_images_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
     assert settings.std == [pytest.approx(1 / 255, abs=6e-5)] * 3
 
 
-# --- Bad images ---------------------------------------------------------------------------------
-
-
-def spoil(raw: Path) -> dict[str, str]:
-    """Three kinds of bad file, and the kind of each."""
-    (raw / "cat/000.png").write_bytes(b"")
-    (raw / "a dog/003.png").write_text("no image")
-    (raw / "Äffin/005.png").unlink()
-    (raw / "Äffin/005.png").symlink_to("nowhere")
-    return {"a dog/003.png": "not an image", "cat/000.png": "zero bytes", "Äffin/005.png": "broken symlink"}
-
-
-def report(data: Path) -> dict[str, str]:
-    with (data / "report.csv").open(newline="", encoding="utf-8") as file:
-        return {line["path"]: line["kind"] for line in csv.DictReader(file)}
-
-
-def test_bad_images_stop_the_stage_with_a_list_of_all(raw: Path, tmp_path: Path) -> None:
-    reasons = spoil(raw)
-
-    with pytest.raises(DatasetError) as error:
-        run_link(tmp_path)
-
-    assert report(tmp_path) == reasons
-    for path, kind in reasons.items():
-        assert re.search(f"{kind} +1  stopped\n    {path}: ", str(error.value))
-    assert f"3 of 36 files in {raw} cannot be used as images" in str(error.value)
-    assert "-S data.on_bad_image=skip" in str(error.value)
-    assert not any((tmp_path / "interim" / NAME / name).exists() for name in OUTS)
-
-
-def test_bad_images_are_skipped_on_demand(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_link(tmp_path)
-    before = rows(tmp_path, "train") | rows(tmp_path, "val")
-    reasons = spoil(raw)
-
-    run_link(tmp_path, on_bad_image="skip")
-
-    assert report(tmp_path) == reasons
-    assert "3 files are left out" in capsys.readouterr().out
-    assert before.items() - (rows(tmp_path, "train") | rows(tmp_path, "val")).items() == {
-        (path, before[path]) for path in reasons
-    }
-
-
-def test_of_many_bad_images_some_are_shown_and_all_are_reported(tmp_path: Path) -> None:
-    raw = make_dataset(tmp_path / "raw" / NAME, per_class=30, size=(1, 1))
-    for path in (raw / "cat").iterdir():
-        path.write_bytes(b"")
-
-    with pytest.raises(DatasetError, match=r"\.\.\. and 25 more\n(.*\n)*30 of 60 files"):
-        run_link(tmp_path)
-
-    assert len(report(tmp_path)) == 30
-
-
-def test_bad_names_can_be_printed(raw: Path, tmp_path: Path) -> None:
-    """From the command line, where output has an encoding."""
-    (raw / os.fsdecode(b"cat/caf\xe9.png")).touch()
-    (tmp_path / "params.yaml").write_text(f"data: {{name: {NAME}, on_bad_image: skip}}")
-    script = Path(formwork.__file__).parents[1] / "link.py"
-
-    done = subprocess.run(
-        [sys.executable, script, f"raw/{NAME}", f"interim/{NAME}", "report.csv"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-    )
-
-    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
-    assert rb"cat/caf\udce9.png: the file is empty" in done.stdout
-    assert b"cat/caf\xe9.png," in (tmp_path / "report.csv").read_bytes()
-
-
 # --- Datasets that cannot be used ---------------------------------------------------------------
 
 
@@ -316,60 +210,7 @@ def test_a_class_without_validation_images_is_a_warning(
     assert "WARNING: no validation images of class cat." in capsys.readouterr().out
 
 
-# --- Duplicates ---------------------------------------------------------------------------------
-
-
-def copies(data: Path) -> Path:
-    """Three equal images of cats in train and one in val, and a label conflict; with a wrong extension."""
-    raw = data / "raw" / NAME
-    make_dataset(raw / "train", per_class=5)
-    make_dataset(raw / "val", per_class=4, seed=1)
-    for name in ("train/cat/001.png", "train/cat/002.png", "val/cat/001.png"):
-        (raw / name).write_bytes((raw / "train/cat/000.png").read_bytes())
-    (raw / "train/dog/004.png").write_bytes((raw / "train/cat/004.png").read_bytes())
-    (raw / "val/dog/000.png").rename(raw / "val/dog/000.JPG")
-    return raw
-
-
-FOUND = {
-    "train/cat/000.png": "leakage",
-    "train/cat/001.png": "leakage",
-    "train/cat/002.png": "leakage",
-    "train/cat/004.png": "label conflict",
-    "train/dog/004.png": "label conflict",
-    "val/dog/000.JPG": "wrong extension",
-}
-
-
-def test_duplicates_are_reported_and_kept(tmp_path: Path) -> None:
-    copies(tmp_path)
-
-    run_link(tmp_path)
-
-    assert report(tmp_path) == FOUND
-    assert len(rows(tmp_path, "train")) == 10
-
-
-def test_duplicates_are_left_out_on_demand(tmp_path: Path) -> None:
-    copies(tmp_path)
-
-    run_link(tmp_path, on_duplicate="skip")
-
-    assert report(tmp_path) == FOUND
-    assert rows(tmp_path, "train").keys() == {"train/cat/003.png"} | {f"train/dog/00{i}.png" for i in range(4)}
-    assert "val/cat/001.png" in rows(tmp_path, "val")
-
-
-def test_duplicates_stop_the_stage_on_demand(tmp_path: Path) -> None:
-    copies(tmp_path)
-
-    with pytest.raises(DatasetError, match=r"5 of 18 files in .* have the bytes of another"):
-        run_link(tmp_path, on_duplicate="error")
-
-    assert report(tmp_path) == FOUND
-
-
-# --- Memory -------------------------------------------------------------------------------------
+# --- Cache --------------------------------------------------------------------------------------
 
 
 def age(raw: Path) -> None:
@@ -384,7 +225,7 @@ def test_what_was_verified_is_not_read_again(raw: Path, tmp_path: Path, monkeypa
     before = outs(tmp_path)
     read = []
     monkeypatch.setattr(
-        "formwork.datasets.verify.inspect_files", lambda root, paths: read.extend(paths) or inspect_files(root, paths)
+        "formwork.datasets.verify.verify_files", lambda root, paths: read.extend(paths) or verify_files(root, paths)
     )
 
     run_link(tmp_path)
@@ -397,12 +238,24 @@ def test_what_was_verified_is_not_read_again(raw: Path, tmp_path: Path, monkeypa
     assert read == ["cat/000.png"] * 2, "changed just now: it may change again within the same tick of the clock"
 
 
+def test_a_run_on_a_group_keeps_what_was_verified_of_the_other_classes(raw: Path, tmp_path: Path) -> None:
+    groups = {"groups": {"one": ["cat", "a dog"]}}
+    make_dataset(raw, [f"more {number}" for number in range(6)], per_class=12)
+    age(raw)
+    run_link(tmp_path, groups)
+    before = (tmp_path / "interim" / NAME / CACHE_FILE).read_bytes()
+
+    run_link(tmp_path, groups, group="one")
+
+    assert (tmp_path / "interim" / NAME / CACHE_FILE).read_bytes() == before
+
+
 @pytest.mark.parametrize("content", [b"", b"no database" * 100])
-def test_a_damaged_memory_is_made_anew(raw: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_cache_is_made_anew(raw: Path, tmp_path: Path, content: bytes) -> None:
     age(raw)
     run_link(tmp_path)
     before = outs(tmp_path)
-    (tmp_path / "interim" / NAME / MEMORY).write_bytes(content)
+    (tmp_path / "interim" / NAME / CACHE_FILE).write_bytes(content)
 
     run_link(tmp_path)
 

@@ -1,4 +1,4 @@
-"""The memory of verified files: it may be shared, outlive its writers, and never says what is not so."""
+"""The verification cache: processes share it, killed writers leave it sound, and no changed file is found in it."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import formwork
-from formwork.datasets import verification_cache as memory
-from formwork.datasets.inspect_file import Facts, check
-from formwork.datasets.scan import find_candidates
+from formwork.datasets import verification_cache
+from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verification_cache import VerificationCache
-from formwork.datasets.verify import Checked, verify
+from formwork.datasets.verify import Verification, verify
+from formwork.datasets.verify_file import ImageInfo, verify_files
 from formwork.errors import DatasetError
 from tests.make_images import make_dataset, noise
 
@@ -35,7 +35,7 @@ def raw(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "memory.sqlite3"
+    return tmp_path / "cache.sqlite3"
 
 
 @pytest.fixture
@@ -44,28 +44,28 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("formwork.datasets.verify.CHUNK_FILES", 10)
 
 
-def look(raw: Path, path: Path, workers: int = 1) -> Checked:
+def look(raw: Path, path: Path, workers: int = 1) -> Verification:
     return verify(raw, find_candidates(raw, 0.5), {"cat": 0, "dog": 1}, workers, path)
 
 
 def entries(path: Path) -> set[str]:
-    """The files that it remembers; it must be sound."""
+    """The files in the cache, which must be sound."""
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         (table,) = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
         return {os.fsdecode(name) for (name,) in database.execute(f"SELECT path FROM {table}")}
 
 
-def test_what_is_remembered_is_what_was_found(raw: Path, path: Path) -> None:
+def test_what_is_cached_is_what_was_found(raw: Path, path: Path) -> None:
     first, second = look(raw, path), look(raw, path)
 
-    assert (first.remembered, second.remembered) == (0, 120)
+    assert (first.cached, second.cached) == (0, 120)
     assert second.rows == first.rows
     assert (second.moments == first.moments).all()
 
 
 def test_facts_survive_whatever_their_values_and_names(path: Path) -> None:
-    facts = Facts(2**40, 10**18, 2**64 - 1, 9, 5, "I;16", "TIFF", bytes(range(32)), (0, 1, 2**45, 2**50, 3, 4))
+    facts = ImageInfo(2**40, 10**18, 2**64 - 1, 9, 5, "I;16", "TIFF", bytes(range(32)), (0, 1, 2**45, 2**50, 3, 4))
     status = os.stat_result((0o100644, facts.inode, 0, 1, 0, 0, facts.size, 0, 10**9, 0), {"st_mtime_ns": 10**18})
     names = ["a b/c,'d\"\n.png", "Ä/日本.png", os.fsdecode(b"c/\xe9\xff.png")]
     with closing(VerificationCache(path)) as known:
@@ -89,30 +89,30 @@ def test_a_changed_file_is_read_again(raw: Path, path: Path, change: str) -> Non
         copy.replace(image)
     os.utime(image, ns=(10**18, 10**18 + (change == "mtime")))
 
-    assert look(raw, path).remembered == 119
+    assert look(raw, path).cached == 119
 
 
 def test_other_code_forgets_everything(raw: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look(raw, path)
-    monkeypatch.setattr(memory, "_version", lambda: "0123456789abcdef")
+    monkeypatch.setattr(verification_cache, "_version", lambda: "0123456789abcdef")
 
-    assert look(raw, path).remembered == 0
-    assert look(raw, path).remembered == 120
+    assert look(raw, path).cached == 0
+    assert look(raw, path).cached == 120
     assert len(entries(path)) == 120
 
 
 def test_the_version_follows_the_code_and_pillow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = memory._version()
+    before = verification_cache._version()
     monkeypatch.setattr("PIL.__version__", "0.0")
-    other_pillow = memory._version()
-    (tmp_path / "check.py").write_text("# changed")
-    monkeypatch.setattr(memory.check, "__file__", str(tmp_path / "check.py"))
+    other_pillow = verification_cache._version()
+    (tmp_path / "changed.py").write_text("# changed")
+    monkeypatch.setattr(verification_cache.verify_file, "__file__", str(tmp_path / "changed.py"))
 
-    assert len({before, other_pillow, memory._version()}) == 3
+    assert len({before, other_pillow, verification_cache._version()}) == 3
 
 
 def test_removed_files_are_forgotten_when_they_are_most(raw: Path, path: Path) -> None:
-    """A few stay remembered, for whoever goes back to an older version of a dataset."""
+    """A few stay, for whoever goes back to an older version of a dataset."""
     look(raw, path)
     images = sorted(raw.rglob("*.png"))
     for image in images[1:60:2]:
@@ -122,14 +122,14 @@ def test_removed_files_are_forgotten_when_they_are_most(raw: Path, path: Path) -
     for image in images[61:110]:
         image.unlink()
 
-    assert look(raw, path).remembered == 41
+    assert look(raw, path).cached == 41
 
     assert entries(path) == {str(image.relative_to(raw)) for image in raw.rglob("*.png")}
 
 
 def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from formwork.datasets.scan import find_candidates; "
+        "import sys; from pathlib import Path; from formwork.datasets.candidates import find_candidates; "
         "from formwork.datasets.verify import verify; raw = Path(sys.argv[1]); "
         "found = verify(raw, find_candidates(raw, 0.5), {'cat': 0, 'dog': 1}, 1, Path(sys.argv[2])); "
         "print(len([row for row in found.rows if row]))"
@@ -144,18 +144,18 @@ def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -
         output, errors = process.communicate(timeout=120)
         assert (process.returncode, output) == (0, "120\n"), errors
 
-    assert look(raw, path).remembered == 120
+    assert look(raw, path).cached == 120
 
 
 KILLED_WHILE_WRITING = """
 import os, sys, time
 from pathlib import Path
-from formwork.datasets import verification_cache as memory
-from formwork.datasets.inspect_file import Facts
-known = memory.VerificationCache(Path(sys.argv[1]))
-memory.WRITTEN_TOGETHER = 50
+from formwork.datasets import verification_cache
+from formwork.datasets.verify_file import ImageInfo
+known = verification_cache.VerificationCache(Path(sys.argv[1]))
+verification_cache.ENTRIES_PER_TRANSACTION = 50
 for number in range(10**9):
-    facts = Facts(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6)
+    facts = ImageInfo(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6)
     known.put([(f"{number}.png", facts)], time.time_ns())
     if number == 5000:
         print("writing", flush=True)
@@ -180,27 +180,45 @@ def test_where_it_cannot_be_written_everything_is_read(
 ) -> None:
     (tmp_path / "file").touch()
 
-    found = look(raw, tmp_path / "file" / "memory.sqlite3")
+    found = look(raw, tmp_path / "file" / "cache.sqlite3")
 
-    assert (found.remembered, len(found.rows)) == (0, 120)
-    assert "cannot be remembered" in capsys.readouterr().out
+    assert (found.cached, len(found.rows)) == (0, 120)
+    assert "cache.sqlite3 cannot be used" in capsys.readouterr().out
+
+
+def test_a_cache_that_is_found_damaged_while_in_use_is_made_anew(
+    raw: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look(raw, path)
+    with path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)  # its last page: what is read first, and the first entries, are sound
+        file.write(b"\xff" * 4096)
+
+    found = look(raw, path)
+    assert 0 < found.cached < 120
+    assert (len(found.rows), found.bad) == (120, {})
+    assert f"{path} cannot be used" in capsys.readouterr().out
+
+    look(raw, path)
+    assert look(raw, path).cached == 120
+    assert "WARNING" not in capsys.readouterr().out
 
 
 # --- Processes ----------------------------------------------------------------------------------
 
 
 def killed(root: str, paths: list[str]) -> list:
-    """As inspect_files, in a process that is killed when it comes to the dogs."""
+    """As verify_files, in a process that is killed when it comes to the dogs."""
     if paths[-1].startswith("dog"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return [check(f"{root}/{path}") for path in paths]
+    return verify_files(root, paths)
 
 
 def test_a_killed_process_is_an_error_that_says_what_to_do(
     raw: Path, path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("formwork.datasets.verify.inspect_files", killed)
+        patch.setattr("formwork.datasets.verify.verify_files", killed)
         with pytest.raises(DatasetError, match=r"was killed.*raw/(cat|dog)/.*data\.num_workers"):
             look(raw, path, workers=2)
 
@@ -214,7 +232,7 @@ def test_processes_find_what_one_finds(raw: Path, tmp_path: Path, small_chunks: 
     noise(np.random.default_rng(0), 300, 200).save(raw / "cat/large.png")
     (raw / "cat/001.png").write_bytes(b"")
 
-    alone, together = (look(raw, tmp_path / f"memory {workers}", workers) for workers in (1, 3))
+    alone, together = (look(raw, tmp_path / f"cache {workers}", workers) for workers in (1, 3))
 
     candidates = find_candidates(raw, 0.5)
     assert [candidates[position].path for position in alone.bad] == ["cat/001.png"]

@@ -10,11 +10,14 @@ from PIL import Image
 
 from formwork.drawing.image_grid import image_grid, to_pixels
 from formwork.errors import FormworkError
-from formwork.evaluation.evaluate import Predictions, class_accuracy, device, evaluate, predict
+from formwork.evaluation.evaluate import evaluate
+from formwork.evaluation.metrics import class_accuracy
+from formwork.evaluation.predictions import Predictions, device, predict
 from formwork.interim.settings import Settings
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
+from formwork.params import Model
 from tests.training.conftest import folders, folders_of, make_params, project, run
 
 __all__ = ["folders", "project", "run"]  # fixtures
@@ -80,7 +83,7 @@ def test_a_model_of_other_classes_is_refused(folders, tmp_path):
         augment_val=[],
     )
     weights = build_model("small_cnn", 2, 12).state_dict()
-    save_model(tmp_path / "best.pt", "small_cnn", settings, weights, {"epoch": 1, "val_accuracy": 0.5})
+    save_model(tmp_path / "best.pt", Model(), settings, weights, epoch=1, val_accuracy=0.5)
     with pytest.raises(FormworkError, match="was trained on other classes than 'colours' has"):
         evaluate(make_params(), folders, tmp_path / "best.pt", tmp_path / "results")
 
@@ -92,19 +95,19 @@ def test_with_timesteps_the_last_answer_counts():
 
     images = torch.zeros(3, 2, 3, 1, 1)
     images[:, 0, 0] = images[:, 1, 1] = 5.0  # class 0 in the first step, class 1 in the last
-    found = predict(
+    predictions = predict(
         Model(), [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))], np.zeros((2, 3), np.float32), torch.device("cpu")
     )
-    assert found.predicted.tolist() == [1, 1, 1]
-    assert found.labels.tolist() == [1, 1, 0]
-    assert found.losses[2] > found.losses[0]
+    assert predictions.predicted.tolist() == [1, 1, 1]
+    assert predictions.labels.tolist() == [1, 1, 0]
+    assert predictions.losses[2] > predictions.losses[0]
 
 
 def test_a_class_without_images_has_no_accuracy():
     labels, predicted = np.array([0, 0, 2]), np.array([0, 1, 2])
-    found = class_accuracy(Predictions(labels, predicted, np.zeros(3), np.zeros(3)), 3)
-    assert found[[0, 2]].tolist() == [0.5, 1.0]
-    assert np.isnan(found[1])
+    accuracies = class_accuracy(Predictions(labels, predicted, np.zeros(3), np.zeros(3)), 3)
+    assert accuracies[[0, 2]].tolist() == [0.5, 1.0]
+    assert np.isnan(accuracies[1])
 
 
 def test_pixels_survive_normalisation(project):

@@ -35,6 +35,11 @@ def test_damage_is_named(tmp_path: Path, content: bytes) -> None:
         read_settings(path)
 
 
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"{tmp_path} cannot be read: Is a directory"):
+        read_settings(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
 

@@ -12,6 +12,7 @@ import pytest
 from formwork.errors import DatasetError
 from formwork.images.manifest import Manifest, read_manifest, write_manifest
 from formwork.interim.tree import ensure_tree
+from tests import permissions
 from tests.images.test_manifest import NAMES
 from tests.make_images import make_dataset, make_manifest
 
@@ -134,6 +135,21 @@ def test_missing_raw_images_are_named(raw: Path, manifest: Manifest, built: bool
 
     moved.rename(raw)
     check(ensure_tree(manifest, raw), manifest, raw)
+
+
+def test_a_folder_that_cannot_be_written_is_named(raw: Path, manifest: Manifest) -> None:
+    manifest.path.parent.chmod(0o500)
+
+    with permissions.enforced(), pytest.raises(DatasetError, match=r"interim/mine/train.* cannot be made: Permission"):
+        ensure_tree(manifest, raw)
+
+
+def test_a_file_in_place_of_the_tree_is_named(raw: Path, manifest: Manifest) -> None:
+    manifest.path.with_suffix("").write_text("mine")
+
+    with pytest.raises(DatasetError, match=r"interim/mine/train, a tree of symlinks to .* cannot be made: "):
+        ensure_tree(manifest, raw)
+    assert manifest.path.with_suffix("").read_text() == "mine"
 
 
 def test_several_processes_may_want_it_at_once(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import RESOLUTION, make_config
 
+pytestmark = pytest.mark.plain
+
 LOADERS = [FFCVDataLoader, PyTorchDataLoader]
 
 

@@ -20,6 +20,8 @@ from formwork.params import BetonParams, Params
 from tests.loading.conftest import RESOLUTION, make_config
 from tests.make_images import ORIENTATION, UPRIGHT, photo
 
+pytestmark = pytest.mark.plain
+
 SIZE = (RESOLUTION, RESOLUTION)
 PHOTO = photo(np.random.default_rng(0), *SIZE)
 PIXELS = np.asarray(PHOTO).astype(int)

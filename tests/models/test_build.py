@@ -1,12 +1,19 @@
 """Every model takes every size of image, and the recurrent one uses time."""
 
+from typing import get_args
+
 import pytest
 import torch
 
-from formwork.models.build import build_model
+from formwork.models.build import MODELS, build_model
+from formwork.params import ModelName
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "resnet18", "rcnn"])
+def test_params_yaml_knows_the_models_that_there_are():
+    assert get_args(ModelName) == tuple(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("resolution", [8, 32, 64])
 def test_images_to_logits(name, resolution):
     model = build_model(name, classes=7, resolution=resolution)

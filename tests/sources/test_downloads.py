@@ -110,7 +110,7 @@ def test_a_failed_download_leaves_nothing_and_the_next_succeeds(
 def test_a_server_that_never_answers_is_given_up(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
     server.faults[CIFAR10.filename] = "silent"
 
     with pytest.raises(DatasetError, match=r"no answer for 0\.3 s"):

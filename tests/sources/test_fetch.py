@@ -1,6 +1,10 @@
 """The fetch stage writes a dataset whole, and never touches what it did not write."""
 
+import errno
+import importlib
+import inspect
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +15,7 @@ from PIL import Image
 
 from formwork.errors import DatasetError
 from formwork.params import NoOptions, Sources
-from formwork.sources import SOURCES, digits
+from formwork.sources import digits
 from formwork.sources.fetch import RECORD, fetch
 
 
@@ -119,6 +123,54 @@ def test_an_untouched_older_version_is_replaced(target: Path, monkeypatch: pytes
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_a_link_to_a_fetched_folder_is_replaced_again_and_again(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody has it who moved a dataset to a larger disk."""
+    moved = target.rename(target.parent.parent / "larger")
+    target.symlink_to(moved)
+    fetch("digits", target, Sources())
+    assert target.is_symlink()
+    for version in (2, 3):
+        monkeypatch.setattr(digits, "VERSION", version)
+        if version == 3:
+            target.rename(moved.with_name("larger still"))
+            target.symlink_to(moved.with_name("larger still"))
+
+        fetch("digits", target, Sources())
+
+        assert json.loads((target / RECORD).read_text())["version"] == version
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_link_to_nothing_is_named_before_anything_is_downloaded(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digits, "write", None)
+    shutil.rmtree(target)
+    target.symlink_to("/mount/digits")
+
+    with pytest.raises(DatasetError, match=f"{target} is a link to /mount/digits, which is not there"):
+        fetch("digits", target, Sources())
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(target)
+    monkeypatch.setattr(digits, "VERSION", 2)
+    replace = os.replace
+
+    def replace_or_fail(source: Path, to: Path) -> None:
+        if source.name == ".digits.partial":
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        replace(source, to)
+
+    monkeypatch.setattr(os, "replace", replace_or_fail)
+
+    with pytest.raises(DatasetError, match=r"could not be written: .*Disk quota exceeded\. Nothing was changed"):
+        fetch("digits", target, Sources())
+
+    assert content(target) == before
+    assert [path.name for path in target.parent.iterdir() if path.suffix != ".archives"] == ["digits"]
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_an_interrupted_fetch_changes_nothing_and_the_next_cleans_up(
     target: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
@@ -153,6 +205,9 @@ def test_an_unknown_name_gets_the_nearest(tmp_path: Path, name: str, advice: str
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", Sources.model_fields)
 def test_each_source_is_a_module(name: str) -> None:
-    assert Path(digits.__file__).with_name(f"{name}.py").exists()
+    source = importlib.import_module(f"formwork.sources.{name}")
+
+    assert source.VERSION >= 1
+    assert list(inspect.signature(source.write).parameters) == ["folder", "archives", "options"]

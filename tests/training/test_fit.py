@@ -23,6 +23,8 @@ from formwork.training.callbacks import ProgressBar
 from formwork.training.module import Classifier
 from tests.training.conftest import make_params
 
+pytestmark = pytest.mark.slow
+
 CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
 SPEED = {"images_per_second", "seconds", "waiting_seconds", "waiting_share"}
 
@@ -162,7 +164,7 @@ def test_it_learns_and_keeps_the_best_epoch(run):
     saved = torch.load(out / "best.pt", weights_only=True)
     assert saved["val_accuracy"] == max(accuracies)
     assert saved["epoch"] == 1 + accuracies.index(max(accuracies))
-    model, settings = load_model(out / "best.pt")
+    model, settings, _ = load_model(out / "best.pt")
     assert settings.class_names == ["blue", "green", "red"]
     assert not model.training
 

@@ -9,14 +9,14 @@ from torch import nn
 
 from formwork.params import Trainer
 from formwork.training.fit import build_trainer
-from formwork.training.lightning_overhead import LeanModule, NoProfiler, set_up_steps
+from formwork.training.lightning_overhead import LowOverheadModule, NoProfiler, reduce_step_overhead
 
 
 class Plain(pl.LightningModule):
     pass
 
 
-class Lean(LeanModule):
+class Lean(LowOverheadModule):
     pass
 
 
@@ -61,5 +61,5 @@ def test_cuda_is_asked_for_cheaply_only_where_there_is_none(monkeypatch: pytest.
     for available, expected in ((True, "1"), (False, "0")):
         monkeypatch.setenv(asked, "1")
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
-        set_up_steps()
+        reduce_step_overhead()
         assert os.environ[asked] == expected

@@ -16,6 +16,8 @@ from formwork.training.resume import OTHERS, checkpoint_path, find_checkpoint
 from tests.training.conftest import folders_of, make_params, merged
 from tests.training.test_fit import curve, files
 
+pytestmark = pytest.mark.slow
+
 SRC = Path(__file__).parents[2] / "src"
 
 # src/train.py, which writes down the samples of every batch, and kills itself after so many checkpoints.
@@ -23,9 +25,9 @@ TRAIN = """
 import os, signal, sys
 sys.path.insert(0, SRC)
 from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.training.resume import Resume
+from formwork.training.resume import PeriodicCheckpoint
 
-start, save = FFCVDataLoader._start, Resume._save
+start, save = FFCVDataLoader._start, PeriodicCheckpoint._save
 rank, left = os.environ.get("LOCAL_RANK", "0"), [int(os.environ["KILL_AFTER"])]
 
 def write_down(self, pool, epoch, ids, places, data):
@@ -40,7 +42,7 @@ def save_and_die(self, trainer):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-FFCVDataLoader._start, Resume._save = write_down, save_and_die
+FFCVDataLoader._start, PeriodicCheckpoint._save = write_down, save_and_die
 
 import train
 train.main()
@@ -49,7 +51,7 @@ EPOCHS, CHECKPOINTS = 3, 9  # of an uninterrupted run: after 2 of 3 steps of eac
 TWO = {"devices": 2, "strategy": "ddp"}
 
 
-def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, **trainer) -> str:
+def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, src: Path = SRC, **trainer) -> str:
     """Train in a process of its own, with a checkpoint after each step; gives what it printed."""
     for file in workspace.glob("samples *"):
         file.unlink()
@@ -57,7 +59,7 @@ def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, **trai
         shutil.rmtree(workspace / out, ignore_errors=True)
     settings = {"accelerator": "cpu", "max_epochs": EPOCHS, "checkpoint_minutes": 0} | trainer
     (workspace / "params.yaml").write_text(yaml.safe_dump(merged(trainer=settings, ffcv=ffcv or {})))
-    (workspace / "kill.py").write_text(TRAIN.replace("SRC", repr(str(SRC))))
+    (workspace / "kill.py").write_text(TRAIN.replace("SRC", repr(str(src))))
     folders = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
     done = subprocess.run(
         [sys.executable, "kill.py", *folders, "models/best.pt", "train", "speed"],
@@ -145,6 +147,25 @@ def test_other_params_data_or_code_start_anew(workspace):
         assert path != checkpoint_path(workspace, make_params(**sections), folders)
     (folders.interim / "val.csv").write_bytes((folders.interim / "val.csv").read_bytes() + b"\n")
     assert path != checkpoint_path(workspace, make_params(), folders)
+
+
+@pytest.mark.parametrize(
+    ("file", "resumes"),
+    [
+        ("formwork/images/pixels.py", False),
+        ("own/operations.py", False),
+        ("formwork/evaluation/metrics.py", True),
+        ("formwork/datasets/link.py", True),
+    ],
+)
+def test_only_an_edit_of_code_that_training_depends_on_starts_anew(workspace, file, resumes):
+    src = Path(shutil.copytree(SRC, workspace / "src", ignore=shutil.ignore_patterns("__pycache__")))
+    train(workspace, 2, src=src)
+    with (src / file).open("a") as code:
+        code.write("\nANOTHER_CONSTANT = 1\n")
+    assert ("Going on from step 2" in train(workspace, src=src)) == resumes
+    assert batches(workspace)[0][0] == 0
+    assert len(batches(workspace)) == 3 * EPOCHS - (2 if resumes else 0)
 
 
 def test_without_checkpoints_nothing_is_written_or_taken_up(workspace):

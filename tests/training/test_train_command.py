@@ -15,6 +15,8 @@ import yaml
 from formwork.images.manifest import read_manifest
 from tests.training.conftest import merged
 
+pytestmark = pytest.mark.slow
+
 TRAIN = Path(__file__).parents[2] / "src" / "train.py"
 FOLDERS = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
 COMMAND = [sys.executable, str(TRAIN), *FOLDERS, "best.pt", "train", "speed"]

@@ -32,8 +32,12 @@ IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_p
 LABEL = np.dtype("<i8")
 ALLOCATION = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
 
-FIELD_TYPES = {0: np.dtype("<f8"), INT_FIELD: LABEL, IMAGE_FIELD: IMAGE}
-"""Metadata of the field types that can stand in a beton of ours, or beside ours in one of FFCV's own writer."""
+BYTES = np.dtype([("ptr", "<u8"), ("size", "<u8")])
+ARRAY = np.dtype("<u8")  # where it is
+
+FIELD_TYPES = {0: np.dtype("<f8"), INT_FIELD: LABEL, IMAGE_FIELD: IMAGE, 3: BYTES, 4: ARRAY, 5: BYTES, 6: ARRAY}
+"""Metadata by type id: of float, int, image, bytes, array, JSON and tensor. Betons written here have an image and a
+label; the others can stand beside them in one of FFCV's own writer."""
 
 
 def metadata_type(fields: list[np.dtype]) -> np.dtype:

@@ -138,11 +138,15 @@ def _table(path: Path, dtype: np.dtype, count: int, offset: int, length: int) ->
 
 
 def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarray:
-    """(N,) int64 bytes of each sample: the allocation table has them, one entry a sample, in no order."""
-    by_sample = allocations[np.argsort(allocations["sample_id"], kind="stable")]
-    if not np.array_equal(by_sample["sample_id"], np.arange(len(offsets))) or np.any(by_sample["ptr"] != offsets):
+    """(N,) int64 bytes of each sample's image: the allocation table has them, in no order, with an entry for each image
+    and for each value of other fields that lies in the pages."""
+    by_place = allocations[np.argsort(allocations["ptr"], kind="stable")]
+    places = np.searchsorted(by_place["ptr"], offsets, side="right") - 1  # the last there: those before it are empty
+    found = by_place[places] if len(by_place) else by_place
+    own = np.arange(len(offsets))
+    if len(found) != len(own) or np.any(found["ptr"] != offsets) or np.any(found["sample_id"] != own):
         raise _damaged(path, "its allocation table does not fit its samples")
-    return by_sample["size"].astype(np.int64)
+    return found["size"].astype(np.int64)
 
 
 def _provenance(

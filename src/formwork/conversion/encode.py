@@ -11,7 +11,7 @@ from formwork.beton.format import JPG, MAX_SIDE, RAW
 from formwork.beton.provenance import CHECKSUM_BYTES, checksum
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
-from formwork.images.manifest import Row, draw, path_bytes
+from formwork.images.manifest import Row, chosen_by_hash, path_bytes
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
 from formwork.kernels.decode import decode
@@ -111,5 +111,6 @@ def _stores_jpg(row: Row, params: BetonParams, raw_size: int, jpg_size: int) -> 
         return raw_size > params.smart_threshold * jpg_size
     if params.write_mode == "proportion":
         # A draw that belongs to the image: the same whatever else the dataset holds.
-        return draw(f"{params.seed} {row.sha256} ".encode() + path_bytes(row.path), params.compress_probability)
+        key = f"{params.seed} {row.sha256} ".encode() + path_bytes(row.path)
+        return chosen_by_hash(key, params.compress_probability)
     return params.write_mode == "jpg"

@@ -1,12 +1,12 @@
-"""Whatever is wrong with raw images: its kinds, what becomes of each, the report and its summary on screen."""
+"""Findings: all that is wrong with raw images, what is done about each, the report file and its summary on screen."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.datasets.inspect_file import Bad
-from formwork.datasets.scan import Candidate
+from formwork.datasets.candidates import Candidate
+from formwork.datasets.verify_file import BadFile
 from formwork.formats import write_csv
 from formwork.images.manifest import Row, path_bytes
 from formwork.images.pixels import EXTENSIONS
@@ -22,12 +22,12 @@ BAD = (
     "broken symlink",
     "no permission",
 )
-"""The file has no pixels, or none of one meaning: data.on_bad_image decides."""
+"""Files that cannot be used as images: data.on_bad_image decides."""
 DUPLICATES = ("label conflict", "leakage", "duplicate")
-"""Other files have the same bytes: data.on_duplicate decides."""
+"""Files with the same content as others: data.on_duplicate decides."""
 NOTES = ("wrong extension",)
-"""The pixels are sound, and the image is used."""
-SHOWN = 5  # files of a kind named on screen; all of them are in the report
+"""Oddities of images that are used all the same."""
+SHOWN = 5  # files named on screen for each kind and action; the report has all
 HEADER = ("path", "split", "class_name", "kind", "reason", "duplicate_of", "action")
 FORMAT_OF = {extension: name for name, extensions in EXTENSIONS.items() for extension in extensions}
 SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}
@@ -35,9 +35,14 @@ SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """position: among the candidates. kind: see BAD, DUPLICATES, NOTES. duplicate_of: a path with the same bytes.
+    """Something that is wrong with one file.
 
-    redundant: of a duplicate, whether on_duplicate: skip leaves this copy out.
+    Attributes:
+        position: of the file among the candidates.
+        kind: one of BAD, DUPLICATES and NOTES.
+        reason: for people; may be empty where the kind says all.
+        duplicate_of: path of a file with the same content.
+        redundant: whether this is a copy that `on_duplicate: skip` leaves out.
     """
 
     position: int
@@ -47,7 +52,7 @@ class Finding:
     redundant: bool = False
 
     def action(self, on_bad_image: str, on_duplicate: str) -> str:
-        """ "stopped", "left out" or "kept"."""
+        """What link does with the file: "stopped", "left out" or "kept"."""
         if self.kind in BAD:
             return "stopped" if on_bad_image == "error" else "left out"
         if self.kind in DUPLICATES and on_duplicate == "error":
@@ -55,68 +60,77 @@ class Finding:
         return "left out" if self.redundant and on_duplicate == "skip" else "kept"
 
 
-def find(candidates: Sequence[Candidate], rows: Sequence[Row | None], bad: Mapping[int, Bad]) -> list[Finding]:
-    """All findings, sorted by path, then kind."""
-    found = [Finding(position, b.kind, b.reason) for position, b in bad.items()]
+def collect_findings(
+    candidates: Sequence[Candidate], rows: Sequence[Row | None], bad: Mapping[int, BadFile]
+) -> list[Finding]:
+    """All findings, sorted by path, then kind.
+
+    Args:
+        rows, bad: results of verification; see formwork.datasets.verify.Verification.
+    """
+    found = [Finding(position, file.kind, file.reason) for position, file in bad.items()]
     found += _duplicates(candidates, rows)
     for position, row in enumerate(rows):
-        if row is not None and (named := _named_format(row.path)) not in (
-            None,
-            SAME_FORMAT.get(row.format, row.format),
-        ):
+        if row is None:
+            continue
+        named = _format_by_extension(row.path)
+        if named is not None and named != SAME_FORMAT.get(row.format, row.format):
             found.append(Finding(position, "wrong extension", f"named as {named}, and is {row.format}"))
     return sorted(found, key=lambda finding: (path_bytes(candidates[finding.position].path), finding.kind))
 
 
-def _named_format(path: str) -> str | None:
-    """The format that a file's extension promises; None where it promises none."""
+def _format_by_extension(path: str) -> str | None:
+    """The image format that a file's extension stands for, if any."""
     name = path.rpartition("/")[2]
     return FORMAT_OF.get(f".{name.rpartition('.')[2].lower()}") if "." in name else None
 
 
 def _duplicates(candidates: Sequence[Candidate], rows: Sequence[Row | None]) -> list[Finding]:
     groups: dict[str, list[int]] = {}
-    first: dict[str, int] = {}  # most files are the only ones of their bytes: no list for each
+    first: dict[str, int] = {}  # most files have no duplicate: a list for each would take memory
     for position, row in enumerate(rows):
         if row is not None and (before := first.setdefault(row.sha256, position)) != position:
             groups.setdefault(row.sha256, [before]).append(position)
-    return [finding for group in groups.values() for finding in _of_group(candidates, group)]
+    return [finding for group in groups.values() for finding in _findings_of_copies(candidates, group)]
 
 
-def _of_group(candidates: Sequence[Candidate], group: Sequence[int]) -> list[Finding]:
-    """Of copies with different labels none can be trusted: all are redundant. Otherwise one copy is not: the first in
-    val, so that no training image is validated on, or else the first by path."""
-    members = sorted(group, key=lambda position: path_bytes(candidates[position].path))
-    of = [candidates[position] for position in members]
-    if len({c.class_name for c in of}) > 1:
-        other = {c.class_name: next(o.path for o in of if o.class_name != c.class_name) for c in of}
+def _findings_of_copies(candidates: Sequence[Candidate], group: Sequence[int]) -> list[Finding]:
+    """Findings on the files of one content.
+
+    Where their labels differ, none can be trusted: all copies are redundant. Otherwise one is kept: the first in val,
+    so that no validation image is trained on, or else the first by path.
+    """
+    positions = sorted(group, key=lambda position: path_bytes(candidates[position].path))
+    copies = [candidates[position] for position in positions]
+    if len({copy.class_name for copy in copies}) > 1:
+        other = {c.class_name: next(o.path for o in copies if o.class_name != c.class_name) for c in copies}
         return [
-            Finding(position, "label conflict", "the copy is in another class", other[c.class_name], True)
-            for position, c in zip(members, of, strict=True)
+            Finding(position, "label conflict", "the copy is in another class", other[copy.class_name], True)
+            for position, copy in zip(positions, copies, strict=True)
         ]
-    kept = next((i for i, c in enumerate(of) if c.split == "val"), 0)
-    found = []
-    for i, (position, c) in enumerate(zip(members, of, strict=True)):
-        if i != kept:
-            leaks = c.split != of[kept].split
-            found.append(Finding(position, "leakage" if leaks else "duplicate", "", of[kept].path, True))
-    return found
+    kept = next((copy for copy in copies if copy.split == "val"), copies[0])
+    return [
+        Finding(position, "duplicate" if copy.split == kept.split else "leakage", "", kept.path, True)
+        for position, copy in zip(positions, copies, strict=True)
+        if copy is not kept
+    ]
 
 
 def write_report(
     path: Path, candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_image: str, on_duplicate: str
 ) -> None:
-    """All findings as CSV, one a line."""
-    lines = [
-        (c.path, c.split, c.class_name, f.kind, f.reason, f.duplicate_of, f.action(on_bad_image, on_duplicate))
-        for f in found
-        for c in [candidates[f.position]]
-    ]
+    """Write a CSV with one line a finding."""
+    lines = []
+    for finding in found:
+        file, action = candidates[finding.position], finding.action(on_bad_image, on_duplicate)
+        lines.append(
+            (file.path, file.split, file.class_name, finding.kind, finding.reason, finding.duplicate_of, action)
+        )
     write_csv(path, [HEADER, *lines])
 
 
 def summary(candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_image: str, on_duplicate: str) -> str:
-    """A table of counts by kind and action, each followed by the first few files."""
+    """The number of findings of each kind and action, each followed by the first few files."""
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in found:
         groups[finding.kind, finding.action(on_bad_image, on_duplicate)].append(finding)

@@ -1,24 +1,24 @@
-"""Groups: subsets of a dataset's classes, by the names that params.yaml gives them."""
+"""Groups: named subsets of a dataset's classes, defined in params.yaml."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from formwork.datasets.scan import Candidate
+from formwork.datasets.candidates import Candidate
 from formwork.errors import DatasetError
 
 ALL = "all"
-LISTED = 10  # near matches, or names, in a message
+LISTED = 10  # names in an error message
 
 
-def select(
+def select_group(
     candidates: Sequence[Candidate], dataset: str, group: str, groups: Mapping[str, Sequence[str | int]]
 ) -> list[Candidate]:
     """The candidates whose class belongs to a group, in their order, of every split.
 
     Args:
-        dataset: its name, for messages.
-        group: "all", or one of `groups`.
-        groups: class names, or ids: positions in the sorted list of all class names, from 0.
+        dataset: name of the dataset, for error messages.
+        group: "all", or a key of `groups`.
+        groups: the classes of each group, by name or by id, the position in the sorted list of all class names.
 
     Raises:
         DatasetError: the group is unknown or empty, or names classes that the dataset does not have; near matches are
@@ -51,7 +51,10 @@ def select(
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    """A sentence that lists the known words near to `word`, whatever their case, or the first of all."""
+    """A sentence that lists the known words most similar to `word`, or, where there are none, the first of all.
+
+    The case of letters does not count.
+    """
     lower = {name.lower(): name for name in known}
     near = [lower[match] for match in get_close_matches(word.lower(), lower, n=LISTED)]
     if near:

@@ -1,4 +1,4 @@
-"""The link stage: raw images to a manifest, a tree of links and the dataset's settings."""
+"""The link stage: raw images to a manifest and a tree of links for each split, and the dataset's settings."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from formwork.datasets import findings
+from formwork.datasets.candidates import LISTED, find_candidates
 from formwork.datasets.findings import Finding
-from formwork.datasets.groups import select
-from formwork.datasets.scan import LISTED, find_candidates
+from formwork.datasets.groups import select_group
 from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
 from formwork.images.manifest import SPLITS, Row, write_manifest
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
+from formwork.text import count
 
 LARGEST_AUTO_RESOLUTION = 224
-MEMORY = ".verified.sqlite3"  # beside the manifests: no out, ignored by git, harmless to delete
-SMALL = 64  # pixels; below it objects fill the image and a crop of 8 % of its area shows nothing
+CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ignored by git, harmless to delete
+SMALL = 64  # pixels: in smaller images objects fill the frame, and a crop of 8 % of its area shows nothing of use
 
 
 def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
@@ -27,88 +28,102 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
 
     Args:
         raw: data/raw/<name>. interim: data/interim/<name>.
-        report: CSV of all that is wrong; written also where the stage then stops.
+        report: CSV of all findings; written also where the stage then stops.
 
     Raises:
         DatasetError: the dataset is missing or cannot be used; the message names folders, files and what to do.
     """
     data = params.data
-    candidates = find_candidates(raw, data.val_fraction)
-    candidates = select(candidates, data.name, data.group, params.dataset.groups)
+    everything = find_candidates(raw, data.val_fraction)
+    candidates = select_group(everything, data.name, data.group, params.dataset.groups)
     class_names = sorted({candidate.class_name for candidate in candidates})
     labels = {name: label for label, name in enumerate(class_names)}
-    checked = verify(raw, candidates, labels, data.num_workers, interim / MEMORY)
-    found = findings.find(candidates, checked.rows, checked.bad)
+    paths = [candidate.path for candidate in everything]  # going back from a group to all classes costs no verification
+    verified = verify(raw, candidates, labels, data.num_workers, interim / CACHE_FILE, keep=paths)
+    found = findings.collect_findings(candidates, verified.rows, verified.bad)
     policy = (data.on_bad_image, data.on_duplicate)
     findings.write_report(report, candidates, found, *policy)
     actions = Counter(finding.action(*policy) for finding in found)
     summary = findings.summary(candidates, found, *policy)
     if actions["stopped"]:
-        raise DatasetError(_stopped(found, policy, summary, f"of {len(candidates)} files in {raw}", report))
+        raise DatasetError(_stopped(found, policy, summary, f"of {count(len(candidates), 'file')} in {raw}", report))
     if found:
-        print(f"{summary}\n{actions['left out']} files are left out; all findings are listed in {report}.")
+        be = "is" if actions["left out"] == 1 else "are"
+        print(f"{summary}\n{count(actions['left out'], 'file')} {be} left out; all findings are listed in {report}.")
     left_out = {finding.position for finding in found if finding.action(*policy) == "left out"}
-    positions = {
-        split: [i for i, c in enumerate(candidates) if c.split == split and i not in left_out] for split in SPLITS
-    }
-    rows = {split: [checked.rows[i] for i in positions[split]] for split in SPLITS}
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    positions: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for position, (candidate, row) in enumerate(zip(candidates, verified.rows, strict=True)):
+        if row is not None and position not in left_out:
+            rows[candidate.split].append(row)
+            positions[candidate.split].append(position)
     _check_classes(class_names, rows, raw)
     for split in SPLITS:
         ensure_tree(write_manifest(interim / f"{split}.csv", rows[split]), raw)
-        print(f"{split}: {len(rows[split])} images of {len({row.label for row in rows[split]})} classes")
-    moments = checked.moments[positions["train"]].sum(axis=0)
-    settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
+        classes = count(len({row.label for row in rows[split]}), "class", "classes")
+        print(f"{split}: {count(len(rows[split]), 'image')} of {classes}")
+    moments = verified.moments[positions["train"]].sum(axis=0)
+    make_settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
 
 
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
+    """The message of a run that stops, with one sentence for each param that makes it stop.
+
+    Args:
+        total: "of ... files in ...", which follows a number of files.
+    """
     stopping = [finding for finding in found if finding.action(*policy) == "stopped"]
     bad = sum(finding.kind in findings.BAD for finding in stopping)
-    lines = [f"{len(stopping)} findings {total} stop this stage.", summary]
+    copies = len(stopping) - bad
+    lines = ["The raw images cannot be used as they are:", summary]
     if bad:
         lines.append(
-            f"{bad} {total} cannot be used as images. Repair or remove them, or leave them out with "
+            f"{bad:,} {total} cannot be used as images. Repair or remove them, or leave them out with "
             "`-S data.on_bad_image=skip`."
         )
-    if len(stopping) > bad:
+    if copies:
+        have = "has" if copies == 1 else "have"
         lines.append(
-            f"{len(stopping) - bad} {total} have the bytes of another, and data.on_duplicate is error. Remove copies, "
-            "leave them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
+            f"{copies:,} {total} {have} the bytes of another, and data.on_duplicate is error. Remove copies, leave "
+            "them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
         )
     return "\n".join([*lines, f"All findings are listed in {report}."])
 
 
-def settings(
+def make_settings(
     name: str, dataset: Dataset, class_names: list[str], train: Sequence[Row], moments: np.ndarray
 ) -> Settings:
-    """The dataset's entry in params.yaml with each `auto` worked out on the training images.
+    """The dataset's entry in params.yaml, with `auto` and what it leaves out worked out on the training images.
 
     Args:
         moments: (3, 2), by channel the sum of all 8-bit values of the training images, and of their squares.
     """
-    resolution = dataset.resolution
-    if resolution == "auto":
+    if dataset.resolution == "auto":
         shorter = np.median([min(row.width, row.height) for row in train])
         resolution = min(int(shorter), LARGEST_AUTO_RESOLUTION)
+    else:
+        resolution = dataset.resolution
     mean, square = (moments / sum(row.width * row.height for row in train)).T
-    # Grey images of one value have no spread: divide by one grey level rather than by zero.
+    # Images of a single value have no spread: at least one grey level, as the loaders divide by it.
     std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1)
+    augment = dataset.augment
     return Settings(
         name=name,
         class_names=class_names,
         resolution=resolution,
         mean=_rounded(mean) if dataset.mean == "auto" else dataset.mean,
         std=_rounded(std) if dataset.std == "auto" else dataset.std,
-        augment_train=_default_train(resolution) if dataset.augment.train is None else dataset.augment.train,
-        augment_val=[{"CenterCrop": {}}] if dataset.augment.val is None else dataset.augment.val,
+        augment_train=_default_train_augmentation(resolution) if augment.train is None else augment.train,
+        augment_val=[{"CenterCrop": {}}] if augment.val is None else augment.val,
     )
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    """8-bit units to 0 to 1, with as many digits as people write."""
+    """8-bit values in units of 0 to 1, with four decimals."""
     return [round(float(value) / 255, 4) for value in values]
 
 
-def _default_train(resolution: int) -> Operations:
+def _default_train_augmentation(resolution: int) -> Operations:
     if resolution < SMALL:
         return [{"CenterCrop": {}}, {"RandomCrop": {"padding": max(resolution // 8, 1)}}, {"RandomHorizontalFlip": {}}]
     return [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]

@@ -1,6 +1,6 @@
-"""What was verified before: facts by file, so that a second run of link reads only what changed.
+"""Results of earlier verifications by file, so that another run of link reads only the files that changed.
 
-A cache and no more: it may be deleted at any time, and link goes without where it cannot be used.
+The cache may be deleted at any time, and link works without it where it cannot be used.
 """
 
 import hashlib
@@ -12,47 +12,49 @@ from pathlib import Path
 
 import PIL
 
-from formwork.datasets import inspect_file as check
-from formwork.datasets.inspect_file import Facts
-from formwork.images import pixels as images
+from formwork.datasets import verify_file
+from formwork.datasets.verify_file import ImageInfo
+from formwork.images import pixels
 from formwork.images.manifest import path_bytes
 
-UNSURE_NS = 2_000_000_000
-"""A file changed this shortly before it was read may change again without a change of its time: the clocks of file
-systems tick in steps, of 2 s on FAT. Such a file is not remembered. (git calls such entries of its index racy.)"""
-WRITTEN_TOGETHER = 4096  # entries: what a killed process may lose, against the cost of a transaction
+RACY_NS = 2_000_000_000
+"""A file that changed this shortly before it was read may change again and keep its mtime, as file systems store times
+in steps, FAT of 2 s. Such a file is not cached. ("Racy" is git's word for such entries of its index.)"""
+ENTRIES_PER_TRANSACTION = 4096  # a killed process loses at most so many; a transaction costs a write to disk
 MOMENTS = struct.Struct("<6q")
 COLUMNS = "path, bytes, mtime_ns, inode, width, height, mode, format, sha256, moments"
 
 
 class VerificationCache:
-    """Facts of files by path, size, time of change (ns) and inode, in an SQLite file.
+    """The ImageInfo of each file, by path, size, mtime and inode, in an SQLite file.
 
-    Facts found by other code, or by another Pillow, are not used. Several processes may use the same file at
-    once, and any of them may be killed.
+    Entries made by other code or by another version of Pillow are dropped. Several processes may use the same file at
+    once, and any of them may be killed. An SQLite file that is damaged is deleted; any other error turns the cache off
+    for this process, with a warning.
     """
 
     def __init__(self, path: Path):
-        self._table = f"facts_{_version()}"
+        self._path = path
+        self._table = f"images_{_version()}"
         self._connection: sqlite3.Connection | None = None
         self._new: list[tuple] = []
-        self._empty = False  # when it was opened: the first run asks for nothing
-        for attempt in ("as it is", "anew"):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._connection = self._open(path)
-                return
-            except (sqlite3.Error, OSError) as error:
-                if attempt == "as it is" and type(error) is sqlite3.DatabaseError and path.is_file():
-                    path.unlink()  # no database, or a damaged one
-                    continue
-                self._give_up(error)
-                return
-
-    def _open(self, path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=30)
+        self._empty = False  # when it was opened: the first run of link looks nothing up
         try:
-            connection.execute("PRAGMA synchronous = OFF")  # whatever a power cut does to it, nothing is lost
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                path.unlink()
+                self._connection = self._open()
+        except (sqlite3.Error, OSError) as error:
+            self._turn_off(error)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            connection.execute("PRAGMA synchronous = OFF")  # a power cut may cost the cache, and the cache only
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             with connection:
                 for name in tables:
@@ -67,8 +69,12 @@ class VerificationCache:
             raise
         return connection
 
-    def get(self, path: str, status: os.stat_result) -> Facts | None:
-        """What is known of a file, `path` below the raw dataset, if it is the one of this status."""
+    def get(self, path: str, status: os.stat_result) -> ImageInfo | None:
+        """The cached result for a file that still has this status; None if there is none.
+
+        Args:
+            path: relative to the raw dataset.
+        """
         if self._connection is None or self._empty:
             return None
         try:
@@ -79,33 +85,37 @@ class VerificationCache:
             if found is None:
                 return None
             _, size, mtime_ns, _, width, height, mode, kind, sha256, moments = found
-            values = MOMENTS.unpack(moments)
-            return Facts(size, mtime_ns, status.st_ino, width, height, mode, kind, sha256, values)
+            sums = MOMENTS.unpack(moments)
+            return ImageInfo(size, mtime_ns, status.st_ino, width, height, mode, kind, sha256, sums)
         except (sqlite3.Error, struct.error, TypeError, ValueError) as error:
-            self._give_up(error)
+            self._turn_off(error)
             return None
 
-    def put(self, found: Iterable[tuple[str, Facts]], started_ns: int) -> None:
-        """Remember files, by path below the raw dataset, the reading of which began at `started_ns` (time.time_ns)."""
+    def put(self, found: Iterable[tuple[str, ImageInfo]], started_ns: int) -> None:
+        """Cache results by path, relative to the raw dataset.
+
+        Args:
+            started_ns: time.time_ns() before the first of these files was read.
+        """
         self._new += (
             (
                 path_bytes(path),
-                f.size,
-                f.mtime_ns,
-                _signed(f.inode),
-                *f[3:8],
-                MOMENTS.pack(*f.moments),
+                image.size,
+                image.mtime_ns,
+                _signed(image.inode),
+                *image[3:8],
+                MOMENTS.pack(*image.moments),
             )
-            for path, f in found
-            if f.mtime_ns < started_ns - UNSURE_NS
+            for path, image in found
+            if image.mtime_ns < started_ns - RACY_NS
         )
-        if len(self._new) >= WRITTEN_TOGETHER:
+        if len(self._new) >= ENTRIES_PER_TRANSACTION:
             self._write()
 
     def prune(self, paths: Collection[str]) -> None:
-        """Remove the entries of files that are none of `paths`, once they are more than half of all.
+        """Remove the entries of files that are not in `paths`, but only once they are more than half of all entries.
 
-        Not at once: whoever goes back to an older version of a dataset finds its files verified.
+        Until then, an older version of the dataset that is checked out again needs no verification.
         """
         self._write()
         if self._connection is None:
@@ -119,7 +129,7 @@ class VerificationCache:
             with self._connection:
                 self._connection.executemany(f"DELETE FROM {self._table} WHERE path = ?", gone)
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._turn_off(error)
 
     def _write(self) -> None:
         new, self._new = self._new, []
@@ -131,29 +141,40 @@ class VerificationCache:
                     f"INSERT OR REPLACE INTO {self._table} ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new
                 )
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._turn_off(error)
 
     def close(self) -> None:
+        """Write what is not written yet."""
         self._write()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _give_up(self, error: Exception) -> None:
-        print(f"WARNING: what was verified before cannot be remembered ({error}): every image is read.")
+    def _turn_off(self, error: Exception) -> None:
+        print(f"WARNING: the verification cache {self._path} cannot be used ({error}): images are read again.")
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if _is_damage(error):
+            self._path.unlink(missing_ok=True)  # the next run starts a new one
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the SQLite file is no database, or has content that this class never wrote.
+
+    Errors of the environment, such as a full disk or a lock, are subclasses of DatabaseError.
+    """
+    return type(error) is sqlite3.DatabaseError or not isinstance(error, sqlite3.Error | OSError)
 
 
 def _signed(number: int) -> int:
-    """SQLite's integers are signed; inodes need not fit."""
+    """An unsigned 64-bit inode as a signed integer, the only type of integer that SQLite has."""
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def _version() -> str:
-    """Of the code that decides what is found in a file."""
+    """A digest of the code that decides what is found in a file: Pillow's version, and our modules that call it."""
     digest = hashlib.sha256(PIL.__version__.encode())
-    for module in (images, check):
-        digest.update(Path(module.__file__).read_bytes())
+    for file in (pixels.__file__, verify_file.__file__):
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]

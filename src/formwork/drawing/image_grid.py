@@ -132,7 +132,7 @@ def _font(points: int) -> FontProperties:
 
 
 def _width(points: int, text: str) -> float:
-    """Of a line, in pixels."""
+    """Width of a line of text, in pixels."""
     with missing_glyphs_ignored():
         return _renderer().get_text_width_height_descent(text, _font(points), ismath=False)[0]
 

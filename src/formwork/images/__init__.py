@@ -1,1 +1,1 @@
-"""Which images a split has (its manifest), and what the pixels of each image file are."""
+"""Manifests, which say which images a split has, and pixels, the conversion of an image file to 8-bit RGB."""

@@ -17,7 +17,7 @@ from formwork.formats import write_csv
 
 SPLITS = ("train", "val")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "test": "val"}
-"""Folders of a raw dataset that has splits of its own, and the split that each becomes."""
+"""The split of each folder in raw datasets that are laid out {train,val|test}/<class>/*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,12 @@ class Row:
 
     Attributes:
         path: relative to the raw dataset, with forward slashes.
-        class_name, label: its class folder, and that class's number in sorted order.
-        bytes: size of the file. width, height: in pixels, upright.
+        class_name: name of the class folder.
+        label: position of class_name among the sorted class names.
+        bytes: size of the file.
+        width, height: in pixels, upright.
         mode, format: as Pillow names what the file holds, e.g. "L" and "PNG".
-        sha256: of the file's bytes.
+        sha256: of the file's content, hexadecimal.
     """
 
     path: str
@@ -44,13 +46,12 @@ class Row:
 
     @property
     def tree_path(self) -> str:
-        """Where the image stands in the tree of its split: <class>/<file>."""
+        """Path in the tree of links of its split: <class>/<file>."""
         first, _, rest = self.path.partition("/")
         return rest if first in SPLIT_FOLDERS and rest.startswith(f"{self.class_name}/") else self.path
 
 
 HEADER = [field.name for field in fields(Row)]
-INTEGERS = [i for i, field in enumerate(fields(Row)) if field.type is int]
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,20 @@ class Manifest:
 
     @cached_property
     def storage_order(self) -> np.ndarray:
-        """(N,) int64 sample ids in the order in which a beton stores them: a shuffle by a hash of each path.
+        """(N,) int64: sample ids in the order in which a beton stores them, which is that of a hash of each path.
 
-        Neighbours in a file are then a fair sample of the classes, and one image more moves no other.
+        So neighbours in a beton are a random sample of the classes, and an added image does not reorder the others.
         """
         keys = [hashlib.sha256(b"storage\0" + path_bytes(row.path)).digest() for row in self.rows]
         return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises DatasetError: it is missing, cannot be read, or is no manifest of this version."""
+    """Read a manifest.
+
+    Raises:
+        DatasetError: the file is missing, damaged, cannot be read, or is no manifest of this version.
+    """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError as error:
@@ -102,8 +107,11 @@ def read_manifest(path: Path) -> Manifest:
     try:
         if next(lines, None) != HEADER:
             raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
-        rows = [Row(*(int(v) if i in INTEGERS else v for i, v in enumerate(line))) for line in lines]
-    except (TypeError, ValueError, csv.Error) as error:
+        rows = [
+            Row(path_, class_name, int(label), int(size), int(width), int(height), mode, kind, sha256)
+            for path_, class_name, label, size, width, height, mode, kind, sha256 in lines
+        ]
+    except (ValueError, csv.Error) as error:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
@@ -118,16 +126,16 @@ def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
 
 
 def in_validation(path: str, fraction: float) -> bool:
-    """Whether an image belongs to the validation split: decided by a hash of its path alone, so that adding or
-    removing images moves no other."""
-    return draw(b"split\0" + path_bytes(path), fraction)
+    """Whether an image belongs to the validation split, by a hash of its path alone: added or removed images do not
+    move others between the splits."""
+    return chosen_by_hash(b"split\0" + path_bytes(path), fraction)
 
 
-def draw(key: bytes, fraction: float) -> bool:
-    """True for a `fraction` of all keys, and always the same for the same key."""
+def chosen_by_hash(key: bytes, fraction: float) -> bool:
+    """True for a `fraction` of all keys, as if at random, and always the same for the same key."""
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < fraction * 2**64
 
 
 def path_bytes(path: str) -> bytes:
-    """The bytes of a path in the file system, which need not be UTF-8."""
+    """A path as the file system has it, which need not be UTF-8."""
     return path.encode("utf-8", "surrogateescape")

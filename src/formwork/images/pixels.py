@@ -1,4 +1,4 @@
-"""What an image file means: the one conversion to 8-bit RGB, used for betons and by the PyTorch loader alike.
+"""The conversion of an image file to 8-bit RGB, which betons and the PyTorch loader share.
 
 docs/pixels.md has the table: which files are images, and what each kind of pixel becomes.
 """
@@ -35,31 +35,31 @@ EXTENSIONS = {
     "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpx", ".j2c", ".jpf"),
     "AVIF": (".avif", ".avifs"),
 }
-"""The formats that count as images, as Pillow names them, and the extensions of each.
+"""The supported formats, as Pillow names them, and the file name extensions of each.
 
-Not everything that Pillow opens: it would hand EPS files, which are programs, to an interpreter, and formats without a
-signature are found in any damaged file.
+Not all that Pillow opens: EPS files are programs, which it would have Ghostscript run, and formats without a signature
+are found in any damaged file.
 """
 FORMATS = [name for name in EXTENSIONS if name in Image.OPEN]  # Pillow may be built without WebP or AVIF
-STILLS_OF_MANY_FRAMES = ("MPO",)  # a phone's JPEG, followed by the same picture for another use: the first one counts
+STILLS_OF_MANY_FRAMES = ("MPO",)  # a phone's JPEG, followed by other versions of the picture: the first one counts
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 MAX_PIXELS = 1 << 28  # 16,384 x 16,384: 0.8 GB as RGB
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, half a warning and half an error, is replaced by that one
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces Pillow's limit, above which it warns, and raises at twice as many
 
 WHITE = (255, 255, 255, 255)
-ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # of Image.info, where it may be
+ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # of Image.info
 CONVERTED = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 GREY_16 = {"I;16", "I;16B", "I;16L", "I;16N"}
 
-# Pillow warns about odd metadata that changes no pixel, once a file: no user can act on that. Said once and for all,
-# because warnings.catch_warnings is not safe on threads.
+# Pillow warns of each file with odd metadata that changes no pixel: no user can act on that. The filter is set for the
+# process, because warnings.catch_warnings is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UndefinedPixels(OSError):
-    """An image whose pixels have no one meaning as 8-bit RGB.
+    """An image that cannot be converted to 8-bit RGB in one agreed way.
 
     Attributes:
         kind: "animated", "too large" or "unsupported pixels".
@@ -71,7 +71,12 @@ class UndefinedPixels(OSError):
 
 
 class Decoded(NamedTuple):
-    """rgb: upright, mode RGB. mode, format: as Pillow names what the file holds."""
+    """A decoded file.
+
+    Attributes:
+        rgb: upright, of mode RGB.
+        mode, format: as Pillow names what the file holds.
+    """
 
     rgb: Image.Image
     mode: str
@@ -79,16 +84,16 @@ class Decoded(NamedTuple):
 
 
 def read_rgb(path: Path | BinaryIO) -> Image.Image:
-    """Read, decode and convert an image file, or one opened already.
+    """Read, decode and convert an image file, by path or opened.
 
     Raises:
-        OSError: it is missing, unreadable, no whole image, or one of undefined pixels; the message says which.
+        OSError: it is missing, unreadable, no image, cut short, or of undefined pixels; the message says which.
     """
     return decode(path).rgb
 
 
 def decode(path: Path | BinaryIO) -> Decoded:
-    """As read_rgb, with what the file holds."""
+    """As read_rgb, with mode and format of the file."""
     try:
         with _open(path) as image:
             mode, kind, (width, height) = image.mode, image.format or "", image.size
@@ -97,7 +102,7 @@ def decode(path: Path | BinaryIO) -> Decoded:
                     "too large", f"{width} x {height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
                 )
             if getattr(image, "is_animated", False) and kind not in STILLS_OF_MANY_FRAMES:
-                raise UndefinedPixels("animated", f"{image.n_frames} frames or pages")
+                raise UndefinedPixels("animated", f"{getattr(image, 'n_frames', 'several')} frames or pages")
             return Decoded(to_rgb(image), mode, kind)
     except OSError:
         raise
@@ -106,7 +111,7 @@ def decode(path: Path | BinaryIO) -> Decoded:
 
 
 def _open(path: Path | BinaryIO) -> Image.Image:
-    """As Image.open, without its search for a format where that is plain: 5 % of the time of a small image."""
+    """As Image.open, but without its search for the format where that is PNG: 5 % of the time of a small image."""
     if isinstance(path, BytesIO) and path.getbuffer()[:8] == PNG_SIGNATURE:
         path.seek(0)
         try:
@@ -119,7 +124,7 @@ def _open(path: Path | BinaryIO) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """The pixels that models see: upright (EXIF orientation applied), mode RGB, 8 bits a channel.
 
-    Of 16 bits the upper 8 are taken. What is transparent is laid on white. Colour profiles are not applied.
+    Of 16 bits the upper 8 are taken. Transparent pixels are laid on white. Colour profiles are not applied.
 
     Returns:
         A converted copy, or `image` itself where it is upright RGB already.
@@ -127,7 +132,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         UndefinedPixels: it holds 32-bit or floating-point values, or Lab colours.
     """
-    tile = getattr(image, "tile", None)  # how the file holds the pixels; gone once loaded
+    tile = getattr(image, "tile", None)  # how the file stores the pixels; Image.load clears it
     image.load()
     if not ORIENTATION_KEYS.isdisjoint(image.info):
         image = ImageOps.exif_transpose(image)
@@ -135,7 +140,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image
     stored = tile[0].args if tile else None
     _scale_transparent_colour(image, stored)
-    if image.mode in GREY_16 or (image.mode == "I" and image.format == "PPM"):  # Pillow scales that one to 16 bits
+    if image.mode in GREY_16 or (image.mode == "I" and image.format == "PPM"):  # Pillow scales grey PPMs to 16 bits
         return _from_16_bits(image, 4 if _raw_mode(stored) == "I;12" else 8)
     if image.mode not in CONVERTED:
         raise UndefinedPixels(
@@ -150,12 +155,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _raw_mode(stored: object) -> object:
-    """Of a tile's arguments, which are the raw mode, or a tuple that starts with it."""
+    """Pillow's raw mode, from a tile's arguments: these are the raw mode, or a tuple that starts with it."""
     return stored[0] if isinstance(stored, tuple) and stored else stored
 
 
 def _scale_transparent_colour(image: Image.Image, stored: object) -> None:
-    """A PNG may name one colour as transparent, in the file's own units: bring it to those of the 8-bit pixels."""
+    """Convert the transparent colour of a PNG, which is in the file's units, to those of the 8-bit pixels."""
     colour, raw_mode = image.info.get("transparency"), _raw_mode(stored)
     if raw_mode == "RGB;16B" and isinstance(colour, tuple):
         image.info["transparency"] = tuple(value >> 8 for value in colour)
@@ -164,7 +169,7 @@ def _scale_transparent_colour(image: Image.Image, stored: object) -> None:
 
 
 def _from_16_bits(image: Image.Image, shift: int) -> Image.Image:
-    """Grey of 12 or 16 bits by its upper 8, as Pillow, libpng and OpenCV take colour of 16 bits."""
+    """The upper 8 bits of grey of 12 or 16 bits, as Pillow, libpng and OpenCV convert colour of 16 bits."""
     values = np.asarray(image)
     grey = (values >> shift).astype(np.uint8)
     if (colour := image.info.get("transparency")) is not None:

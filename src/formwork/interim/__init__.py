@@ -1,1 +1,1 @@
-"""What link writes beside the manifests: dataset.json, and the tree of links."""
+"""The other files in data/interim/<name>, beside the manifests: dataset.json (settings) and the tree of links."""

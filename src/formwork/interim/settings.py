@@ -1,6 +1,6 @@
-"""dataset.json: what link found out or looked up about a dataset as a whole, for the stages after it.
+"""dataset.json: the settings of a dataset, from params.yaml or worked out by link, as the later stages use them.
 
-It is an out of link, so that a change to the settings of one dataset re-runs nothing of another.
+It is an output of link, so that a change to the settings of one dataset re-runs no stage of another.
 """
 
 from pathlib import Path
@@ -13,12 +13,14 @@ from formwork.params import Operations
 
 
 class Settings(BaseModel):
-    """Attributes:
-    name: of the dataset.
-    class_names: the name of each label.
-    resolution: side of the training images in pixels.
-    mean, std: by channel, in units of 0 to 1.
-    augment_train, augment_val: the dataset's own augmentation lists.
+    """The content of dataset.json.
+
+    Attributes:
+        name: of the dataset.
+        class_names: by label.
+        resolution: side of the training images in pixels.
+        mean, std: of each channel, in units of 0 to 1.
+        augment_train, augment_val: the dataset's own augmentation lists, for runs without lists in params.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,10 +38,12 @@ class Settings(BaseModel):
 
 
 def read_settings(path: Path) -> Settings:
-    """Raises DatasetError: it is missing or damaged."""
+    """Raises DatasetError: the file is missing, damaged or cannot be read."""
     try:
         return Settings.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro link` to make it.") from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is damaged or of another version. Run `dvc repro -f link`.") from error

@@ -120,14 +120,26 @@ class BaseLoader:
     Attributes:
         sampler: which samples make up which batch, and where the next iteration starts.
         clock: how long the current epoch's batches were waited for.
+        name: "ffcv" or "pytorch".
+        class_names: by label, where they are known.
     """
 
     config: LoaderConfig
     sampler: BatchSampler
+    name: str
+    class_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.clock = WaitClock()
         self.reached: Position | None = None  # after the last batch that was yielded, while an iteration lasts
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be this epoch, counted from 0; otherwise it is the one after the last."""
+        self.sampler.set_epoch(epoch)
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, or of the rest of it, without timesteps."""

@@ -70,9 +70,6 @@ class FFCVDataLoader(BaseLoader):
         self.drop_last = config.drop_last
         self.distributed = config.world_size > 1
 
-    def __len__(self) -> int:
-        return len(self.sampler)
-
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, made ahead by a thread that ends when this generator is closed or collected."""
         ready: Queue[Batch | BaseException | None] = Queue(self.batches_ahead)

@@ -24,7 +24,7 @@ class ProjectData:
         splits: those that will be loaded; of others nothing is read.
 
     Attributes:
-        settings: of the dataset.
+        settings: of the dataset, with the augmentation lists of params.yaml where it has any.
         normal: see formwork.loading.dtypes.shift_and_scale.
         splits, augmentations: by split.
         used: name of the loader really used, by split, once it is made.
@@ -36,20 +36,17 @@ class ProjectData:
     def __init__(self, params: Params, folders: Folders, splits: Sequence[str] = SPLITS):
         self.params = params
         self.settings: Settings = read_settings(folders.settings)
+        self.settings = self.settings.model_copy(
+            update={f"augment_{name}": operations for name, operations in params.augment if operations is not None}
+        )
         self.normal = shift_and_scale(self.settings.mean, self.settings.std)
         self.splits = {
             name: SplitFiles(name, read_manifest(folders.manifest(name)), folders.beton(name), folders.raw)
             for name in splits
         }
-        own = {"train": params.augment.train, "val": params.augment.val}
-        of_dataset = {"train": self.settings.augment_train, "val": self.settings.augment_val}
+        operations = {"train": self.settings.augment_train, "val": self.settings.augment_val}
         self.augmentations = {
-            name: Augmentation(
-                of_dataset[name] if own[name] is None else own[name],
-                self.settings.resolution,
-                params.seed,
-                f"augment.{name}",
-            )
+            name: Augmentation(operations[name], self.settings.resolution, params.seed, f"augment.{name}")
             for name in splits
         }
         for split in self.splits.values():
@@ -87,7 +84,7 @@ class ProjectData:
         """The loader of a split, as make_loader chooses it."""
         config = self.config(split, rank, world_size)
         loader = make_loader(self.splits[split], config, self.params.data.use_ffcv, self.params.ffcv.fallback)
-        self.used[split] = loader.name
+        self.used[split], loader.class_names = loader.name, tuple(self.settings.class_names)
         return loader
 
     @property

@@ -7,6 +7,7 @@ from multiprocessing.process import BaseProcess
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from formwork.errors import DatasetError, FormworkError
@@ -50,7 +51,7 @@ class TreeDataset(Dataset):
         dtype = getattr(torch, self.config.dtype)
         if dtype != torch.uint8:  # each on its own, while it is in the processor's cache
             images = [normalise(image, self.config.normal).to(dtype) for image in images]
-        return _channels_last(images, dtype, augmentation.resolution), labels
+        return channels_last(images, dtype, augmentation.resolution), labels
 
     def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> list[torch.Tensor]:
         """Of (3, S, S) uint8."""
@@ -76,19 +77,26 @@ class TreeDataset(Dataset):
             ) from error
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
-        operations = [operation for _, operation in augmentation.pixel]
-        tensor = training_image(image, plan, i, augmentation.resolution, operations)
-        if not augmentation.torchvision:
-            return tensor
-        with torch.random.fork_rng(devices=[]):
-            for name, operation in augmentation.torchvision:
-                # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
-                torch.manual_seed(zlib.crc32(f"{augmentation.seed} {epoch} {sample} {name}".encode()))
-                tensor = operation(tensor)
+        return carry_out(augmentation, plan, i, image, epoch, sample)
+
+
+def carry_out(
+    augmentation: Augmentation, plan: AugmentPlan, i: int, image: Image.Image, epoch: int, sample: int
+) -> torch.Tensor:
+    """Row i of a plan, and what follows it in the augmentation list, carried out on an RGB image: (3, S, S) uint8."""
+    operations = [operation for _, operation in augmentation.pixel]
+    tensor = training_image(image, plan, i, augmentation.resolution, operations)
+    if not augmentation.torchvision:
         return tensor
+    with torch.random.fork_rng(devices=[]):
+        for name, operation in augmentation.torchvision:
+            # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
+            torch.manual_seed(zlib.crc32(f"{augmentation.seed} {epoch} {sample} {name}".encode()))
+            tensor = operation(tensor)
+    return tensor
 
 
-def _channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> torch.Tensor:
+def channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> torch.Tensor:
     """(B, 3, side, side), put together by PyTorch's own function, which writes to memory that processes share."""
     if not images:
         return torch.empty((0, 3, side, side), dtype=dtype)

@@ -1,24 +1,49 @@
 """The models, by the names of model.name in params.yaml. Each takes images (B, 3, H, W) and gives logits (B, classes);
 a recurrent one takes (B, T, 3, H, W) and gives (B, T, classes)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
+
+from formwork.params import ModelName
 
 SMALL_IMAGE = 64  # pixels; below it resnet18's first two reductions would leave nothing to look at
 
 
-def build_model(name: str, classes: int, resolution: int) -> nn.Module:
-    """A model with random weights, drawn from torch's generator."""
-    if name == "small_cnn":
-        return SmallCNN(classes)
-    if name == "rcnn":
-        return RecurrentCNN(classes)
+def build_model(name: ModelName, classes: int, resolution: int) -> nn.Module:
+    """A model with random weights, drawn from torch's generator.
+
+    Args:
+        resolution: side of its images in pixels, so that a model can suit them; it must take any other size, too.
+    """
+    return MODELS[name](classes, resolution)
+
+
+def _small_cnn(classes: int, resolution: int) -> nn.Module:
+    return SmallCNN(classes)
+
+
+def _rcnn(classes: int, resolution: int) -> nn.Module:
+    return RecurrentCNN(classes)
+
+
+def _resnet18(classes: int, resolution: int) -> nn.Module:
+    from torchvision.models import resnet18  # here, because it takes a second and the other models do not need it
+
     model = resnet18(num_classes=classes)
     if resolution < SMALL_IMAGE:  # as is usual for CIFAR: a 3 x 3 first convolution without stride, no pooling
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         model.maxpool = nn.Identity()
     return model
+
+
+MODELS: dict[ModelName, Callable[[int, int], nn.Module]] = {
+    "small_cnn": _small_cnn,
+    "resnet18": _resnet18,
+    "rcnn": _rcnn,
+}
+"""For each name in params.ModelName, a function of the number of classes and the resolution."""
 
 
 class SmallCNN(nn.Sequential):

@@ -1,8 +1,8 @@
-"""The trained model as a file: weights and what is needed to use them, and nothing that differs from run to run."""
+"""A trained model as a file: its weights and all that is needed to use them, the same bytes for the same training."""
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -11,21 +11,44 @@ from formwork.errors import FormworkError
 from formwork.files import atomic_write
 from formwork.interim.settings import Settings
 from formwork.models.build import build_model
+from formwork.params import Model
+
+
+class TrainedModel(NamedTuple):
+    """network: in evaluation mode on the CPU. settings: of the dataset that it was trained on, with the augmentation
+    lists that it was trained and validated with. timesteps: that each image was shown for."""
+
+    network: nn.Module
+    settings: Settings
+    timesteps: int
 
 
 def save_model(
-    path: Path, model: str, settings: Settings, weights: dict[str, torch.Tensor], found: dict[str, Any]
+    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], epoch: int, val_accuracy: float
 ) -> None:
-    """Write weights, the model's name, the dataset's settings, and `found`: when and how good it was."""
-    content = {"model": model, "settings": settings.model_dump(), "weights": weights, **found}
-    buffer = io.BytesIO()  # torch.save puts a file's name into the file, and ours is a temporary one
+    """Write a model of build_model.
+
+    Args:
+        settings: of the dataset that it was trained on, with the augmentation lists that were used.
+        weights: its state_dict.
+        epoch, val_accuracy: the epoch, counted from 1, that the weights are of, and its validation accuracy.
+    """
+    content = {
+        "model": model.name,
+        "timesteps": model.timesteps,
+        "settings": settings.model_dump(),
+        "weights": weights,
+        "epoch": epoch,
+        "val_accuracy": val_accuracy,
+    }
+    buffer = io.BytesIO()  # torch.save writes the name of a file into it, and that is a temporary one
     torch.save(content, buffer)
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
 
 
-def load_model(path: Path) -> tuple[nn.Module, Settings]:
-    """The model, in evaluation mode on the CPU, and the settings of the dataset that it was trained on.
+def load_model(path: Path) -> TrainedModel:
+    """Read what save_model wrote.
 
     Raises:
         FormworkError: the file is missing or no model of this version.
@@ -33,10 +56,10 @@ def load_model(path: Path) -> tuple[nn.Module, Settings]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = Settings.model_validate(content["settings"])
-        model = build_model(content["model"], len(settings.class_names), settings.resolution)
-        model.load_state_dict(content["weights"])
+        network = build_model(content["model"], len(settings.class_names), settings.resolution)
+        network.load_state_dict(content["weights"])
+        return TrainedModel(network.eval(), settings, content["timesteps"])
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error
     except Exception as error:  # torch.load and what follows raise many kinds on damaged files
         raise FormworkError(f"{path} is no model of this version ({error}). Run `dvc repro -f train`.") from error
-    return model.eval(), settings

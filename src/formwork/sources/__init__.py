@@ -1,9 +1,11 @@
-"""Datasets that Formwork makes or downloads itself, a module each, by name.
+"""The fetch stage: datasets that Formwork makes or downloads itself, one module each.
 
-A module has VERSION, to be raised when it writes other files, and write(folder, archives, options), which writes
-<class>/<file> or {train,val}/<class>/<file> below the empty `folder`. `archives` is a folder for what it downloads,
-which is kept until the dataset is whole. `options` is its entry under `sources` in params.yaml.
+A new one needs a module here, which has the name of the dataset, a field in formwork.params.Sources with its options,
+and its defaults in params.yaml. The module has
+
+    VERSION: to be raised whenever it writes other files than before
+    write(folder, archives, options): writes <class>/<file> or {train,val}/<class>/<file> below the empty `folder`
+
+where `archives` is a folder for downloads, which are kept until the dataset is complete, and `options` is what
+params.yaml has under sources.<name>.
 """
-
-SOURCES = ("cifar10", "cifar100", "digits", "imagenette", "mnist", "synthetic")
-"""Names that data.fetch in params.yaml may list."""

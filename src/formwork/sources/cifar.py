@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 have in common: all but addresses and names."""
+"""Shared by CIFAR-10 and CIFAR-100: download, unpack and export."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -18,7 +18,7 @@ WHITE = 16  # the brightest of scikit-learn's grey levels
 
 def write(folder: Path, archives: Path, options: Section) -> None:
     """Write <digit>/<number>.png below `folder`, 8-bit grey, the same bytes each time."""
-    from sklearn.datasets import load_digits  # here, because it takes seconds
+    from sklearn.datasets import load_digits  # takes seconds to import
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / WHITE)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Archives from the network, by torchvision's own code: whole and checked, or one clear error."""
+"""Downloads of archives by torchvision: complete and verified by their checksum, or one clear error."""
 
 import os
 import shutil
@@ -11,23 +11,22 @@ from pathlib import Path
 
 from formwork.errors import DatasetError
 
-PATIENCE = 60.0  # seconds without a single byte, after which a server is given up
+TIMEOUT_SECONDS = 60.0  # without a single byte from the server
 
 
 def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
-    """Get one archive, which is kept in `folder` until the caller removes that.
+    """Download one archive to `folder`, unless it is there and has the right checksum.
 
-    A file that is there and has the right checksum is not asked for again. Else it is downloaded, with a progress bar,
-    under the name <file>.part and renamed when its checksum is right.
+    While it is downloaded, with a progress bar, its name is <file>.part.
 
     Args:
-        urls: the same file at one or several places, tried in this order.
+        urls: addresses of the file, tried in this order.
         md5: hexadecimal MD5 of the file.
 
     Raises:
-        DatasetError: no place gave the file; the message says for each of them why, and what to do.
+        DatasetError: no address gave the file; the message has the reason for each, and what to do.
     """
-    from torchvision.datasets.utils import check_integrity, download_url  # here, because it takes seconds
+    from torchvision.datasets.utils import check_integrity, download_url  # takes seconds to import
 
     path = folder / urls[0].rsplit("/", 1)[1]
     if check_integrity(path, md5):
@@ -38,10 +37,10 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
         print(f"Downloading {url}", flush=True)
         partial.unlink(missing_ok=True)
         try:
-            with _patience():
+            with _timeout():
                 download_url(url, os.fspath(folder), partial.name, md5)
-        # What download_url raises where the checksum is wrong is a plain RuntimeError. A connection that is cut ends
-        # there, too: http.client takes it for the end of the file.
+        # For a wrong checksum, download_url raises a plain RuntimeError. A cut connection ends there, too: http.client
+        # takes it for the end of the file.
         except (OSError, HTTPException, RuntimeError) as error:
             faults.append(f"  {url}: {_reason(error, partial, md5)}")
             partial.unlink(missing_ok=True)
@@ -56,23 +55,27 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .tar.gz, .tgz or .gz below `folder`, which is made where it is missing."""
+    """Unpack a .tar.gz, .tgz or .gz into `folder`, which need not exist.
+
+    Raises:
+        DatasetError, tarfile.TarError: a member of the archive would be written outside of `folder`.
+    """
     from torchvision.datasets.utils import extract_archive
 
     folder.mkdir(parents=True, exist_ok=True)
     if archive.name.endswith((".tgz", ".tar.gz")):
         with tarfile.open(archive) as tar:
-            # Nothing outside `folder`; torchvision's own has no such guard.
+            # Not by torchvision, which would write outside of `folder` where an archive says so.
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(folder, filter="data")
             else:  # before Python 3.10.12 and 3.11.4: Debian 12 has 3.11.2
-                tar.extractall(folder, _harmless(archive, tar))
+                tar.extractall(folder, _safe_members(archive, tar))
     else:
         extract_archive(os.fspath(archive), os.fspath(folder))
 
 
-def _harmless(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """All members of an archive, if they are files and folders below the one that it is unpacked to."""
+def _safe_members(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All members of an archive. Raises DatasetError for one that is not a file or folder with a path inside of it."""
     for member in tar:
         name = Path(member.name)
         if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
@@ -81,17 +84,17 @@ def _harmless(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def empty_folder(folder: Path) -> Path:
-    """Make `folder`, without what an interrupted run left in it."""
+    """Make `folder`, and remove first what an interrupted run left there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """torchvision opens its connections without a timeout: give all new sockets one."""
+def _timeout() -> Iterator[None]:
+    """torchvision opens its connections without a timeout: all new sockets of the process get one."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
     try:
         yield
     finally:
@@ -102,7 +105,7 @@ def _reason(error: Exception, partial: Path, md5: str) -> str:
     from torchvision.datasets.utils import calculate_md5
 
     if isinstance(error, TimeoutError):
-        return f"no answer for {PATIENCE:g} s"
+        return f"no answer for {TIMEOUT_SECONDS:g} s"
     if type(error) is RuntimeError and partial.is_file():
         return (
             f"the connection was cut, or it is another file: {partial.stat().st_size} bytes came, "

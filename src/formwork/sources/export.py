@@ -1,4 +1,4 @@
-"""Datasets of small images, as torchvision parses them, to files without loss."""
+"""Export of a dataset of small images that torchvision has parsed, as PNG files."""
 
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +16,10 @@ class Labelled(Protocol):
 
 
 def export(parts: dict[str, Labelled], class_names: list[str], folder: Path) -> None:
-    """Write {train,val}/<class>/<index>.png below `folder`, the same bytes each time.
+    """Write {train,val}/<class>/<index>.png below `folder`; the same images give the same bytes.
 
     Args:
-        parts: by split; the index of an image is its place in the original.
+        parts: the images of each split; their index there is that in the file name.
     """
     for split, part in parts.items():
         for name in class_names:

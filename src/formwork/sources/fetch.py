@@ -1,4 +1,4 @@
-"""The fetch stage: a named dataset to data/raw/<name>, without ever touching a file that it did not write."""
+"""Fetching: a dataset by name to data/raw/<name>, without ever touching a file that an earlier fetch did not write."""
 
 import hashlib
 import importlib
@@ -9,57 +9,75 @@ from pathlib import Path
 
 from formwork.errors import DatasetError, did_you_mean
 from formwork.params import Section, Sources
-from formwork.sources import SOURCES
 
 RECORD = ".fetched.json"
-"""In the fetched folder: version and options of the source, and the digest of each file that was written."""
+"""In the fetched folder: version and options of the source, and the SHA-256 of each file that was written."""
 
 
 def fetch(name: str, target: Path, sources: Sources) -> None:
-    """Write the dataset `name` to `target`, whole or not at all.
+    """Write the dataset `name` to `target`, completely or not at all.
 
-    What is there already is left alone when it is what would be written, and replaced when it is untouched, and of an
-    older version or other options. Archives that were downloaded outlive a failure, in `.<name>.archives` beside
-    `target`, and are removed when the dataset is whole.
+    A folder that is there already is left alone if it is what would be written, and replaced if it is of an older
+    version or other options, and nobody changed it. Downloaded archives are kept in `.<name>.archives` beside `target`
+    until the dataset is complete.
 
     Args:
-        sources: the options of each source, of params.yaml.
+        sources: the section of params.yaml, with the options of each source.
 
     Raises:
-        DatasetError: unknown name; a download failed; no file can be written; or `target` holds files that somebody
-            added or changed, which are kept.
+        DatasetError: the name is unknown, a download failed, files cannot be written, or `target` holds files that
+            somebody added or changed, which are kept.
     """
-    if name not in SOURCES:
+    if name not in Sources.model_fields:
         raise DatasetError(
-            f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. {did_you_mean(name, SOURCES)}"
+            f"data.fetch in params.yaml lists {name!r}, which cannot be fetched. "
+            f"{did_you_mean(name, Sources.model_fields)}"
         )
     source = importlib.import_module(f"formwork.sources.{name}")
     options: Section = getattr(sources, name)
-    made = {"version": source.VERSION, "options": options.model_dump(mode="json")}
-    if target.exists() and _untouched(target, name) == made:
+    wanted = {"version": source.VERSION, "options": options.model_dump(mode="json")}
+    if target.is_symlink() and not target.exists():
+        raise DatasetError(
+            f"{target} is a link to {os.readlink(target)}, which is not there. Mount it, or remove the link."
+        )
+    if target.exists() and _made_by(target, name) == wanted:
         print(f"{target} is complete and unchanged.")
         return
     partial, old, archives = (target.with_name(f".{target.name}.{part}") for part in ("partial", "old", "archives"))
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _remove(partial)
+    _remove(old)
     try:
         partial.mkdir(parents=True)
         archives.mkdir(exist_ok=True)
         source.write(partial, archives, options)
-        record = made | {"sha256": _digests(partial)}
+        record = wanted | {"sha256": _digests(partial)}
         (partial / RECORD).write_text(json.dumps(record, indent=0, sort_keys=True) + "\n", encoding="utf-8")
         if target.exists():
             os.replace(target, old)
         os.replace(partial, target)
-    except OSError as error:  # a full disk, say
-        shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:  # a full disk, for example
+        _remove(partial)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
         raise DatasetError(f"{target} could not be written: {error}. Nothing was changed.") from error
-    for leftover in (old, archives):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _remove(old)
+    _remove(archives)
 
 
-def _untouched(target: Path, name: str) -> dict[str, object]:
-    """Version and options of the source that wrote `target`."""
+def _remove(path: Path) -> None:
+    """Remove a folder, or a link to one, as far as that is possible."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _made_by(target: Path, name: str) -> dict[str, object]:
+    """Version and options of the source that wrote `target`.
+
+    Raises:
+        DatasetError: it was not written by a fetch, or was changed since.
+    """
     advice = (
         f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
         f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` "
@@ -68,8 +86,8 @@ def _untouched(target: Path, name: str) -> dict[str, object]:
     )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        # A record without options is of a time when no source had any.
-        made = {"version": record["version"], "options": record.get("options", {})}
+        # Records without options are older than options.
+        made_by = {"version": record["version"], "options": record.get("options", {})}
         before = dict(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
@@ -82,14 +100,26 @@ def _untouched(target: Path, name: str) -> dict[str, object]:
         ]
         listing = "\n".join(kinds[:10] + ([f"  ... and {len(kinds) - 10} more"] if len(kinds) > 10 else []))
         raise DatasetError(f"{target} was edited after it was fetched:\n{listing}\n{advice}")
-    return made
+    return made_by
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """By path, for everything below `folder` but the record and plain folders: SHA-256 of its content, or "link" for a
-    symlink to a folder or to nothing. DVC may have put a symlink into its cache in place of a file: that is a file."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "link"
-        for path in sorted(folder.rglob("*"))
-        if path != folder / RECORD and (path.is_file() or path.is_symlink())
-    }
+    """SHA-256 of each file below `folder` but the record, by path; "link" for symlinks to folders and to nothing.
+
+    A symlink to a file counts as that file: DVC may replace files by links into its cache.
+    """
+    digests = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                digests[os.path.relpath(path, folder)] = _digest(path)
+            elif os.path.islink(path):
+                digests[os.path.relpath(path, folder)] = "link"
+    digests.pop(RECORD, None)
+    return digests
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()

@@ -1,33 +1,32 @@
-"""The photo workload: noise with the statistics of photos, in classes that a model can learn. Nothing is downloaded.
+"""Noise with the statistics of photos, in classes that a model can learn: for benchmarks. Nothing is downloaded.
 
 Sizes 500 x 375 (three of four) and 375 x 500, JPEG quality 92, mean file near 117 kB, close to ImageNet's. The power of
 photos falls with frequency (D. Field, 1987); so does that of this noise, and its channels are correlated. A class is a
-direction in colour in which the noise varies, and a preference for horizontal or vertical structure: both outlive
-crops, flips and scaling. The mean colour and the contrast are each image's own, and say nothing.
+direction in colour in which the noise varies, and a preference for horizontal or vertical structure: crops, flips and
+scaling keep both. The mean colour and the contrast differ by image, and not by class.
 """
 
-import os
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from formwork.parallel import in_order
 from formwork.params import SyntheticSource
+from formwork.system import cores
 
 VERSION = 1
 LONG, SHORT = 500, 375  # pixels
-UPRIGHT = 0.25  # share of images that are higher than wide
+UPRIGHT = 0.25  # share of images that are taller than wide
 SLOPE = 1.1  # amplitude falls as frequency ** -SLOPE
 QUALITY = 92
-# Fractions of label * step fill a square evenly, however many labels there are (M. Roberts' R2 sequence).
+# The fractional parts of label * STEPS fill a square evenly for any number of labels (M. Roberts' R2 sequence).
 STEPS = 0.7548776662466927, 0.5698402909980532
 LUMA = np.array([1, 1, 1], np.float32)
-CHROMA = np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32) / np.sqrt([[2], [1.5]], dtype=np.float32)
+CHROMA = np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32) / np.sqrt(np.array([[2], [1.5]], np.float32))
 
 
 def photo(index: int, label: int, seed: int) -> np.ndarray:
@@ -35,7 +34,7 @@ def photo(index: int, label: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, index, label])
     height, width = (LONG, SHORT) if rng.random() < UPRIGHT else (SHORT, LONG)
     first, second = ((label * step) % 1 for step in STEPS)
-    angle = np.pi * first + rng.normal(0, 0.08)  # an axis, not a direction: half a turn is all there is
+    angle = np.pi * first + rng.normal(0, 0.08)  # of an axis: half a turn covers all
     stretch = 2 ** (1.6 * (second - 0.5) + rng.normal(0, 0.12))  # of vertical over horizontal frequencies
     axis = np.cos(angle) * CHROMA[0] + np.sin(angle) * CHROMA[1]
     across = -np.sin(angle) * CHROMA[0] + np.cos(angle) * CHROMA[1]
@@ -52,7 +51,7 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
     """Write <class>/<index>.jpg below `folder`, with labels in turn; the same files for any number of workers.
 
     Args:
-        workers: threads; NumPy's transforms and JPEG's encoder run beside each other.
+        workers: number of threads; NumPy's FFT and Pillow's encoder release the GIL.
     """
     labels = min(classes, images)
     digits = len(str(classes - 1))
@@ -66,27 +65,21 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
         image.save(folder / names[label] / f"{index:06d}.jpg", quality=QUALITY)
 
     with ThreadPoolExecutor(workers) as pool, tqdm(total=images, desc="make", unit=" images") as bar:
-        for _ in _in_order(pool, write_one, images, ahead=4 * workers):
+        for _ in in_order(pool, write_one, range(images), ahead=4 * workers):
             bar.update()
 
 
 def write(folder: Path, archives: Path, options: SyntheticSource) -> None:
     """Write <class>/<index>.jpg below `folder`."""
-    write_photos(folder, options.images, options.classes, options.seed, os.cpu_count() or 1)
-
-
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], None], number: int, ahead: int) -> Iterator[None]:
-    """Do work(0), ..., work(number - 1), with at most `ahead` of them waiting."""
-    jobs = iter(range(number))
-    waiting = [pool.submit(work, index) for index in islice(jobs, ahead)]
-    while waiting:
-        waiting.pop(0).result()
-        waiting.extend(pool.submit(work, index) for index in islice(jobs, 1))
-        yield
+    write_photos(folder, options.images, options.classes, options.seed, cores())
 
 
 def _noise(rng: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:
-    """A field (H, W), H and W those of the image whose spectrum `amplitude` is, of mean 0 and standard deviation 1."""
+    """Random values (H, W) of mean 0 and standard deviation 1.
+
+    Args:
+        amplitude: (H, W // 2 + 1), of each frequency.
+    """
     height, half = amplitude.shape
     width = LONG + SHORT - height
     values = rng.standard_normal((2, height, half), np.float32)
@@ -95,7 +88,8 @@ def _noise(rng: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _squared_frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, 1) vertical and (1, W // 2 + 1) horizontal."""
     return (
         np.fft.fftfreq(height)[:, None].astype(np.float32) ** 2,
         np.fft.rfftfreq(width)[None].astype(np.float32) ** 2,
@@ -103,8 +97,12 @@ def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _amplitude(height: int, width: int, stretch: float) -> np.ndarray:
-    """Of each frequency of a real field (H, W): (H, W // 2 + 1)."""
-    vertical, horizontal = _frequencies(height, width)
+    """(H, W // 2 + 1): amplitude of each frequency of an image, as np.fft.rfft2 orders them.
+
+    Args:
+        stretch: of vertical over horizontal frequencies.
+    """
+    vertical, horizontal = _squared_frequencies(height, width)
     squares = vertical * np.float32(stretch) + horizontal / np.float32(stretch)
     squares[0, 0] = 1
     return squares ** np.float32(-SLOPE / 2)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cycler import cycler
 from matplotlib import rc_context
@@ -15,7 +16,7 @@ from formwork.files import atomic_write
 COLOURS = {"FFCV": "#0072b2", "PyTorch": "#e69f00", "stock FFCV": "#009e73", "limit": "#999999"}
 """One colour for one loader on every chart; of Okabe and Ito's palette, which colour-blind people tell apart."""
 OTHERS = ("#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

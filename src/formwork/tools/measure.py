@@ -1,6 +1,5 @@
-"""Measuring contenders fairly, and saying on what."""
+"""Measuring contenders fairly, and saying on which machine, versions and commit."""
 
-import os
 import platform
 import statistics
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from formwork.errors import FormworkError
 from formwork.git import git
-from formwork.system import cores, cpu
+from formwork.system import cores, cpu, memory
 
 PACKAGES = ("ffcv", "numba", "numpy", "pillow", "torch", "torchvision")
 
@@ -59,7 +58,7 @@ def median_ratio(ours: Rates, theirs: Rates) -> float:
 
 def environment() -> dict[str, str]:
     """What a number was measured on: CPU, cores, memory, Python, versions of packages, commit of this repository."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total, _ = memory()
     versions = {}
     for package in PACKAGES:
         try:
@@ -69,7 +68,7 @@ def environment() -> dict[str, str]:
     return {
         "cpu": cpu(),
         "cores": str(cores()),
-        "memory": f"{memory / 2**30:.0f} GiB",
+        "memory": f"{total / 2**30:.0f} GiB",
         "python": platform.python_version(),
         **versions,
         "commit": commit(),
@@ -77,8 +76,8 @@ def environment() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Of the repository that this file is in; marked where its code or params differ from it. Docs and results may:
-    benchmarks write them."""
+    """Commit of the repository that this file is in; marked as dirty where its code or params are edited. Docs and
+    results may be: benchmarks write them."""
     here = Path(__file__).parent
     try:
         head = git(here, "describe", "--always", "--exclude=*").decode().strip()

@@ -1,4 +1,4 @@
-"""What is recorded while training: metrics by epoch with DVCLive, and where the time goes."""
+"""Callbacks: metrics and times of each epoch with DVCLive, the best weights, the progress bar, Ctrl-C."""
 
 import signal
 import time
@@ -12,14 +12,14 @@ from dvclive import Live
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
-from formwork.loading.base import BaseLoader
-from formwork.loading.project import ProjectData
+from formwork.loading.base import Batch
 from formwork.system import PeakMemory, machine
+from formwork.training.datamodule import ImageDataModule
 
 DRAW_SECONDS = 0.1
 
 
-class EpochLog(pl.Callback):
+class EpochLogger(pl.Callback):
     """Logs each epoch with DVCLive; the step of every curve is the epoch, counted from 1.
 
     Into `results`: loss and accuracy of both splits, and the loader really used. The same params give the same files.
@@ -37,14 +37,16 @@ class EpochLog(pl.Callback):
         machine: what all this was measured on.
 
     Args:
-        memory: of this process.
+        datamodule: gives the loaders, and tells what they are.
+        memory: watches this process.
     """
 
-    def __init__(self, results: Path, speed: Path, memory: PeakMemory):
+    def __init__(self, results: Path, speed: Path, datamodule: ImageDataModule, memory: PeakMemory):
+        self.datamodule = datamodule
         self.results = results
         self.speed = speed
         self.memory = memory
-        self.peak_before = 0  # in bytes, before an interruption
+        self.peak_before = 0  # in bytes, of the process before an interruption
         self.first_batches: dict[str, float] = {}  # seconds to the first batch, by split
         self.lives: tuple[Live, ...] = ()
         self.epochs: list[dict[str, Any]] = []  # what was logged: a resumed run writes the whole curves again
@@ -73,33 +75,36 @@ class EpochLog(pl.Callback):
             self._log(epoch)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._begin(trainer)  # the rest of an epoch begins without an on_train_epoch_start
+        self._begin()  # the rest of an epoch that was interrupted begins without an on_train_epoch_start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.before = dict.fromkeys(self.before, 0)
-        self._begin(trainer)
+        self._begin()
 
-    def _begin(self, trainer: pl.Trainer) -> None:
-        self.clock = trainer.train_dataloader.clock
+    def _begin(self) -> None:
+        self.clock = self.datamodule.loaders["train"].clock
         self.start = self.stop = time.perf_counter()
         self.images = 0
 
     def on_validation_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        self._first_batch(trainer, "val", trainer.val_dataloaders)
+        self._first_batch("val")
 
     def on_train_batch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        self._first_batch(trainer, "train", trainer.train_dataloader)
+        self._first_batch("train")
 
-    def _first_batch(self, trainer: pl.Trainer, split: str, loader: BaseLoader) -> None:
+    def _first_batch(self, split: str) -> None:
         if split not in self.first_batches:
-            self.first_batches[split] = trainer.datamodule.seconds_to_make[split] + loader.clock.seconds
+            loading = self.datamodule
+            self.first_batches[split] = loading.seconds_to_make[split] + loading.loaders[split].clock.seconds
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         self.stop = time.perf_counter()  # the last one of an epoch comes before its validation
         self.images += len(batch[1]) * trainer.world_size
 
     def _so_far(self) -> dict[str, float]:
-        """Of the current epoch, over all ranks."""
+        """Training time, waiting time and images of the current epoch, over all ranks."""
         return {
             "seconds": self.before["seconds"] + self.stop - self.start,
             "waited": self.before["waited"] + self.clock.seconds,
@@ -110,11 +115,10 @@ class EpochLog(pl.Callback):
         return max(self.peak_before, self.memory.peak)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        data: ProjectData = trainer.datamodule.data
         now = self._so_far()
         epoch = {
             "epoch": trainer.current_epoch + 1,
-            "loader": data.loader_used,
+            "loader": self.datamodule.data.loader_used,
             "results": {
                 name: float(trainer.callback_metrics[name])
                 for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
@@ -141,7 +145,7 @@ class EpochLog(pl.Callback):
             live.make_summary()
 
     def _summary(self) -> dict[str, Any]:
-        """Of the wall-clock figures, up to now."""
+        """The wall-clock figures for metrics.json, up to now."""
         by_length = sorted((epoch["speed"] for epoch in self.epochs[1:] or self.epochs), key=itemgetter("seconds"))
         peak = self._peak()
         return {
@@ -157,7 +161,7 @@ class EpochLog(pl.Callback):
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's, but drawn no more often than somebody can see: it would be at each step."""
+    """Lightning's progress bar, drawn at most ten times a second: Lightning draws it at each step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,32 +174,32 @@ class ProgressBar(TQDMProgressBar):
             super().on_train_batch_end(trainer, *arguments)
 
 
-class Interruption(pl.Callback):
-    """`with interruption:` Ctrl-C ends the fit with KeyboardInterrupt, always.
+class InterruptHandler(pl.Callback):
+    """`with handler:` Ctrl-C ends the fit with KeyboardInterrupt, always.
 
-    Lightning turns the exception into an exit, and Python loses one that is raised in a destructor: the training would
-    go on. So the signal is kept, and the exception raised again after the batch.
+    Lightning turns the exception into SystemExit, and Python drops one that is raised in a destructor: the training
+    would go on. So the signal is remembered, and KeyboardInterrupt raised again after the batch.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.interrupted = False
 
     def __enter__(self) -> None:
-        self.before = signal.getsignal(signal.SIGINT)
-        if self.before is signal.default_int_handler:  # a process in the background ignores the signal
+        self.previous = signal.getsignal(signal.SIGINT)
+        if self.previous is signal.default_int_handler:  # a process in the background ignores the signal
             signal.signal(signal.SIGINT, self._interrupt)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self.before)
-        if self.came and not isinstance(error, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, self.previous)
+        if self.interrupted and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
 
     def on_train_batch_end(self, *arguments: Any) -> None:
-        if self.came:
+        if self.interrupted:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.interrupted = True
         raise KeyboardInterrupt
 
 
@@ -203,7 +207,8 @@ class BestEpoch(pl.Callback):
     """Keeps the weights of the epoch with the highest validation accuracy, the first of them.
 
     Attributes:
-        accuracy, epoch: of it; epochs are counted from 1. weights: by name of the LightningModule.
+        accuracy, epoch: of the best epoch so far, counted from 1.
+        weights: its state_dict of the LightningModule, on the CPU.
     """
 
     def __init__(self) -> None:

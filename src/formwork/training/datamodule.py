@@ -1,4 +1,4 @@
-"""Lightning's view of the loaders of a repository."""
+"""Lightning's LightningDataModule over the loaders of a repository."""
 
 import time
 from typing import Any
@@ -16,17 +16,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     Attributes:
         data: what is loaded, and how.
-        seconds_to_make: it, by split.
+        loaders: by split, once made.
+        seconds_to_make: time that making the loader took, by split.
     """
 
     def __init__(self, data: ProjectData):
         super().__init__()
         self.data = data
+        self.loaders: dict[str, BaseLoader] = {}
         self.seconds_to_make: dict[str, float] = {}
-        self.training: BaseLoader | None = None
-        self.go_on_from: dict[str, Any] | None = None
+        self._loaded_state: dict[str, Any] | None = None
 
     def _for_this_rank(self, split: str) -> BaseLoader:
+        assert self.trainer is not None  # Lightning sets it before it asks for a loader
         world_size = self.trainer.world_size
         if world_size > 1 and not self.data.params.ffcv.distributed:
             raise ParamsError(
@@ -36,10 +38,12 @@ class ImageDataModule(pl.LightningDataModule):
         start = time.perf_counter()
         loader = self.data.loader(split, self.trainer.global_rank, world_size)
         self.seconds_to_make[split] = time.perf_counter() - start
+        self.loaders[split] = loader
         return loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """On the device: normalised, and of the type of the weights, if autocast does not see to that."""
+        """Normalise the images on the device, and give them the dtype of the weights where autocast does not."""
+        assert self.trainer is not None
         images, labels = batch
         images = normalise(images, self.data.normal)
         if not self.data.params.trainer.precision.endswith("mixed"):
@@ -47,19 +51,19 @@ class ImageDataModule(pl.LightningDataModule):
         return images, labels
 
     def train_dataloader(self) -> BaseLoader:
-        self.training = self._for_this_rank("train")
-        if self.go_on_from is not None:
-            self.training.load_state_dict(self.go_on_from)
-            self.go_on_from = None
-        return self.training
+        loader = self._for_this_rank("train")
+        if self._loaded_state is not None:
+            loader.load_state_dict(self._loaded_state)
+            self._loaded_state = None
+        return loader
 
-    # Lightning keeps the state of a loader, too, but forgets to restore it where an optimiser asked for the number of
-    # steps, as ours does: the loader is made before the state is read then.
+    # Lightning saves the state of a loader, too, but does not restore it where an optimiser asked for the number of
+    # steps, as ours does: then the loader is made before the checkpoint is read.
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.training is None else self.training.state_dict()
+        return self.loaders["train"].state_dict() if "train" in self.loaders else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.go_on_from = state_dict or None
+        self._loaded_state = state_dict or None
 
     def val_dataloader(self) -> BaseLoader:
         return self._for_this_rank("val")

@@ -15,67 +15,66 @@ from formwork.loading.project import ProjectData
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
-from formwork.training.callbacks import BestEpoch, EpochLog, Interruption, ProgressBar
+from formwork.training.callbacks import BestEpoch, EpochLogger, InterruptHandler, ProgressBar
 from formwork.training.datamodule import ImageDataModule
-from formwork.training.lightning_overhead import NoProfiler, set_up_steps
+from formwork.training.import_lightning import PLAIN
+from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.module import Classifier
-from formwork.training.resume import Resume, checkpoint_path, find_checkpoint
+from formwork.training.resume import PeriodicCheckpoint, checkpoint_path, find_checkpoint
 
 
 def train(params: Params, folders: Folders, model_file: Path, results: Path, speed: Path) -> None:
     """Train the model of params.yaml and keep its best epoch, by validation accuracy.
 
-    A run that was interrupted goes on where it was, if nothing that it depends on has changed.
+    An interrupted run is resumed from its last checkpoint, if nothing that it depends on has changed.
 
     Args:
-        model_file: gets the best model. results, speed: get DVCLive's files, see EpochLog.
+        model_file: where the best model is written.
+        results, speed: folders for DVCLive's files, see EpochLogger.
 
     Raises:
         FormworkError: see formwork.errors.
-        KeyboardInterrupt: Ctrl-C; the run can go on from its last checkpoint.
+        KeyboardInterrupt: Ctrl-C; the run can be resumed from its last checkpoint.
     """
     set_up_process(params.seed)
     data = ProjectData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
-    best, interruption, callbacks = BestEpoch(), Interruption(), []
+    datamodule, memory = ImageDataModule(data), own_memory()
+    interrupts, best = InterruptHandler(), BestEpoch()
+    callbacks: list[pl.Callback] = [interrupts, best, EpochLogger(results, speed, datamodule, memory)]
     resume, checkpoint = checkpoint_path(model_file.parent / ".resume", params, folders), None
     if params.trainer.checkpoint_minutes is not None:
-        callbacks.append(Resume(resume, params.trainer.checkpoint_minutes))
+        callbacks.append(PeriodicCheckpoint(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
-    memory = own_memory()
-    log = EpochLog(results, speed, memory)
-    trainer = build_trainer(params.trainer, [interruption, best, log, *callbacks, ProgressBar()])
+    trainer = build_trainer(params.trainer, [*callbacks, ProgressBar()])
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
-    with interruption, memory:
-        trainer.fit(
-            classifier, datamodule=ImageDataModule(data), ckpt_path=resume if checkpoint else None, weights_only=True
-        )
+    with interrupts, memory:
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=resume if checkpoint else None, weights_only=True)
     if not trainer.is_global_zero:
         return
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
-    found = {"epoch": best.epoch, "val_accuracy": best.accuracy}
-    save_model(model_file, params.model.name, settings, weights, found)
+    save_model(model_file, params.model, settings, weights, best.epoch, best.accuracy)
     resume.unlink(missing_ok=True)
     print(
-        f"Trained with the {data.loader_used} loader; best epoch {found['epoch']}, "
-        f"validation accuracy {found['val_accuracy']:.4f}: {model_file}"
+        f"Trained with the {data.loader_used} loader; best epoch {best.epoch}, "
+        f"validation accuracy {best.accuracy:.4f}: {model_file}"
     )
 
 
 def own_memory() -> PeakMemory:
-    """Of this process and its workers."""
+    """Watches the memory of this process and its workers, while it is a context manager."""
     return PeakMemory(os.getpid(), every=0.5, files=False, share=0.01)
 
 
 def set_up_process(seed: int) -> None:
-    """What holds for the whole process: random numbers, deterministic algorithms, and less talk of Lightning."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advice and hardware it did not find
+    """Settings of the whole process: seeds, deterministic algorithms, and Lightning's messages off."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # not its advice and the hardware it did not find
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    set_up_steps()
+    reduce_step_overhead()
 
 
 def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -93,10 +92,10 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             accelerator=params.accelerator,
             callbacks=callbacks,
             logger=False,
-            enable_checkpointing=False,  # BestEpoch and Resume do it
+            enable_checkpointing=False,  # BestEpoch and PeriodicCheckpoint do it
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
-            profiler=NoProfiler(),
+            profiler=None if PLAIN else NoProfiler(),
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error

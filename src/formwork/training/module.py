@@ -3,23 +3,29 @@
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from formwork.loading.base import Batch
 from formwork.models.build import build_model
-from formwork.params import Train
-from formwork.training.lightning_overhead import LeanModule
+from formwork.params import ModelName, Train
+from formwork.training.lightning_overhead import LowOverheadModule
 
 METRICS = "formwork_metrics"  # key in Lightning's checkpoints
 
 
-class Mean(Metric):
-    """Of values that are added up on the device. (torchmetrics' MeanMetric asks of each batch whether any value is NaN:
-    that waits for the device, and takes the NaN of a training that diverged out of the mean.)"""
+class MeanMetric(Metric):
+    """Mean of values that are added up on the device.
+
+    torchmetrics' own MeanMetric checks each batch for NaN: that waits for the device, and leaves the NaN of a training
+    that diverged out of the mean.
+    """
 
     full_state_update = False
     SUMS = ("total", "count")
+    total: Tensor
+    count: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +33,7 @@ class Mean(Metric):
             self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, total: Tensor, count: int) -> None:
-        """total: the sum of `count` values, a tensor of one element."""
+        """Add the sum of `count` values, a tensor of one element."""
         self.total += total
         self.count += count
 
@@ -35,23 +41,25 @@ class Mean(Metric):
         return self.total / self.count
 
 
-class Classifier(LeanModule):
+class Classifier(LowOverheadModule):
     """Logs train/loss, train/accuracy, val/loss and val/accuracy per epoch: means over all images, and over all ranks.
 
     With (B, T) labels every timestep counts as an image.
     """
 
-    def __init__(self, model: str, classes: int, resolution: int, train: Train):
+    def __init__(self, model: ModelName, classes: int, resolution: int, train: Train):
         super().__init__()
-        self.model = build_model(model, classes, resolution).to(memory_format=torch.channels_last)
+        network = build_model(model, classes, resolution)
+        self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of torch
         self.train_params = train
         # Lightning logs a mean of batch means unless it is given a metric, and a last batch may be smaller.
-        self.metrics = nn.ModuleDict(
-            {
-                split: nn.ModuleDict({"loss": Mean(), "accuracy": Mean()})
-                for split in ("train_split", "val_split")  # an nn.Module has attributes train and eval already
-            }
-        )
+        self.train_loss, self.train_accuracy = MeanMetric(), MeanMetric()
+        self.val_loss, self.val_accuracy = MeanMetric(), MeanMetric()
+
+    def _metrics(self, split: str) -> dict[str, MeanMetric]:
+        if split == "train":
+            return {"loss": self.train_loss, "accuracy": self.train_accuracy}
+        return {"loss": self.val_loss, "accuracy": self.val_accuracy}
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)
@@ -77,12 +85,12 @@ class Classifier(LeanModule):
         return self._log(split, loss, (logits.argmax(dim=1) == truth).sum(), len(truth))
 
     def _log(self, split: str, loss: Tensor, correct: Tensor, count: int) -> Tensor:
-        """The loss, after logging it and how many of `count` images are classified correctly.
+        """Log the loss, and how many of `count` images are classified correctly; return the loss.
 
-        Every rank logs, one whose batch has no images, too: the others wait for it. In training with the last batch
-        alone: metrics gather by themselves, and telling Lightning of them again takes longer than all else of a step.
+        Every rank logs, even if its batch has no images, because the others wait for it. In training only the last
+        batch is logged: the metrics add up by themselves, and self.log takes longer than all else in a step.
         """
-        metrics = self.metrics[f"{split}_split"]
+        metrics = self._metrics(split)
         metrics["loss"].update(loss.detach().float() * count, count)
         metrics["accuracy"].update(correct, count)
         if split == "val" or self.trainer.is_last_batch:
@@ -91,28 +99,30 @@ class Classifier(LeanModule):
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With what the metrics of an epoch hold so far, over all ranks."""
+        """Save the sums of the training metrics in the current epoch so far, over all ranks."""
         if self.trainer.fit_loop.batch_idx + 1 >= self.trainer.num_training_batches:
             checkpoint[METRICS] = {}  # of an epoch that is over: the next one starts from nothing
             return
         checkpoint[METRICS] = {
             name: {
-                part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum") for part in Mean.SUMS
+                part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum")
+                for part in MeanMetric.SUMS
             }
-            for name, metric in self.metrics["train_split"].items()
+            for name, metric in self._metrics("train").items()
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        metrics = self._metrics("train")
         for name, sums in checkpoint[METRICS].items():
             for part, value in sums.items():
-                # All of it to one rank: at the end of the epoch the ranks are added up.
-                setattr(self.metrics["train_split"][name], part, value if self.trainer.is_global_zero else 0 * value)
+                # All of it on rank 0: at the end of the epoch the ranks are added up.
+                setattr(metrics[name], part, value if self.trainer.is_global_zero else 0 * value)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.train_params.lr, weight_decay=self.train_params.weight_decay
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.train_params.lr, total_steps=self.trainer.estimated_stepping_batches
+            optimizer, max_lr=self.train_params.lr, total_steps=int(self.trainer.estimated_stepping_batches)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -13,20 +13,22 @@ import torch
 from formwork import own
 from formwork.code import CHECKPOINT, code_digest
 from formwork.folders import Folders
+from formwork.loading.base import Batch
 from formwork.params import Params
 
-SAME = {  # params of the sections below that change nothing of a run but its speed
+UNRELATED = {  # params of the sections below that change only where and how fast a run trains
     "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
     "trainer": {"devices", "strategy", "accelerator", "checkpoint_minutes"},
 }
 SECTIONS = ("data", "ffcv", "augment", "model", "train", "trainer", "seed")
-OTHERS = 3  # checkpoints of other interrupted runs that are kept
+OTHERS = 3  # number of checkpoints of other interrupted runs that are kept
 
 
 def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
-    """Where the checkpoint of a run lies: a name for each content of what the run depends on, so that no run can take
-    up another's. Devices and workers are not among it.
+    """Path of a run's checkpoint, named by a digest of all that the run's result depends on: code, params, data.
+
+    So no run can resume from another's. Devices and workers are not part of the digest.
 
     Args:
         folder: outside of every output of a stage, which DVC removes before it runs the stage.
@@ -34,7 +36,7 @@ def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
     digest = hashlib.sha256(torch.__version__.encode())
     for section in SECTIONS:
         value = getattr(params, section)
-        content = value if section == "seed" else value.model_dump(exclude=SAME.get(section))
+        content = value if section == "seed" else value.model_dump(exclude=UNRELATED.get(section))
         digest.update(json.dumps([section, content], sort_keys=True).encode())
     for name in ("train.csv", "val.csv", "dataset.json"):
         digest.update(hashlib.sha256((folders.interim / name).read_bytes()).digest())
@@ -43,7 +45,10 @@ def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
 
 
 def find_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The checkpoint of an interrupted run of the same params, data and code, if there is one that can be used."""
+    """Load the checkpoint of an interrupted run at this path, if there is one that can be used.
+
+    Older checkpoints of other runs are removed, but for the newest OTHERS.
+    """
     for other in sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime)[: -OTHERS - 1]:
         other.unlink(missing_ok=True)
     try:
@@ -55,12 +60,12 @@ def find_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
 
 
-class Resume(pl.Callback):
+class PeriodicCheckpoint(pl.Callback):
     """Writes Lightning's checkpoint of the whole run every few minutes, between two steps.
 
     Args:
-        path: see checkpoint_path; the file there is always a whole one.
-        minutes: between two of them.
+        path: see checkpoint_path; each checkpoint replaces the one before atomically.
+        minutes: between two checkpoints; 0: after each step.
     """
 
     def __init__(self, path: Path, minutes: float):
@@ -80,9 +85,11 @@ class Resume(pl.Callback):
             torch.set_rng_state(self.random_state)
         self.last = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         # Not after the last batch: the validation that follows it belongs to the same step for Lightning.
-        if index + 1 < trainer.num_training_batches:
+        if batch_idx + 1 < trainer.num_training_batches:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

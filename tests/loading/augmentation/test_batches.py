@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from formwork.loading.order import BatchSampler
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import TRAIN, make_config
 from tests.loading.test_loaders import epoch, same
+
+pytestmark = pytest.mark.plain
 
 PIXEL = [
     *TRAIN,
@@ -106,6 +109,7 @@ def test_a_fill_colour_is_shown_outside_the_image(split):
     assert (corners == torch.tensor([1, 2, 3])).all(dim=1).float().mean() > 0.4
 
 
+@pytest.mark.slow
 def test_stock_ffcv_operations_work_and_obey_the_seed(split):
     options = make_config([*TRAIN, {"ffcv.Cutout": {"crop_size": 5}}], order="random")
     reference = epoch(FFCVDataLoader(split, options))
@@ -147,7 +151,7 @@ def test_bad_lists_are_refused_by_name(operations, message):
     assert f"augment.train: {message}" in str(refused.value)
 
 
-OWN = Path(formwork.__file__).parents[1] / "own/operations.py"
+ROOT = Path(formwork.__file__).parents[2]
 LOAD_OWN = """
 import pickle, sys
 from numba.core import event
@@ -175,15 +179,12 @@ own.use(Path("repository"))
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """src/ of a repository, with the operation that own/operations.py describes."""
+    """src/ of a repository, with the operation that the docs describe."""
     source = tmp_path / "repository/src"
-    shutil.copytree(OWN.parents[1], source, ignore=shutil.ignore_patterns("__pycache__"))
-    lines = OWN.read_text().split('"""')[1].splitlines()
-    example = [line[4:] for line in lines if line.startswith("    ")]
-    imports = [line for line in example if line.startswith(("import ", "from "))]
-    code = [line for line in example if line not in imports]
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/augmentation.md").read_text(), re.M | re.S)
     # Named by the folder, so that it is compiled in each run of this test; kernels of ours may be there already.
-    (source / "own/operations.py").write_text("\n".join([f"# {tmp_path}", *imports, *code, ""]))
+    (source / "own/operations.py").write_text(f"# {tmp_path}\n{example}")
     return source
 
 
@@ -193,7 +194,7 @@ def load_own(
     """A process in `folder` checks that images were subtracted from `whole`; the number of compilations, and of those
     of our own functions."""
     (folder / "split").write_bytes(pickle.dumps(split))
-    path = os.pathsep.join(map(str, (*paths, Path(__file__).parents[3])))
+    path = os.pathsep.join(map(str, (*paths, ROOT)))
     environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-c", script, "split", str(whole)]
     done = subprocess.run(
@@ -204,6 +205,7 @@ def load_own(
     return compilations, ours
 
 
+@pytest.mark.slow
 def test_an_operation_of_ones_own_works_with_both_loaders_and_is_compiled_once(
     split: SplitFiles, repository: Path, tmp_path: Path
 ) -> None:

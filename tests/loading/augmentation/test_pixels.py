@@ -34,6 +34,7 @@ OPERATIONS = [
 
 STOCK = {name: FFCVOperation(name[5:], arguments) for name, arguments in OPERATIONS if name.startswith("ffcv.")}
 """One of each for all tests: they are compiled anew for each object."""
+CASES = [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in STOCK else []) for case in OPERATIONS]
 
 
 def make(name: str, arguments: dict) -> PixelOperation:
@@ -55,7 +56,7 @@ def draw(count: int, epoch: int = 3) -> Draw:
 
 
 @pytest.mark.parametrize("size", [1, 2, 13, 32])
-@pytest.mark.parametrize(("name", "arguments"), OPERATIONS)
+@pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_both_forms_give_the_same_pixels(name, arguments, size):
     operation, images = make(name, arguments), pictures(24, size)
     values = np.ascontiguousarray(operation.draw(draw(24), size), np.int64)
@@ -72,7 +73,7 @@ def test_both_forms_give_the_same_pixels(name, arguments, size):
         assert not np.array_equal(found, images) or arguments == {"kernel_size": 1}
 
 
-@pytest.mark.parametrize(("name", "arguments"), OPERATIONS)
+@pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_what_is_drawn_depends_on_seed_epoch_and_sample_alone(name, arguments):
     operation = make(name, arguments)
     values = operation.draw(draw(500), 32)

@@ -15,6 +15,7 @@ from formwork.tools.compare.compare import compare
 from formwork.tools.compare.pipeline import Case
 from formwork.tools.compare.runs import Run
 from formwork.tools.compare.summary import Summary
+from tests.conftest import Shared
 from tests.workspace import Workspace
 
 # Instead of src/train.py: the same files, at once. It notes each of its runs in $TRAININGS; the loader and the machine
@@ -95,16 +96,18 @@ def make_summary(*runs: Run, **changes: object) -> Summary:
 
 
 @pytest.fixture(scope="session")
-def quick_base(base: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def quick_base(base: Workspace, shared: Shared) -> Workspace:
     """`base` with TRAIN and EVALUATE in place of what takes time, run with FFCV and committed. `quick` is a copy."""
     env = base.env | {"MACHINE": machine(), "TRAININGS": "/dev/null"}
-    quick = Workspace(base.copy(tmp_path_factory.mktemp("quick")).path, env)
-    (quick / "src/train.py").write_text(TRAIN)
-    (quick / "src/evaluate.py").write_text(EVALUATE)
-    quick.set_params(datasets={})  # DVC reads these files dozens of times in each command
-    quick.dvc("repro")
-    quick.commit("Train quickly")
-    return quick
+
+    def make(folder: Path) -> None:
+        quick = Workspace(base.copy(folder).path, env)
+        (quick / "src/train.py").write_text(TRAIN)
+        (quick / "src/evaluate.py").write_text(EVALUATE)
+        quick.dvc("repro")
+        quick.commit("Train quickly")
+
+    return Workspace(shared("quick", make) / "repo", env)
 
 
 class Quick(Workspace):

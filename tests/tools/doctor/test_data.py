@@ -128,6 +128,17 @@ def test_each_fault_is_named(
     assert any(each.startswith(command) for each in found.commands) if command else not found.commands
 
 
+def test_a_beton_is_checked_without_its_manifest(patient: Patient) -> None:
+    """As where betons were pulled, and nothing else."""
+    (patient / TRAIN).unlink()
+    found = patient.look("beton train")
+    assert found.verdict == "ok"
+    assert f"looked at are sound; there is no {TRAIN} to go by" in found.finding
+
+    flipped_bit(patient)
+    assert patient.look("beton train").verdict == "problem"
+
+
 def test_full_looks_at_every_sample(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     flipped_bit(patient)
     monkeypatch.setattr("formwork.tools.doctor.data.SAMPLES", 1)

@@ -1,6 +1,5 @@
 """Python, packages, libraries and GPU, as they are here and with something broken."""
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import install
 from formwork.tools.doctor.children import Child
 from formwork.tools.doctor.environment import judge_gpu
-from tests.test_install import bare_machine, executable
+from formwork.tools.setup.environment import STAMP, stamp_of, write_stamp
 from tests.tools.doctor.conftest import Patient
+from tests.tools.setup.conftest import bare_machine, executable
+from tests.workspace import ROOT
 
 __all__ = ["bare_machine"]  # a fixture
 
-ROOT = Path(install.__file__).parents[1]
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
 HANG = "import socket\nmine, other = socket.socketpair()\nmine.recv(1)\n"
 
@@ -33,7 +32,7 @@ def venv(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Path:
     venv = patient / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python").touch()
-    (venv / install.STAMP).write_text(json.dumps(install.fingerprint(patient.path)))
+    write_stamp(venv, stamp_of(patient.path, venv) | {"ffcv": "installed"})
     monkeypatch.setattr(sys, "prefix", str(venv))
     return venv
 
@@ -51,7 +50,7 @@ def test_another_python_than_that_of_the_venv_is_a_note(
     elif fault == "another":
         monkeypatch.setattr(sys, "prefix", "/usr")
     elif fault == "interrupted":
-        (venv / install.STAMP).unlink()
+        (venv / STAMP).unlink()
     else:
         (patient / "requirements.txt").write_text("numpy==1.0\n")
 
@@ -92,24 +91,8 @@ def test_stages_that_cannot_start_are_named(patient: Patient, monkeypatch: pytes
 # --- FFCV ---------------------------------------------------------------------------------------
 
 
-def test_ffcv_and_what_it_is_built_with_are_found(patient: Patient, bare_machine: Path) -> None:
-    executable(bare_machine / "pkg-config", "exit 0")
-    assert patient.look("build libraries").verdict == "ok"
+def test_ffcv_is_found(patient: Patient) -> None:
     assert patient.look("ffcv").finding == "ffcv 1.0.2 is there"
-
-
-def test_libraries_that_are_missing_are_named_as_setup_names_them(patient: Patient, bare_machine: Path) -> None:
-    found = patient.look("build libraries")
-
-    assert found.verdict == "note"
-    assert "libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev" in found.finding
-    assert "ffcv is there" in found.finding
-    assert [command.split(" install ")[0] for command in found.commands] == [
-        "sudo apt-get",
-        "sudo dnf",
-        "brew",
-        "conda",
-    ]
 
 
 @contextmanager
@@ -123,20 +106,46 @@ def other_module(patient: Patient, monkeypatch: pytest.MonkeyPatch, name: str, c
 
 
 def test_ffcv_that_cannot_be_imported(patient: Patient, monkeypatch: pytest.MonkeyPatch, bare_machine: Path) -> None:
-    names = ("ffcv", "build libraries", "loader")
     broken = "raise ImportError('libopencv_core.so: cannot open shared object file')"
     with other_module(patient, monkeypatch, "ffcv", broken) as other:
-        for fallback, verdict in (("warn", "note"), ("error", "problem")):
-            other.set_params(ffcv={"fallback": fallback})
-            found = other.look_at_all(*names)
-            assert "ffcv cannot be imported (libopencv_core.so: cannot open shared" in found["ffcv"].finding
-            assert found["ffcv"].commands == ("make setup",)
-            assert "ffcv cannot be built without" in found["build libraries"].finding
-            assert "ffcv cannot be imported" in found["loader"].finding
-            assert [found[name].verdict for name in names] == 3 * [verdict]
-        other.set_params(data={"use_ffcv": False})
-        assert {result.verdict for result in other.look_at_all(*names).values()} == {"note", "ok"}
+        found = other.look("ffcv")
+        assert found.verdict == "note"
+        assert found.finding == (
+            "ffcv cannot be imported (libopencv_core.so: cannot open shared object file), nor built: "
+            "libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev, as Debian names them, are missing; "
+            "only operations ffcv.* need it, and there are none"
+        )
+        managers = [command.split(" install ")[0] for command in found.commands]
+        assert managers == ["sudo apt-get", "sudo dnf", "brew", "conda", "make setup"]
+
+        assert other.look("loader").verdict == "ok"
+
+        executable(bare_machine / "pkg-config", "exit 0")
+        assert other.look("ffcv").commands == ("make setup",)
+
+        other.set_params(augment={"train": [{"ffcv.Cutout": {"crop_size": 2}}]})
+        found = other.look("ffcv")
+        assert found.verdict == "problem"
+        assert found.finding.endswith(", and augment names ffcv.Cutout")
         assert other.look("gpu").verdict != "problem"
+
+
+def test_a_build_that_failed_is_tried_again_by_its_own_command(
+    patient: Patient, venv: Path, monkeypatch: pytest.MonkeyPatch, bare_machine: Path
+) -> None:
+    executable(bare_machine / "pkg-config", "exit 0")
+    (patient / "requirements.txt").write_text(f"numpy=={version('numpy')}\nffcv==9.9\n")
+    write_stamp(venv, stamp_of(patient.path, venv) | {"ffcv": "failed"})
+    with other_module(patient, monkeypatch, "ffcv", "raise ImportError('no such module')") as other:
+        assert other.look("ffcv").commands == ("python3 src/install.py --ffcv",)
+        assert other.look("packages").verdict == "ok"
+
+
+def test_torch_for_the_cpu_needs_no_packages_of_cuda(patient: Patient, venv: Path) -> None:
+    (patient / "requirements.txt").write_text(f"numpy=={version('numpy')}\nnvidia-no-such-package==1.0\n")
+    assert "nvidia-no-such-package is missing" in patient.look("packages").finding
+    write_stamp(venv, stamp_of(patient.path, venv) | {"ffcv": "installed", "torch": "cpu"})
+    assert patient.look("packages").verdict == "ok"
 
 
 @pytest.mark.parametrize(

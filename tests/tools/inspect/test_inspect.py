@@ -16,11 +16,12 @@ from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
 from formwork.kernels import libjpeg
 from formwork.params import BetonParams
-from formwork.tools.inspect.describe import histogram, report
-from formwork.tools.inspect.inspect import find_manifest, verify
-from formwork.tools.inspect.verify import find_damage
+from formwork.tools.inspect.describe import describe, histogram
+from formwork.tools.inspect.verify import find_damage, find_manifest, verify
 from tests.beton.test_stock_ffcv import write_stock
 from tests.make_images import make_dataset, make_manifest
+
+pytestmark = pytest.mark.slow
 
 PARAMS = {
     "raw": {"write_mode": "raw"},
@@ -250,9 +251,9 @@ def test_every_value_is_in_one_bin(high: int) -> None:
 def test_the_report_says_what_is_stored(tmp_path: Path) -> None:
     path, _ = make_beton(tmp_path, **PARAMS["smart"])
 
-    text = report(open_beton(path))
+    text = describe(open_beton(path))
 
-    assert f"({path.stat().st_size} bytes), in pages of 8.389 MB" in text
+    assert f"({path.stat().st_size:,} bytes), in pages of 8.39 MB" in text
     beton = open_beton(path)
     jpg = int((beton.modes == 0).sum())
     assert 0 < jpg < 30

@@ -41,7 +41,7 @@ def draw(project, tmp_path, monkeypatch):
 
     def go(params, folders=None, classes=()) -> dict[str, list[Row]]:
         drawn.clear()
-        preview(params, folders or folders_of(project), tmp_path / "preview.png", classes)
+        print(*preview(params, folders or folders_of(project), tmp_path / "preview.png", classes), sep="\n")
         return drawn
 
     return go

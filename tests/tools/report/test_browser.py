@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from formwork.tools.report.page import render
-from formwork.tools.report.parts import Code, Missing, Picture, Section, Table, Text, markdown
+from formwork.tools.report.page import Code, Missing, Picture, Section, Table, Text, markdown, render
 from tests.tools.report.test_report import PIXEL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

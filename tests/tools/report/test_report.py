@@ -1,16 +1,18 @@
 """The page shows what is there, says what is not, and needs no other file."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from formwork.folders import Folders
 from formwork.params import Params
-from formwork.tools.report.figures import draw_confusion, draw_curves, read_confusion, read_curve
-from formwork.tools.report.page import render
-from formwork.tools.report.parts import Code, Missing, Section, Table, Text, markdown
+from formwork.tools.report.charts import draw_confusion, draw_curves, read_confusion
+from formwork.tools.report.experiments import find_experiments
+from formwork.tools.report.page import Code, Missing, Section, Table, Text, markdown, render
 from formwork.tools.report.sections import sections
 
 PIXEL = bytes.fromhex(  # a PNG of one pixel
@@ -34,12 +36,13 @@ def test_a_page_of_a_trained_repository(repo):
     html = (repo / "results/report.html").read_text()
     assert is_self_contained(html)
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
-        *("Summary", "Data", "Images", "Training", "Evaluation", "Loaders compared", "Benchmark", "Parameters")
+        *("Summary", "Data", "Images", "Training", "Evaluation", "Experiments", "Loaders compared", "Parameters")
     ]
     missing = re.findall(r'<p class="missing">(.*?)<code>(.*?)</code>', html)
-    assert [command for _, command in missing] == ["make compare", "make bench"]  # this repository has neither
+    # This repository has neither.
+    assert [command for _, command in missing] == ["dvc exp run -S trainer.max_epochs=20", "make compare"]
     assert html.count("<img ") >= 6
-    assert "max_resolution: 256" in html
+    assert "max_epochs: 1\n" in html
     assert repo.ignores("results/report.html")
 
 
@@ -56,7 +59,12 @@ def test_what_is_not_there_is_said_with_the_command_that_makes_it(tmp_path, monk
 
 def test_damaged_files_are_said_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("evaluate/metrics.json", "evaluate/confusion.csv", "train/plots/metrics/train/loss.tsv"):
+    for name in (
+        "convert/train.json",
+        "evaluate/metrics.json",
+        "evaluate/confusion.csv",
+        "train/plots/metrics/train/loss.tsv",
+    ):
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{")
@@ -74,21 +82,44 @@ def test_text_is_text(tmp_path):
     assert 'href="#a-b"' in html
 
 
-def test_markdown_keeps_its_tables_and_pictures_and_no_links(tmp_path):
+def test_markdown_keeps_its_tables_and_pictures(tmp_path):
     (tmp_path / "p.png").write_bytes(PIXEL)
     page = (
-        "<!-- hidden -->\n## Title\n\n[a page](other.md) and [far](https://example.org/x)\n\n"
-        "| a | b |\n| --- | --- |\n| 1 | 2 |\n\n![seen](p.png) ![not there](q.png) <script>x</script>\n"
+        "# The page\n\n## Title\n\n[far](https://example.org/x)\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n"
+        "![seen](p.png) ![not there](q.png) <script>x</script>\n"
     )
     html = markdown(page, tmp_path).html
-    assert "<h4>Title</h4>" in html
-    assert "hidden" not in html
+    assert "The page" not in html
+    assert "<h3>Title</h3>" in html
     assert '<div class="wide"><table>' in html
     assert html.count("<img") == 1
     assert "data:image/png;base64," in html
-    assert "a page and" in html
-    assert 'href="https://example.org/x"' in html
     assert "<script>" not in html
+
+
+def test_experiments_of_this_dataset_are_listed_with_what_differs(repo):
+    """The most accurate first; not those of other datasets, nor what has no metrics."""
+    params = yaml.safe_load((repo / "params.yaml").read_text())
+    head = repo.git("rev-parse HEAD").strip()
+
+    def experiment(name: str, accuracy: float | None, **changed: object) -> None:
+        repo.set_params(**changed)
+        metrics = repo / "results/evaluate/metrics.json"
+        metrics.write_text("{" if accuracy is None else json.dumps({"accuracy": accuracy}))
+        repo.commit(name)
+        repo.git(f"update-ref refs/exps/{head[:2]}/{head[2:]}/{name} HEAD")
+        repo.git(f"reset --quiet --hard {head}")
+
+    experiment("worse", 0.25, train__lr=0.5, data__use_ffcv=False)
+    experiment("better", 0.75)
+    experiment("other", 0.9, data__name="another")
+    experiment("failed", None)
+    found = find_experiments(repo.path, Params.model_validate(params))
+    assert [(one.name, one.changes, one.accuracy) for one in found] == [
+        ("better", "", "75.00%"),
+        ("worse", "data.use_ffcv=false, train.lr=0.5", "25.00%"),
+    ]
+    assert {one.loader for one in found} == {"ffcv"}  # as results/speed says
 
 
 def test_confusions_are_counted_by_row_and_column(tmp_path):
@@ -110,7 +141,6 @@ def test_curves(tmp_path):
         path = metrics / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"timestamp\tstep\t{path.stem}\n1\t1\t0.5\n2\t2\t0.25\n")
-    assert read_curve(metrics / "val/loss.tsv") == ([1, 2], [0.5, 0.25])
     speed = tmp_path / "speed/plots/metrics/images_per_second.tsv"
     speed.parent.mkdir(parents=True)
     speed.write_text("timestamp\tstep\timages_per_second\n1\t1\t100\n")

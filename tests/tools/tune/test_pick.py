@@ -30,7 +30,7 @@ def measured(name: int, size: float, psnr: float, rate: float, spread: float = 0
         shares={},
         size=Size(size, spread),
         fits=True,
-        fidelity=Fidelity(psnr, psnr, 1.0),
+        fidelity=Fidelity(psnr, psnr),
         rates=Rates((rate / 2, rate, rate * 3)),
     )
 

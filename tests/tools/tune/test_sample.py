@@ -9,8 +9,8 @@ from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.images.manifest import Row, write_manifest
 from formwork.params import BetonParams
+from formwork.tools.tune.grid import LEAST
 from formwork.tools.tune.sample import FEWEST, MOST, Images, choose, extrapolate, usual_number
-from formwork.tools.tune.settings import LEAST
 from tests.make_images import make_dataset, make_manifest
 
 

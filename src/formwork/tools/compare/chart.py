@@ -1,5 +1,6 @@
 """A comparison as one picture."""
 
+import statistics
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -27,8 +28,8 @@ def draw(summary: Summary, path: Path) -> None:
         epoch.figure.suptitle(title, fontsize=10)
         _bars(epoch, summary, "seconds", "seconds an epoch (hatched: waiting for data)")
         for x, kind in enumerate(summary.kinds):
-            waiting = summary.spread(kind, "waiting_seconds")
-            epoch.bar(x, waiting.median, 0.6, color="none", edgecolor="white", hatch="////", linewidth=0)
+            waiting = statistics.median(run.waiting_seconds for run in summary.of(kind))
+            epoch.bar(x, waiting, 0.6, color="none", edgecolor="white", hatch="////", linewidth=0)
         _bars(rate, summary, "images_per_second", "images/s in an epoch")
         _bars(first, summary, "first_batch_seconds", "seconds to the first batch")
         _bars(memory, summary, "peak_memory_mb", "peak memory, MB")
@@ -56,20 +57,19 @@ def _bars(axis: Axes, summary: Summary, figure: str, title: str) -> None:
 
 def _total(axis: Axes, summary: Summary) -> None:
     """Lines that start with the seconds of the conversion, and cross where it has paid for itself."""
-    crossing = summary.pays_off_after
-    drawn = crossing is not None and crossing <= SEEN * summary.epochs
-    last = max(summary.epochs, crossing) if drawn else summary.epochs
+    epochs = summary.pays_off_after
+    crossing = epochs if epochs is not None and epochs <= SEEN * summary.epochs else 0
+    last = max(summary.epochs, crossing)
     for kind in summary.kinds:
-        seconds = summary.spread(kind, "seconds").median
         start = summary.conversion_seconds if kind == FFCV else 0.0
-        axis.plot([0, last], [start, start + last * seconds], color=COLOUR[kind], label=kind)
+        axis.plot([0, last], [start, start + last * summary.seconds(kind).median], color=COLOUR[kind], label=kind)
     axis.set_title("seconds in all, conversion included")
     if summary.compares:
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-        style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "bbox": box}
-        axis.text(0.98, 0.05, f"conversion has paid for itself:\n{pay_off(summary)}", **style)
-    if drawn:
-        paid = summary.conversion_seconds + crossing * summary.spread(FFCV, "seconds").median
+        text = f"conversion has paid for itself:\n{pay_off(summary)}"
+        axis.text(0.98, 0.05, text, transform=axis.transAxes, ha="right", fontsize=8, bbox=box)
+    if crossing:
+        paid = summary.conversion_seconds + crossing * summary.seconds(FFCV).median
         axis.plot(crossing, paid, "o", color="black", markersize=4)
     axis.set_xlabel("epochs")
     axis.set_xlim(0, last)

@@ -48,7 +48,7 @@ class Installation:
         return None
 
     def why_not(self, run: Run) -> str | None:
-        """Why a run is not reused, though it is of the params, data and code of today; None where it is."""
+        """Why a run is not reused, though it is of the present params, data and code; None where it is."""
         if run.machine != self.machine:
             return f"it was measured on another machine, {run.machine}"
         if run.fell_back and self.ffcv_fault is None:
@@ -91,7 +91,7 @@ def compare(params: Params, repeat: int, seeds: int, results: Path, command: str
         params: of the workspace.
         repeat: runs with each loader and seed. seeds: how many seeds, that of the params and those after it.
         results: folder for compare.json, compare.md and the picture.
-        command: what repeats this, for the tables.
+        command: what repeats this, for the page.
         dry_run: only say what would be run.
 
     Raises:
@@ -162,26 +162,34 @@ def _run_what_is_missing(pipeline: Pipeline, plans: Sequence[RunPlan], installat
 def run_one(copy: Copy, plan: RunPlan, installation: Installation) -> None:
     """Run an experiment and count it: the first of a case as DVC thinks fit, which may have its result in its cache;
     but by force where what there is has turned out to be of no use."""
-    for force in (bool(plan.runs or plan.others), True):
-        name = copy.new_name(f"{plan.case.asked_for}-{digest(plan.wanted)}")
-        print(f"{plan.case}: experiment {name}, run {len(plan.runs) + 1} of {plan.needed} ...", flush=True)
-        result, trained = copy.run(name, plan.case, force)
-        run = result.run(plan.case, plan.wanted)
-        if run is None:
-            raise FormworkError(f"Experiment {name} lacks figures: read {copy.log(name)}")
-        if trained:
-            plan.runs.append(run)
-            break
+    run, reason = _run_once(copy, plan, installation, force=bool(plan.runs or plan.others))
+    if reason:
+        run, _ = _run_once(copy, plan, installation, force=True)
+    accuracy, seconds = tables.as_text("accuracy", run.accuracy), tables.as_text("seconds", run.seconds)
+    print(f"  accuracy {accuracy}, {seconds} s an epoch")
+
+
+def _run_once(copy: Copy, plan: RunPlan, installation: Installation, force: bool) -> tuple[Run, str | None]:
+    """The run, and why it does not count."""
+    name = copy.new_name(f"{plan.case.asked_for}-{digest(plan.wanted)}")
+    print(f"{plan.case}: experiment {name}, run {len(plan.runs) + 1} of {plan.needed} ...", flush=True)
+    result, trained = copy.run(name, plan.case, force)
+    run = result.run(plan.case, plan.wanted)
+    if run is None:
+        raise FormworkError(f"Experiment {name} lacks figures: read {copy.log(name)}")
+    if trained:
+        plan.runs.append(run)
+        reason = None
+    else:
         reason = plan.take(run, installation)
         print("  DVC had it in its cache" + (f", but {reason}: it is run again" if reason else ""))
-        if not reason:
-            break
-    copy.keep(name)
-    print(f"  accuracy {tables.as_text('accuracy', run.accuracy)}, {tables.as_text('seconds', run.seconds)} s an epoch")
+    if not reason:
+        copy.keep(name)
+    return run, reason
 
 
 def _conversion_seconds(split: str) -> float:
-    """That the stage has measured.
+    """Seconds that converting a split took, as the stage has measured them.
 
     Raises:
         FormworkError: its file cannot be read.

@@ -176,7 +176,8 @@ class Pipeline:
 def _as_it_is(stage: Any, made: set[str]) -> Stage:
     from dvc.dependency import ParamsDependency
 
-    deps, params = {}, {}
+    deps: dict[str, str | None] = {}
+    params: dict[str, Any] = {}
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             params |= dep.get_hash().value

@@ -18,7 +18,7 @@ COMMITS = 30  # the newest that changed dvc.lock
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training. Its figures are those of results/speed/metrics.json, see EpochLog.
+    """A finished training. Its figures are those of results/speed/metrics.json, see EpochLogger.
 
     Attributes:
         loader: really used.
@@ -46,7 +46,7 @@ class Run:
         return self.loader != self.case.asked_for
 
 
-SPEED = (
+OF_SPEED = (
     "loader",
     "seconds",
     "images_per_second",
@@ -62,7 +62,7 @@ def make_run(
 ) -> Run | None:
     """From results/speed/metrics.json and results/evaluate/metrics.json; None where they lack a figure."""
     try:
-        figures = {name: speed[name] for name in SPEED}
+        figures = {name: speed[name] for name in OF_SPEED}
         accuracy = evaluation["accuracy"]
     except (KeyError, TypeError):
         return None
@@ -92,18 +92,19 @@ class Result:
         """
         if not matches(self.stages, wanted):
             return None
-        contents = {}
+        contents, digests = [], []
         for stage, path in (("train", SPEED), ("evaluate", EVALUATION)):
-            content = self.read(path)
+            content = self.read(path) or b""
+            digests.append(hashlib.md5(content).hexdigest())
             # Only what DVC knows as this run's: a file may have been changed since, or be of another run.
-            if content is None or hashlib.md5(content).hexdigest() != self.stages[stage].outs.get(path):
+            if digests[-1] != self.stages[stage].outs.get(path):
                 return None
-            contents[path] = content
+            contents.append(content)
         try:
-            speed, evaluation = (json.loads(contents[path]) for path in (SPEED, EVALUATION))
+            speed, evaluation = map(json.loads, contents)
         except ValueError:
             return None
-        return make_run(case, speed, evaluation, self.stages["train"].outs[SPEED], self.source)
+        return make_run(case, speed, evaluation, digests[0], self.source)
 
 
 def in_folder(root: Path, source: str) -> Result:
@@ -119,7 +120,7 @@ def in_folder(root: Path, source: str) -> Result:
 
 
 def find_results(root: Path) -> list[Result]:
-    """All that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
+    """Places that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
     named = [(revision, f"experiment {name}") for revision, name in experiments(root)]
     revisions = [*named, *_commits(root)]
     locks = read_files(root, [f"{revision}:{LOCK}" for revision, _ in revisions])

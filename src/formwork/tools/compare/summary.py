@@ -13,7 +13,7 @@ FFCV, FELL_BACK, PYTORCH = "FFCV", "FFCV fell back", "PyTorch"
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one figure over all runs of a kind."""
+    """Median and range of one figure over all runs of a kind."""
 
     median: float
     low: float
@@ -51,13 +51,17 @@ class Summary:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that there are runs of."""
+        """Kinds that there are runs of."""
         return [kind for kind in (FFCV, FELL_BACK, PYTORCH) if self.of(kind)]
 
     def spread(self, kind: str, figure: str) -> Spread | None:
-        """Of a field of Run; None where a run lacks it, or where there are no runs of the kind."""
+        """Median and range of a field of Run; None where a run lacks it, or where there are no runs of the kind."""
         values = [getattr(run, figure) for run in self.of(kind)]
         return Spread.of(values) if values and None not in values else None
+
+    def seconds(self, kind: str) -> Spread:
+        """An epoch's seconds, of a kind that there are runs of."""
+        return Spread.of([run.seconds for run in self.of(kind)])
 
     @property
     def conversion_seconds(self) -> float:
@@ -73,7 +77,7 @@ class Summary:
         """Epochs after which the conversion has paid for itself. None: never, or this does not compare."""
         if not self.compares:
             return None
-        ffcv, pytorch = (self.spread(kind, "seconds").median for kind in (FFCV, PYTORCH))
+        ffcv, pytorch = (self.seconds(kind).median for kind in (FFCV, PYTORCH))
         return pays_off_after(self.conversion_seconds, ffcv, pytorch)
 
     def notes(self) -> Iterator[str]:
@@ -94,7 +98,7 @@ class Summary:
         if self.compares and len(self.runs) == 2:
             yield "One run of each: `--repeat 3` shows how far such runs differ on this machine."
         elif self.compares:
-            ffcv, pytorch = (self.spread(kind, "seconds") for kind in (FFCV, PYTORCH))
+            ffcv, pytorch = (self.seconds(kind) for kind in (FFCV, PYTORCH))
             if ffcv.overlaps(pytorch):
                 yield "The seconds an epoch overlap: these runs do not show which loader is faster."
 

@@ -63,7 +63,7 @@ def lines(summary: Summary) -> list[list[str]]:
 
 
 def text(summary: Summary) -> str:
-    """For a terminal: the table in columns, and the notes."""
+    """The table in columns for a terminal, and the notes."""
     return "\n".join([columns(lines(summary), numbers=True), *(f"\n{note}" for note in summary.notes())])
 
 
@@ -92,7 +92,7 @@ def markdown(summary: Summary, command: str) -> str:
 
 
 def figures(summary: Summary, command: str) -> dict[str, Any]:
-    """For programs."""
+    """All figures, for programs."""
     return {
         "command": command,
         "dataset": summary.dataset,

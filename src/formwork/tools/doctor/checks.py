@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are made and shown, and what becomes of one that fails or does not end."""
+"""The list of checks, and how each is run: one that raises or does not end stops no other."""
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,6 @@ CHECKS: tuple[Check, ...] = (
     Check("dvc status", pipeline.status),
     Check("dvc remote", pipeline.remote),
     Check("ffcv", environment.ffcv, IMPORT_SECONDS),
-    Check("build libraries", environment.build_libraries, IMPORT_SECONDS),
     Check("gpu", environment.gpu, IMPORT_SECONDS),
     Check("imports", environment.imports, IMPORT_SECONDS),
     Check("trainer", environment.trainer, IMPORT_SECONDS),

@@ -19,7 +19,7 @@ from typing import Any
 from formwork.processes import end_group
 
 SOURCES = Path(__file__).resolve().parents[3]
-CLEAN_UP_SECONDS = 2.0
+CLEAN_UP_SECONDS = 2.0  # for the process to end after an interrupt, and for its last output to be read
 
 
 class Failed(Exception):
@@ -47,7 +47,6 @@ class Child:
             errors="replace",
             start_new_session=True,  # a group of its own, and no terminal to ask for a password on
         )
-        self.pid = self._process.pid
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -67,7 +66,7 @@ class Child:
         """End the process, and what it started: first by an interrupt, at which DVC takes its locks back."""
         if self._reader.is_alive():  # somebody can write to the pipe, so the group is still ours
             end_group(self._process, CLEAN_UP_SECONDS)
-        self._reader.join()
+        self._reader.join(CLEAN_UP_SECONDS)
         self._errors.close()
 
     def _read(self) -> None:

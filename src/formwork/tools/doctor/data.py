@@ -14,25 +14,24 @@ NAMED = 3  # files in a message
 
 
 def params(project: Project) -> Result:
-    from formwork.params import load_params
-    from formwork.sources import SOURCES
+    from formwork.params import Sources, load_params
 
     try:
         data = load_params().data
     except FormworkError as error:
         return problem(error)
-    unknown = [name for name in data.fetch if name not in SOURCES]
+    unknown = [name for name in data.fetch if name not in Sources.model_fields]
     if unknown:
         return problem(
             f"params.yaml: data.fetch lists {unknown[0]!r}, which cannot be fetched. "
-            f"{did_you_mean(unknown[0], SOURCES)}"
+            f"{did_you_mean(unknown[0], Sources.model_fields)}"
         )
     return ok(f"params.yaml is valid; the dataset is {data.name}")
 
 
 def raw(project: Project) -> Result:
     """Whether the raw images are there, are laid out as link wants them, and are known to DVC."""
-    from formwork.datasets.scan import find_candidates
+    from formwork.datasets.candidates import find_candidates
 
     folder, data = project.raw, project.params.data
     pointer = folder.with_name(f"{folder.name}.dvc")
@@ -128,10 +127,11 @@ def beton(project: Project, split: str) -> Result:
             f"dvc checkout --force {path}",
             "dvc repro -f convert",
         )
-    outdated = _outdated(project, split)
-    if outdated:
-        return outdated
-    return ok(f"{looked_at} of {count(len(opened), 'sample')} looked at are sound; made from this manifest and params")
+    sound = f"{looked_at} of {count(len(opened), 'sample')} looked at are sound"
+    try:
+        return outdated(project, split) or ok(f"{sound}; made from this manifest and params")
+    except NotChecked as error:
+        return ok(f"{sound}; {error}")
 
 
 def _sample(order: list[int], sizes: list[int]) -> list[int]:
@@ -146,7 +146,7 @@ def _sample(order: list[int], sizes: list[int]) -> list[int]:
     return chosen
 
 
-def _outdated(project: Project, split: str) -> Result | None:
+def outdated(project: Project, split: str) -> Result | None:
     """What a beton was made from, where that is not what there is now."""
     from formwork.beton.read import check_beton
 
@@ -160,13 +160,13 @@ def _outdated(project: Project, split: str) -> Result | None:
             f"{opened.path} has the labels of its manifest, and no checksums: FFCV's own writer made it",
             "dvc repro -f convert",
         )
-    different = changed_params(project, split)
+    different = _changed_params(project, split)
     if different:
         return note(f"{opened.path} was made with other params: {', '.join(different)}", "dvc repro convert")
     return None
 
 
-def changed_params(project: Project, split: str) -> list[str]:
+def _changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
     provenance = project.beton(split).provenance
     made_with = provenance.facts["params"] if provenance else {}

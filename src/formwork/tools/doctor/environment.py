@@ -1,17 +1,27 @@
 """Checks of Python, its packages, the libraries that FFCV is built with, and the GPU."""
 
+from __future__ import annotations
+
 import importlib
 import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from formwork.errors import ParamsError
 from formwork.text import count
 from formwork.tools.doctor.children import Failed
 from formwork.tools.doctor.project import LIBRARIES_SECONDS, Project
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
+from formwork.tools.setup.environment import PYPI, find_environment, read_stamp, stamp_of
+from formwork.tools.setup.ffcv_build import FAILED, INSTALLED, NEEDS, REBUILD
+from formwork.tools.setup.requirements import FOR_CUDA, pins
+from formwork.tools.setup.system_packages import install_commands, package_names, unmet
+
+if TYPE_CHECKING:
+    from formwork.params import Params
 
 NEWEST = (3, 13)  # Python that the tests have run with
 NAMED = 6  # packages in a message
@@ -26,23 +36,25 @@ STAGES = {  # what each imports, its script apart
 
 
 def python(project: Project) -> Result:
-    """The interpreter, and whether it is that of a .venv that is set up to the end."""
-    import install
-
+    """The interpreter, and whether it is that of an environment that is set up to the end."""
     which = f"Python {platform.python_version()}"
-    venv = Path(".venv")
-    if not venv.exists():
-        return note(f"{which} of {sys.prefix}; there is no .venv here", "make setup")
-    if Path(sys.prefix).resolve() != venv.resolve():
-        return note(f"{which} of {sys.prefix}, and not that of .venv", ". .venv/bin/activate")
-    have = install.read_stamp(venv)
-    if not have:
-        return note(f"{which}; the set-up of .venv was interrupted", "make setup")
-    if have != install.fingerprint(Path.cwd()):
-        return note(f"{which}; .venv was set up for another requirements.txt, Python or place", "make setup")
+    there = find_environment(Path.cwd())
+    if not (there / "bin").exists():
+        return note(f"{which} of {sys.prefix}; there is no {_shown(there)} here", "make setup")
+    if Path(sys.prefix).resolve() != there:
+        return note(f"{which} of {sys.prefix}, and not that of {_shown(there)}", f". {_shown(there)}/bin/activate")
+    have = read_stamp(there)
+    if "requirements" not in have:
+        return note(f"{which}; the set-up of {_shown(there)} was interrupted", "make setup")
+    if not stamp_of(Path.cwd(), there).items() <= have.items():
+        return note(f"{which}; {_shown(there)} was set up for another requirements.txt, Python or place", "make setup")
     if sys.version_info[:2] > NEWEST:
         return note(f"{which}; tests have run up to {'.'.join(map(str, NEWEST))}")
-    return ok(f"{which} of .venv, which is set up for this requirements.txt")
+    return ok(f"{which} of {_shown(there)}, which is set up for this requirements.txt")
+
+
+def _shown(environment: Path) -> str:
+    return ".venv" if environment == Path(".venv").resolve() else str(environment)
 
 
 def packages(project: Project) -> Result:
@@ -50,12 +62,14 @@ def packages(project: Project) -> Result:
     from packaging.requirements import Requirement
 
     try:
-        text = Path("requirements.txt").read_text(encoding="utf-8")
+        wanted = [Requirement(pin) for pin in pins(Path("requirements.txt"))]
     except FileNotFoundError as error:
         raise NotChecked("there is no requirements.txt here") from error
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    wanted = [Requirement(line) for line in lines if line]
-    wanted = [requirement for requirement in wanted if not requirement.marker or requirement.marker.evaluate()]
+    stamp = read_stamp(find_environment(Path.cwd()))
+    left_out = ("ffcv",) if stamp.get("ffcv", INSTALLED) != INSTALLED else ()  # the next check says why
+    wanted = [one for one in wanted if (not one.marker or one.marker.evaluate()) and one.name not in left_out]
+    if stamp.get("torch", PYPI) != PYPI:
+        wanted = [one for one in wanted if not FOR_CUDA.match(one.name)]
     faults = []
     for requirement in wanted:
         try:
@@ -92,35 +106,29 @@ def imports(project: Project) -> Result:
 
 
 def ffcv(project: Project) -> Result:
-    """Whether FFCV can be imported, in a process of its own: a library that does not fit may end it."""
+    """Whether FFCV can be imported, in a process of its own: a library that does not fit may end it. Where it cannot,
+    what it is built with, and is missing."""
     try:
         return ok(f"ffcv {project.libraries.get('ffcv', LIBRARIES_SECONDS)} is there")
     except (Failed, TimeoutError) as error:
-        return _needed(project, f"ffcv cannot be imported ({error})", "make setup")
+        finding = f"ffcv cannot be imported ({error})"
+    commands = ["make setup"]
+    if missing := unmet(NEEDS):
+        finding += f", nor built: {package_names(missing)}, as Debian names them, are missing"
+        commands = [*install_commands(missing), *commands]
+    elif read_stamp(find_environment(Path.cwd())).get("ffcv") == FAILED:
+        commands = [REBUILD]
+    named = _ffcv_operations(project.params)
+    if named:
+        return problem(f"{finding}, and augment names {', '.join(named)}", *commands)
+    return note(f"{finding}; only operations ffcv.* need it, and there are none", *commands)
 
 
-def build_libraries(project: Project) -> Result:
-    """What `make setup` builds ffcv with; the list is that of src/install.py."""
-    import install
-
-    missing = install.missing_needs()
-    if not missing:
-        return ok("compiler, Python's headers, pkg-config, OpenCV and libturbojpeg are found")
-    finding = f"not found: {install.packages(missing, 'apt')}, as Debian names them"
-    try:
-        project.libraries.get("ffcv", LIBRARIES_SECONDS)
-    except (Failed, TimeoutError):
-        return _needed(project, f"{finding}; ffcv cannot be built without", *install.install_commands(missing))
-    return note(f"{finding}; ffcv is there, and could not be built again", *install.install_commands(missing))
-
-
-def _needed(project: Project, finding: str, *commands: str) -> Result:
-    """Of what FFCV needs: without, training stops or goes on with PyTorch, as ffcv.fallback says."""
-    if not project.params.data.use_ffcv:
-        return note(f"{finding}; data.use_ffcv is false", *commands)
-    if project.params.ffcv.fallback == "error":
-        return problem(finding, *commands)
-    return note(f"{finding}; training falls back to PyTorch", *commands)
+def _ffcv_operations(params: Params) -> list[str]:
+    """Names of FFCV's operations in the augmentation lists."""
+    lists = (params.augment.train, params.augment.val, params.dataset.augment.train, params.dataset.augment.val)
+    names = (name for operations in lists for operation in operations or [] for name in operation)
+    return sorted({name for name in names if name.startswith("ffcv.")})
 
 
 def gpu(project: Project) -> Result:

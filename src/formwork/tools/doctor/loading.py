@@ -4,8 +4,7 @@ from pathlib import Path
 
 from formwork.errors import BetonError, FormworkError
 from formwork.text import count, format_bytes
-from formwork.tools.doctor.children import Failed
-from formwork.tools.doctor.project import LIBRARIES_SECONDS, SPLITS, Project, read_json
+from formwork.tools.doctor.project import SPLITS, Project, read_json
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 MANY = 1 / 3  # of the training images, left out of each epoch because they do not fill a batch
@@ -41,10 +40,6 @@ def loader(project: Project) -> Result:
         if not project.raw.is_dir():
             return problem(f"data.use_ffcv is false, and the original images {project.raw} are missing", "dvc pull")
         return ok("PyTorchDataLoader, as data.use_ffcv: false asks")
-    try:
-        project.libraries.get("ffcv", LIBRARIES_SECONDS)
-    except (Failed, TimeoutError):
-        return _falls_back(project, "ffcv cannot be imported")
     from formwork.loading.factory import make_loader
 
     devices = project.devices

@@ -24,7 +24,7 @@ def _answer(key: str, work: Callable[[], Any]) -> None:
 
 
 def libraries() -> None:
-    """torch with its GPUs, then ffcv as the loader imports it."""
+    """torch with its GPUs, then ffcv as its operations import it."""
     _answer("torch", _torch)
     _answer("ffcv", _ffcv)
 
@@ -54,7 +54,7 @@ def _torch() -> dict[str, Any]:
 def _ffcv() -> str:
     from importlib.metadata import version
 
-    from formwork.loading import ffcv_loader  # noqa: F401
+    from formwork.loading.ffcv import import_ffcv  # noqa: F401
 
     return version("ffcv")
 
@@ -88,7 +88,7 @@ def _repository() -> dict[str, Any]:
 
 
 def _remote() -> dict[str, Any]:
-    """Of the default remote; its name is None where there is none."""
+    """The default remote, and whether its folder exists; the name is None where there is no default."""
     repo = _open()
     name = repo.config["core"].get("remote")
     if name is None:

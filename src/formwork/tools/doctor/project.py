@@ -99,7 +99,11 @@ class Project:
         return self._betons[split]
 
     def beton_files(self) -> list[Path]:
-        """Those that are there, one at least."""
+        """Paths of the betons that exist.
+
+        Raises:
+            NotChecked: there is none.
+        """
         found = [path for path in map(self.folders.beton, SPLITS) if path.is_file()]
         if not found:
             raise NotChecked("there are no betons yet")
@@ -107,7 +111,7 @@ class Project:
 
     @cached_property
     def trainer(self) -> pl.Trainer:
-        """As the train stage makes it.
+        """Lightning's Trainer, made as the train stage makes it.
 
         Raises:
             ParamsError: it does not suit this machine.
@@ -122,7 +126,7 @@ class Project:
 
     @cached_property
     def data(self) -> ProjectData:
-        """As the train stage makes it, but for one thing: where FFCV cannot load it is an error.
+        """The data, opened as the train stage opens it; but where FFCV cannot load it, that is an error.
 
         Raises:
             FormworkError: see ProjectData.

@@ -13,7 +13,7 @@ from formwork import system
 from formwork.errors import FormworkError
 from formwork.text import format_bytes
 from formwork.tools.doctor.children import Failed
-from formwork.tools.doctor.data import changed_params
+from formwork.tools.doctor.data import outdated
 from formwork.tools.doctor.project import SPLITS, Project, read_json
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
@@ -62,10 +62,10 @@ def space(project: Project) -> Result:
     if Path(".dvc").is_dir() and not SAME_FILE & set(ways[:1]):
         places.append(nearest(cache))
     finding = ", ".join(f"{format_bytes(shutil.disk_usage(place).free)} free in {place}" for place in places)
-    outdated = [split for split in SPLITS if not _in_step(project, split)]
-    if not outdated:
+    missing = [split for split in SPLITS if not _in_step(project, split)]
+    if not missing:
         return ok(f"the betons are there; {finding}")
-    need = sum(estimate(project, split) for split in outdated)
+    need = sum(estimate(project, split) for split in missing)
     copies = Counter(place.stat().st_dev for place in places)  # by disk
     lowest = min(shutil.disk_usage(place).free / copies[place.stat().st_dev] for place in places)
     twice = ", in the workspace and in DVC's cache" if len(places) > 1 else ""
@@ -77,14 +77,10 @@ def space(project: Project) -> Result:
 
 
 def _in_step(project: Project, split: str) -> bool:
-    from formwork.beton.read import check_beton
-
     try:
-        beton = project.beton(split)
-        check_beton(beton, project.manifest(split))
-    except (NotChecked, FormworkError):
+        return outdated(project, split) is None
+    except NotChecked:
         return False
-    return beton.provenance is not None and not changed_params(project, split)
 
 
 def estimate(project: Project, split: str) -> int:

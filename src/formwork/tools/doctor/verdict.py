@@ -43,7 +43,7 @@ def note(finding: object, *commands: str) -> Result:
 
 
 def problem(finding: object, *commands: str) -> Result:
-    """As note."""
+    """A result that would stop a run; its commands are found as those of a note."""
     return Result(PROBLEM, str(finding), commands or _quoted(finding))
 
 
@@ -79,7 +79,7 @@ def as_table(found: Sequence[tuple[str, Result]], width: int | None = None) -> s
 
 
 def _rows(found: Sequence[tuple[str, Result]]) -> list[tuple[str, Result]]:
-    """As they are, and one row for all checks that could not be made for the same reason."""
+    """A row for each check; one for all checks that could not be made for the same reason."""
     unchecked: dict[str, list[str]] = {}
     for name, result in found:
         if not result.checked:

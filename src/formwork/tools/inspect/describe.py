@@ -8,6 +8,7 @@ import numpy as np
 
 from formwork.beton.format import MODE_NAMES
 from formwork.beton.read import Beton
+from formwork.text import count, format_bytes
 
 WIDTH = 100  # characters a line
 BAR = 40  # characters of the longest bar
@@ -15,13 +16,14 @@ BINS = 10  # of a histogram, at most
 NO_BREAK = "\u00a0"  # a space at which no line ends
 
 
-def report(beton: Beton) -> str:
+def describe(beton: Beton) -> str:
     """Size, provenance, storage modes, classes, and histograms of bytes and resolutions."""
     size = beton.path.stat().st_size
+    images, classes = count(len(beton), "image"), count(len(np.unique(beton.labels)), "class", "classes")
     return "\n\n".join(
         [
-            f"{beton.path}: {len(beton)} images of {len(np.unique(beton.labels))} classes, {_bytes(size)} ({size} "
-            f"bytes), in pages of {_bytes(beton.page_size)}",
+            f"{beton.path}: {images} of {classes}, {format_bytes(size)} ({size:,} bytes), in pages of "
+            f"{format_bytes(beton.page_size)}",
             _provenance(beton),
             _lines("Stored as", _shares(beton)),
             _classes(beton),
@@ -52,7 +54,7 @@ def histogram(values: np.ndarray) -> str:
 
 
 def _resolutions(beton: Beton) -> str:
-    """By size where there are few, else by the longer side."""
+    """A histogram of resolutions; where there are many, of the longer sides."""
     sizes = Counter(zip(beton.widths.tolist(), beton.heights.tolist(), strict=True))
     if len(sizes) <= BINS:
         return _bars({f"{width} x {height}": count for (width, height), count in sorted(sizes.items())})
@@ -112,11 +114,3 @@ def _bars(counts: Mapping[str, int]) -> str:
         f"  {name:>{width}}  {count:>{len(str(most))}}  {'#' * -(-count * BAR // most)}".rstrip()
         for name, count in counts.items()
     )
-
-
-def _bytes(count: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} GB"

@@ -1,20 +1,24 @@
-"""Checking every sample of a beton, with memory for a few of them."""
+"""Checking every sample of a beton, with memory for a few of them; which are bad, and what they were made from."""
 
 import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from formwork.beton.format import RAW
-from formwork.beton.read import Beton
+from formwork.beton.read import Beton, check_beton
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
+from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
+from formwork.parallel import in_order
+from formwork.tools.inspect.describe import class_names
 
 BLOCK = 64  # samples that a thread checks in one go
 
@@ -33,7 +37,7 @@ class SampleFile:
     def pixels(self, sample: int) -> np.ndarray | None:
         """(H, W, 3) uint8; None where the sample is damaged."""
         data = self.read(sample)
-        return None if self.fault(data, sample) else self._decode(data, sample)
+        return None if self.fault(data, sample) else self.decode(data, sample)
 
     def fault(self, data: bytes, sample: int) -> str | None:
         """What is wrong with a sample's bytes; None where they are as they were written, or, in a beton without
@@ -47,9 +51,10 @@ class SampleFile:
             return None  # open_beton has compared its size with its pixels
         if plain_size(data) != (beton.widths[sample], beton.heights[sample]):
             return "its JPEG data is damaged, or of another size"
-        return "its JPEG data is damaged" if self._decode(data, sample) is None else None
+        return "its JPEG data is damaged" if self.decode(data, sample) is None else None
 
-    def _decode(self, data: bytes, sample: int) -> np.ndarray | None:
+    def decode(self, data: bytes, sample: int) -> np.ndarray | None:
+        """(H, W, 3) uint8 of a sample's bytes; None where they cannot be decoded."""
         width, height = int(self.beton.widths[sample]), int(self.beton.heights[sample])
         if self.beton.modes[sample] == RAW:
             return np.frombuffer(data, np.uint8).reshape(height, width, 3)
@@ -93,9 +98,62 @@ def find_damage(beton: Beton, workers: int) -> dict[int, str]:
             return {sample: samples.fault(samples.read(sample), sample) for sample in block}
 
         try:
-            for faults in pool.map(check, blocks):
+            for _, faults in in_order(pool, check, blocks, ahead=2 * workers):
                 found |= {sample: fault for sample, fault in faults.items() if fault}
                 bar.update(len(faults))
         finally:
             pool.shutdown(cancel_futures=True)
     return dict(sorted(found.items()))
+
+
+def verify(beton: Beton, manifest: Manifest | None, workers: int) -> str:
+    """Check every sample; print sample id, class and, where the manifest is known, source of each bad one.
+
+    Returns:
+        A line that says that all are whole.
+
+    Raises:
+        BetonError: any sample is bad.
+    """
+    damage = find_damage(beton, workers)
+    names = class_names(beton)
+    for sample, fault in damage.items():
+        source = f", {_source(manifest, sample)}" if manifest else ""
+        print(f"sample {sample} ({names[int(beton.labels[sample])]}{source}): {fault}")
+    if damage:
+        raise BetonError(
+            f"{len(damage)} of {len(beton)} samples of {beton.path} are damaged. Run `dvc checkout --force "
+            f"{beton.path}` or `dvc repro -f convert`."
+        )
+    found = "have the checksums they were written with, and decode" if beton.provenance else "decode without a warning"
+    return f"All {len(beton)} samples of {beton.path} {found}."
+
+
+def find_manifest(beton: Beton, given: Path | None) -> Manifest | None:
+    """The manifest that a beton was made from: the given one, or data/interim/<name>/<split>.csv of a beton that is
+    data/processed/<name>/<split>.beton, where it is still the same.
+
+    Raises:
+        DatasetError: the given one cannot be read.
+        BetonError: the beton was not made from the given one.
+    """
+    if given:
+        manifest = read_manifest(given)
+        check_beton(beton, manifest)
+        return manifest
+    folder = beton.path.absolute().parent  # where it was named, not in the cache that it may be a link into
+    path = folder.parent.parent / "interim" / folder.name / f"{beton.path.stem}.csv"
+    if beton.provenance is None or folder.parent.name != "processed" or not path.is_file():
+        return None
+    same = Manifest(path, []).digest == beton.provenance.manifest_sha256
+    return read_manifest(path) if same else None
+
+
+def _source(manifest: Manifest, sample: int) -> Path:
+    """The file of a sample; its path in the raw dataset where the manifest does not stand in data/interim."""
+    path = Path(manifest.rows[sample].path)
+    folder = manifest.path.absolute().parent
+    if folder.parent.name != "interim":
+        return path
+    source = folder.parent.parent / "raw" / folder.name / path
+    return source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source

@@ -8,6 +8,7 @@ import numpy as np
 from formwork.beton.read import Beton
 from formwork.conversion.encode import scale_down
 from formwork.drawing.image_grid import COLUMNS, Row, image_rows, in_rows
+from formwork.text import count
 from formwork.tools.inspect.describe import class_names
 from formwork.tools.inspect.verify import open_samples
 
@@ -26,10 +27,10 @@ def contact_sheet(beton: Beton, path: Path) -> None:
     names = class_names(beton)
     classes = spread(np.unique(beton.labels), ROWS).tolist()
     samples = {label: np.flatnonzero(beton.labels == label) for label in classes}
-    headings = {f"{names[label]}: {len(found)} images": found for label, found in samples.items()}
+    headings = {f"{names[label]}: {count(len(found), 'image')}": found for label, found in samples.items()}
     with open_samples(beton) as file:
         rows = class_rows(headings, file.pixels, lambda sample: f"sample {sample}")
-    title = f"{beton.path.parent.name}/{beton.path.name}: {len(beton)} images of {of_classes(classes, names)}"
+    title = f"{beton.path.parent.name}/{beton.path.name}: {count(len(beton), 'image')} of {of_classes(classes, names)}"
     image_rows(path, title, rows)
 
 

@@ -27,11 +27,14 @@ LOADERS = {"FFCVDataLoader": True, "PyTorchDataLoader": False}
 USUAL = 0.99  # share of the values of a difference that are to stay below white: a few large ones would hide the rest
 
 
-def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str] = ()) -> None:
+def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str] = ()) -> list[str]:
     """Write three PNGs: batches to `path`, and into the folder of that name classes.png and counts.png.
 
     Args:
         classes: those in classes.png; none: all, or ROWS of them where there are more.
+
+    Returns:
+        A line on each picture, and a warning for each loader that has no images.
 
     Raises:
         FormworkError: a class is unknown; no loader has any images; see ProjectData for the rest.
@@ -42,11 +45,14 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
     counts = {split: np.bincount(data.splits[split].manifest.labels, minlength=len(names)) for split in data.splits}
     folder = path.with_suffix("")
     label_counts(folder / "counts.png", data.settings.name, names, counts)
-    print(f"{summary(counts)}: {folder / 'counts.png'}")
-    _draw_batches(data, path)
-    print(f"Batches of each loader, and their difference: {path}")
+    missing = _draw_batches(data, path)
     _draw_classes(data, shown, counts, folder / "classes.png")
-    print(f"Training images of {of_classes(shown, names)}: {folder / 'classes.png'}")
+    return [
+        f"{summary(counts)}: {folder / 'counts.png'}",
+        *(f"WARNING: {line}" for line in missing),
+        f"Batches of each loader, and their difference: {path}",
+        f"Training images of {of_classes(shown, names)}: {folder / 'classes.png'}",
+    ]
 
 
 def _label(name: str, names: Sequence[str]) -> int:
@@ -69,16 +75,17 @@ class Drawn:
     order: dict[str, Any]
 
 
-def _draw_batches(data: ProjectData, path: Path) -> None:
+def _draw_batches(data: ProjectData, path: Path) -> list[str]:
+    """Gives a line for each loader that has no images, with the reason."""
     rows, missing = [], []
     for split, of_split in data.splits.items():
         # The first batches of training as they are. In validation all of them would be of the first class.
-        options = replace(data.config(split, rank=0, world_size=1), num_workers=0)
-        options = options if split == "train" else replace(options, order="random")
+        config = replace(data.config(split, rank=0, world_size=1), num_workers=0)
+        config = config if split == "train" else replace(config, order="random")
         drawn: list[Drawn] = []
         for name, use_ffcv in LOADERS.items():
             try:
-                drawn.append(_first(of_split, options, use_ffcv))
+                drawn.append(_first(of_split, config, use_ffcv))
             except FormworkError as error:
                 # make_loader wraps the reason in advice on how to fall back, which is not done here.
                 reason = error.__cause__ if isinstance(error.__cause__, FormworkError) else error
@@ -86,24 +93,24 @@ def _draw_batches(data: ProjectData, path: Path) -> None:
                 rows.append(Row(missing[-1]))
             else:
                 source = of_split.beton if use_ffcv else of_split.raw
-                rows.append(_row(data, f"{split}: {name}, from {source}", options, drawn[-1]))
+                rows.append(_row(data, f"{split}: {name}, from {source}", config, drawn[-1]))
         if len(drawn) == len(LOADERS):
             rows.append(_difference(data, split, *drawn))
     if not any(row.images for row in rows):
         raise FormworkError("\n".join(missing))
-    for line in missing:
-        print(f"WARNING: {line}")
     image_rows(path, f"{data.settings.name}: what the model is given in training, and random validation images", rows)
+    return missing
 
 
-def _first(split: SplitFiles, options: LoaderConfig, use_ffcv: bool) -> Drawn:
-    loader = make_loader(split, options, use_ffcv, fallback="error")
+def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:
+    loader = make_loader(split, config, use_ffcv, fallback="error")
     order = loader.state_dict()
     images, labels = [], []
-    with closing(iter(loader)) as batches:
-        for batch in batches:
+    epoch: Any = iter(loader)  # a generator, whose threads or processes end when it is closed
+    with closing(epoch):
+        for batch in epoch:
             # With timesteps each image stands there several times, in the same memory.
-            of_batch, their_labels = (part[:, 0] if options.timesteps > 1 else part for part in batch)
+            of_batch, their_labels = (part[:, 0] if config.timesteps > 1 else part for part in batch)
             images.append(of_batch)
             labels.append(their_labels)
             if sum(map(len, labels)) >= COLUMNS:
@@ -111,11 +118,11 @@ def _first(split: SplitFiles, options: LoaderConfig, use_ffcv: bool) -> Drawn:
     return Drawn(torch.cat(images)[:COLUMNS], torch.cat(labels)[:COLUMNS], order)
 
 
-def _row(data: ProjectData, heading: str, options: LoaderConfig, drawn: Drawn) -> Row:
+def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) -> Row:
     side = drawn.images.shape[-1]
-    heading += f": {side} x {side} pixels, {options.dtype}"
-    if options.timesteps > 1:
-        heading += f", each image {options.timesteps} times"
+    heading += f": {side} x {side} pixels, {config.dtype}"
+    if config.timesteps > 1:
+        heading += f", each image {config.timesteps} times"
     captions = [_caption(label, data.settings.class_names) for label in drawn.labels]
     return Row(heading, list(to_pixels(drawn.images, data.settings)), captions)
 

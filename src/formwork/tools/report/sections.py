@@ -1,47 +1,64 @@
-"""The sections of the page, each from the files of one stage or tool. What is not there is said, with the command that
-makes it: the page can be made at any time."""
+"""The sections of the report, each from the files of one stage or tool. What is not there is said, with the command
+that makes it: the page can be made at any time."""
 
 import csv
 import json
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from formwork.errors import FormworkError
+from formwork.files import write_text
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.settings import read_settings
 from formwork.params import Params
+from formwork.text import format_bytes
+from formwork.tools.measure import commit
 from formwork.tools.preview.preview import preview
-from formwork.tools.report.figures import draw_confusion, draw_curves, read_confusion
-from formwork.tools.report.parts import Code, Missing, Part, Picture, Section, Table, Text, markdown
+from formwork.tools.report.charts import draw_confusion, draw_curves, read_confusion
+from formwork.tools.report.experiments import find_experiments
+from formwork.tools.report.page import Code, Missing, Part, Picture, Section, Table, Text, markdown, render
+from formwork.tools.summary import summary
 
 RESULTS = Path("results")
-BENCHMARKS = Path("docs/benchmarks.md")
+EXPERIMENT = "dvc exp run -S trainer.max_epochs=20"  # for example
+MOST_EXPERIMENTS = 20  # rows of their table: the most accurate ones of more
 MOST_CLASSES = 20  # rows of the table of accuracies by class: the worst ones of more
 
 
+def report(params: Params, folders: Folders, path: Path) -> None:
+    """Write the page.
+
+    Raises:
+        FormworkError: `path` cannot be written.
+    """
+    made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}"
+    write_text(path, render(f"{params.data.name}, {params.model.name}", made, sections(params, folders)))
+    print(f"Report: {path}")
+
+
 def sections(params: Params, folders: Folders) -> list[Section]:
-    """All of them, in the order of the page."""
+    """The sections, in the order of the page."""
     return [
         Section("Summary", _try(lambda: _summary(params), "dvc repro")),
         Section("Data", _try(lambda: _data(folders), "dvc repro link convert")),
         Section("Images", _try(lambda: _images(params, folders), "dvc repro link convert")),
         Section("Training", _try(_training, "dvc repro train")),
         Section("Evaluation", _try(_evaluation, "dvc repro evaluate")),
+        Section("Experiments", _try(lambda: _experiments(params), EXPERIMENT)),
         Section("Loaders compared", _try(_comparison, "make compare")),
-        Section("Benchmark", _try(_benchmark, "make bench")),
         Section("Parameters", [Code("All of them, as they were when this page was made", _yaml(params))]),
     ]
 
 
 def _yaml(params: Params) -> str:
-    """Without the settings of other datasets."""
+    """The params as YAML, without the settings of other datasets."""
     values = params.model_dump()
     values["datasets"] = {name: value for name, value in values["datasets"].items() if name == params.data.name}
     return yaml.safe_dump(values, sort_keys=False)
@@ -63,38 +80,26 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _summary(params: Params) -> list[Part]:
-    found = _json(RESULTS / "evaluate/metrics.json")
-    trained = _json(RESULTS / "train/metrics.json")
-    speed = _json(RESULTS / "speed/metrics.json")
-    rows = [
-        ["dataset", params.data.name],
-        ["model", params.model.name],
-        ["accuracy on the validation split", f"{found['accuracy']:.2%} of {found['images']:,} images"],
-        ["worst class", f"{found['worst_class']}, {found['worst_class_accuracy']:.2%}"],
-        ["loader used", str(trained["loader"])],
-        ["images/s in the median epoch", f"{speed['images_per_second']:,.0f}"],
-        ["share of it spent waiting for data", f"{speed['waiting_share']:.1%}"],
-    ]
-    return [Table(["", ""], rows, numbers=False)]
+    return [Table(["", ""], summary(params, RESULTS), texts=2)]
 
 
 def _data(folders: Folders) -> list[Part]:
-    settings = read_settings(folders.interim / "dataset.json")
+    settings = read_settings(folders.settings)
     rows = []
     for split in SPLITS:
-        manifest = read_manifest(folders.interim / f"{split}.csv")
+        manifest = read_manifest(folders.manifest(split))
         stored = _json(RESULTS / f"convert/{split}.json")
         shares = [
             f"{stored[key]:.0%} {name}"
             for key, name in (("raw_share", "raw"), ("jpg_share", "JPEG"), ("passed_through_share", "byte for byte"))
             if stored[key]
         ]
-        source, beton = stored["source_bytes"] / 1e6, stored["beton_bytes"] / 1e6
+        source, beton = format_bytes(stored["source_bytes"]), format_bytes(stored["beton_bytes"])
         classes = len({row.label for row in manifest.rows})
-        rows.append([split, f"{len(manifest):,}", str(classes), f"{source:,.1f}", f"{beton:,.1f}", ", ".join(shares)])
+        rows.append([split, f"{len(manifest):,}", str(classes), source, beton, ", ".join(shares)])
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (settings.mean, settings.std))
     return [
-        Table(["split", "images", "classes", "files, MB", "beton, MB", "stored"], rows),
+        Table(["split", "images", "classes", "files", "beton", "stored as"], rows),
         Text(f"{settings.resolution} pixels a side; mean {mean}; standard deviation {std}, of values from 0 to 1."),
     ]
 
@@ -134,20 +139,24 @@ def _evaluation() -> list[Part]:
     return parts
 
 
+def _experiments(params: Params) -> list[Part]:
+    found = find_experiments(Path(), params)
+    if not found:
+        return [Missing(f"There are no experiments with {params.data.name} yet.", EXPERIMENT)]
+    rows = [
+        [one.name, one.changes or "none", one.loader, one.accuracy, one.images_per_second]
+        for one in found[:MOST_EXPERIMENTS]
+    ]
+    header = ["experiment", "params that differ from those of this page", "loader", "accuracy", "images/s"]
+    parts: list[Part] = [Table(header, rows, texts=3)]
+    if len(found) > MOST_EXPERIMENTS:
+        parts.insert(0, Text(f"The {MOST_EXPERIMENTS} most accurate of {len(found)} experiments:"))
+    return parts
+
+
 def _comparison() -> list[Part]:
     page = RESULTS / "compare/compare.md"
-    return [markdown(_body(page.read_text(encoding="utf-8")), page.parent)]
-
-
-def _benchmark() -> list[Part]:
-    text = BENCHMARKS.read_text(encoding="utf-8")
-    found = re.search(r"<!-- begin loader -->(.*?)<!-- end loader -->", text, re.DOTALL)
-    return [markdown(found[1] if found else "", BENCHMARKS.parent)]
-
-
-def _body(text: str) -> str:
-    """A page without its first heading: the section has one."""
-    return re.sub(r"\A\s*# .*\n", "", text)
+    return [markdown(page.read_text(encoding="utf-8"), page.parent)]
 
 
 @contextmanager

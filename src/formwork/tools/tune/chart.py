@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from formwork.drawing.text import printable
+from formwork.text import format_bytes
 from formwork.tools.charts import chart
 from formwork.tools.tune.pick import Measured, show_limit
-from formwork.tools.tune.sizes import show_bytes
 
 MARKERS = {"jpg": "o", "smart": "s", "proportion": "D", "raw": "^"}
 LINES_OF_KEY = 22  # at most
@@ -48,7 +48,7 @@ def draw(
         for mode, marker in MARKERS.items():
             some = [number for number, one in measured.items() if one.params[0].write_mode == mode]
             points = axis.scatter(
-                *np.array([places[n] for n in some]).reshape(-1, 2).T, 55, [rates[n] for n in some], marker=marker,
+                [places[n][0] for n in some], [places[n][1] for n in some], 55, [rates[n] for n in some], marker=marker,
                 cmap="viridis", vmin=min(rates.values()), vmax=max(rates.values()), edgecolors="#444444",
                 linewidths=0.5, zorder=3,
             )  # fmt: skip
@@ -74,7 +74,7 @@ def _places(
     axis.set_xscale("log")
     axis.set_xlim(left, right)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: show_bytes(size)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: format_bytes(size)))
     axis.xaxis.set_minor_formatter(NullFormatter())
     finite = [psnr for psnr in (min_psnr, *(one.fidelity.psnr for one in measured.values())) if np.isfinite(psnr)]
     low, high = min(finite, default=0), max(finite, default=0)
@@ -115,7 +115,7 @@ def _key(
     sizes = [one.size.estimate for one in measured.values()]
     beyond = "" if min(sizes) / BESIDE < budget < max(sizes) * BESIDE else ", beyond the chart"
     signs += [
-        Line2D([], [], color=LIMIT, linestyle=":", linewidth=1.5, label=f"budget, {show_bytes(budget)}{beyond}"),
+        Line2D([], [], color=LIMIT, linestyle=":", linewidth=1.5, label=f"budget, {format_bytes(budget)}{beyond}"),
         Line2D([], [], color=LIMIT, linestyle="--", linewidth=1, label=f"PSNR {show_limit(min_psnr)}"),
     ]
     axis.legend(handles=signs, loc="upper left", ncols=3, columnspacing=1.2, borderaxespad=0)
@@ -124,7 +124,7 @@ def _key(
     for number in named[:LINES_OF_KEY]:
         one = measured[number]
         psnr = "exact" if np.isinf(one.fidelity.psnr) else f"{one.fidelity.psnr:.2f} dB"
-        size = show_bytes(one.size.estimate, "#.3g")
+        size = format_bytes(one.size.estimate, "#.3g")
         lines.append(f"{number:>2}  {one.name:{width}} {size:>8} {psnr:>9} {one.rates.median:>9,.0f}")
     if len(named) > LINES_OF_KEY:
         lines.append(f"    and {len(named) - LINES_OF_KEY} more, in the table")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from formwork.errors import DatasetError
 from formwork.images.manifest import Manifest
@@ -16,26 +14,21 @@ from formwork.images.pixels import read_rgb
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.geometry import CenterCrop
 from formwork.loading.transforms import apply_plan
-from formwork.tools.preview.contact_sheet import spread
 
 DETERMINISTIC = ("Resize", "CenterCrop")
-SSIM_PIXELS = 8e5  # that are compared by SSIM, which takes fifty times as long as loading: 16 images of 224 x 224
-SSIM_SMALLEST = 6  # pixels a side that its window of 11 x 11 needs, with pixels beyond the edge mirrored
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Of stored images against the originals, both in training resolution.
+    """How near stored images are to the originals, both in training resolution.
 
     Attributes:
         psnr: dB, of the mean squared error over all images; infinite where all pixels are the same.
         worst_psnr: dB, of the image with the largest error.
-        ssim: the mean over a part of the images and the channels; None where images are too small for it.
     """
 
     psnr: float
     worst_psnr: float
-    ssim: float | None
 
 
 def view(validation: Augmentation) -> Augmentation:
@@ -72,30 +65,12 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
 
 
 def compare(stored: np.ndarray, original: np.ndarray) -> Fidelity:
-    """Both (N, S, S, 3) uint8.
-
-    PSNR is 10 log10(255^2 / mean squared error). SSIM is that of Z. Wang, A. C. Bovik, H. R. Sheikh and E. P.
-    Simoncelli, "Image quality assessment: from error visibility to structural similarity", IEEE Transactions on Image
-    Processing 13 (2004), with their window and constants, as torchmetrics computes it.
-    """
+    """PSNR, 10 log10(255^2 / mean squared error), of images that are both (N, S, S, 3) uint8."""
     errors = [
         float(np.square(np.subtract(*pair, dtype=np.int32)).mean()) for pair in zip(stored, original, strict=True)
     ]
-    side = stored.shape[1]
-    part = spread(np.arange(len(stored)), max(int(SSIM_PIXELS / side**2), 1))
-    return Fidelity(
-        psnr=_decibels(float(np.mean(errors))),
-        worst_psnr=_decibels(max(errors)),
-        ssim=_ssim(stored[part], original[part]) if side >= SSIM_SMALLEST else None,
-    )
+    return Fidelity(psnr=_decibels(float(np.mean(errors))), worst_psnr=_decibels(max(errors)))
 
 
 def _decibels(error: float) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
-
-
-def _ssim(stored: np.ndarray, original: np.ndarray) -> float:
-    if np.array_equal(stored, original):
-        return 1.0
-    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() for pixels in (stored, original))
-    return float(structural_similarity_index_measure(*images, data_range=255.0))

@@ -8,18 +8,18 @@ from typing import Any
 
 from formwork.errors import FormworkError
 from formwork.params import BetonParams, Data, Ffcv
+from formwork.text import format_bytes
 from formwork.tools.measure import Rates
 from formwork.tools.tune.fidelity import Fidelity
+from formwork.tools.tune.grid import describe
 from formwork.tools.tune.sample import Size
-from formwork.tools.tune.settings import describe
-from formwork.tools.tune.sizes import show_bytes
 
 TIE = 0.05  # of the fastest rate: what is nearer to it than that counts as equally fast, as measurements differ so much
 
 
 @dataclass
-class Measured:
-    """A way of storing the images, and what came of it.
+class Stored:
+    """A way of storing the images, tried on a sample.
 
     Attributes:
         params: those that store the same bytes for each image of the sample; the first names them.
@@ -27,7 +27,6 @@ class Measured:
         beton: of the sample.
         shares: of images that are stored as "jpg" and "raw", and of those "passed_through", which are among the former.
         fits: whether the betons of the dataset stay in memory once they are read.
-        rates: of the training loader, from memory or from the disk, as they fit.
     """
 
     params: list[BetonParams]
@@ -37,16 +36,22 @@ class Measured:
     size: Size
     fits: bool
     fidelity: Fidelity
-    rates: Rates | None = None
 
     @property
     def names(self) -> list[str]:
-        """Of all params, for people."""
+        """What each of the params is called."""
         return [describe(params, self.longest) for params in self.params]
 
     @property
     def name(self) -> str:
         return self.names[0]
+
+
+@dataclass
+class Measured(Stored):
+    """Also loaded. rates: of the training loader, from memory or from the disk, as the betons fit."""
+
+    rates: Rates
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Loading:
 
 def rule(budget: float, min_psnr: float) -> str:
     return (
-        f"Of the settings whose size, with its spread, is within {show_bytes(budget)}, and whose PSNR is "
+        f"Of the settings whose size, with its spread, is within {format_bytes(budget)}, and whose PSNR is "
         f"{show_limit(min_psnr)}, the fastest; of those within {TIE:.0%} of the fastest, the smallest."
     )
 
@@ -81,14 +86,14 @@ def pick(measured: Sequence[Measured], budget: float, min_psnr: float) -> Measur
     if not fitting:
         smallest = min(measured, key=lambda one: one.size.most)
         raise FormworkError(
-            f"No setting fits into {show_bytes(budget)}: the smallest, {smallest.name}, takes "
-            f"{show_bytes(smallest.size.most)}. Raise --budget, or try more with --max-resolution and --jpeg-quality."
+            f"No setting fits into {format_bytes(budget)}: the smallest, {smallest.name}, takes "
+            f"{format_bytes(smallest.size.most)}. Raise --budget, or try more with --max-resolution and --jpeg-quality."
         )
     faithful = [one for one in fitting if one.fidelity.psnr >= min_psnr]
     if not faithful:
         best = max(fitting, key=lambda one: one.fidelity.psnr)
         raise FormworkError(
-            f"No setting within {show_bytes(budget)} has a PSNR that is {show_limit(min_psnr)}: that of the best, "
+            f"No setting within {format_bytes(budget)} has a PSNR that is {show_limit(min_psnr)}: that of the best, "
             f"{best.name}, is {best.fidelity.psnr:.2f} dB. Lower --min-psnr, raise --budget, or try more with "
             "--max-resolution and --jpeg-quality."
         )

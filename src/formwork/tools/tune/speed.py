@@ -1,11 +1,8 @@
 """Images/s of FFCVDataLoader with one way of storing or another, and with other settings of the loader."""
 
-import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,39 +14,25 @@ from formwork.loading.factory import make_loader
 from formwork.tools.measure import Rates
 
 SECONDS = 0.25  # that one measurement takes at least, of as many epochs of the sample as it needs
-CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory() -> int:
-    """Bytes that this process may use, the page cache included."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    with suppress(OSError, ValueError):  # without cgroups, or without a limit ("max")
-        limits.append(int(CGROUP.read_text(encoding="utf-8")))
-    return min(limits)
-
-
-def open_loader(split: SplitFiles, options: LoaderConfig) -> BaseLoader:
-    """FFCVDataLoader, and no other in its place.
+def open_loader(split: SplitFiles, config: LoaderConfig) -> BaseLoader:
+    """FFCVDataLoader; never falls back to PyTorchDataLoader.
 
     Raises:
         FormworkError: it cannot be had.
     """
     try:
-        return make_loader(split, options, use_ffcv=True, fallback="error")
+        return make_loader(split, config, use_ffcv=True, fallback="error")
     except FormworkError as error:
         reason = error.__cause__ if isinstance(error.__cause__, FormworkError) else error
         raise FormworkError(f"FFCVDataLoader, whose speed is to be measured, cannot be had: {reason}") from error
 
 
-def load(split: SplitFiles, options: LoaderConfig) -> np.ndarray:
+def load(split: SplitFiles, config: LoaderConfig) -> np.ndarray:
     """All images of a split by sample id, (N, S, S, 3) uint8."""
-    options = replace(options, order="sequential", dtype="uint8", drop_last=False)
-    return np.concatenate([images.permute(0, 2, 3, 1).numpy() for images, _ in open_loader(split, options)])
+    config = replace(config, order="sequential", dtype="uint8", drop_last=False)
+    return np.concatenate([images.permute(0, 2, 3, 1).numpy() for images, _ in open_loader(split, config)])
 
 
 def measure(contenders: Mapping[Any, tuple[SplitFiles, LoaderConfig]], rounds: int, what: str) -> dict[Any, Rates]:
@@ -67,9 +50,9 @@ def measure(contenders: Mapping[Any, tuple[SplitFiles, LoaderConfig]], rounds: i
     return {name: Rates(tuple(values)) for name, values in rates.items()}
 
 
-def _rate(split: SplitFiles, options: LoaderConfig) -> float:
+def _rate(split: SplitFiles, config: LoaderConfig) -> float:
     """Images/s in as many epochs as take SECONDS, after one that makes the buffers."""
-    loader = open_loader(split, options)
+    loader = open_loader(split, config)
     _, seconds = _timed(loader, 1)
     images, seconds = _timed(loader, max(round(SECONDS / seconds), 1))
     return images / seconds

@@ -17,12 +17,13 @@ from formwork.images.manifest import Manifest, Row
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.project import ProjectData
 from formwork.params import BetonParams
+from formwork.system import cores, memory
+from formwork.text import format_bytes
 from formwork.tools.tune import speed
 from formwork.tools.tune.fidelity import compare, originals, view
-from formwork.tools.tune.pick import Loading, Measured
+from formwork.tools.tune.grid import changes
+from formwork.tools.tune.pick import Loading, Measured, Stored
 from formwork.tools.tune.sample import Images, extrapolate
-from formwork.tools.tune.settings import changes
-from formwork.tools.tune.sizes import show_bytes
 
 BATCHES = 4  # that an epoch of the sample has at least: otherwise it would be all start and end
 FITTING = 0.7  # share of the memory that betons may take to stay in the page cache
@@ -38,7 +39,7 @@ class Trial:
         rounds: measurements of each speed.
 
     Attributes:
-        options: of the loader that is measured, where betons stay in memory.
+        config: of the loader that is measured, where betons stay in memory.
     """
 
     def __init__(self, data: ProjectData, manifest: Manifest, rows: Sequence[Row], rounds: int):
@@ -47,11 +48,11 @@ class Trial:
         self.sampled, self.images = Images(manifest.rows), Images(rows)
         self.rounds = rounds
         self.raw = data.splits["train"].raw
-        self.memory = speed.memory()
+        self.memory, _ = memory()
         self.config: LoaderConfig = replace(
             data.config("train", rank=0, world_size=1),
             batch_size=min(data.params.data.batch_size, max(len(manifest) // BATCHES, 1)),
-            num_workers=speed.cores(),
+            num_workers=cores(),
             os_cache=True,
             timesteps=1,  # more of them take no time
             resolution_schedule=(),
@@ -68,8 +69,8 @@ class Trial:
             FormworkError: an original is missing or changed; the disk is full; FFCVDataLoader cannot be had.
         """
         augmentation = view(self.data.augmentations["val"])
-        original = originals(self.manifest, self.raw, augmentation, speed.cores())
-        found: dict[bytes, Measured] = {}
+        original = originals(self.manifest, self.raw, augmentation, cores())
+        found: dict[bytes, Stored] = {}
         for number, params in enumerate(tqdm(settings, desc="store", unit=" settings", mininterval=0.5)):
             beton, shares = self._write(params, number)
             content = _content(beton)
@@ -81,7 +82,7 @@ class Trial:
                 speed.open_loader(self._split(beton.path), self.config)  # what would stop the last one stops the first
             size = extrapolate(beton, self.sampled, self.images, params.max_resolution)
             stored = speed.load(self._split(beton.path), replace(self.config, augmentation=augmentation))
-            found[content] = Measured(
+            found[content] = Stored(
                 params=[params],
                 longest=int(self.images.sides.max()),
                 beton=beton.path,
@@ -94,21 +95,21 @@ class Trial:
             content: (self._split(one.beton), replace(self.config, os_cache=one.fits)) for content, one in found.items()
         }
         rates = speed.measure(contenders, self.rounds, "load")
-        for content, one in found.items():
-            one.rates = rates[content]
+        measured = [Measured(**vars(one), rates=rates[content]) for content, one in found.items()]
+        for one in measured:
             one.params.sort(key=lambda params: len(changes(params, self.data.params.ffcv.beton)))
-        return sorted(found.values(), key=lambda one: one.size.estimate)
+        return sorted(measured, key=lambda one: one.size.estimate)
 
     def load(self, picked: Measured) -> Loading:
         """Try other settings of the loader with one way of storing."""
-        split, options = self._split(picked.beton), replace(self.config, os_cache=picked.fits)
-        numbers = {2**power for power in range(speed.cores().bit_length())}
-        numbers |= {speed.cores(), max(self.data.params.data.num_workers, 1)}
-        by_workers = {number: (split, replace(options, num_workers=number)) for number in sorted(numbers)}
-        orders = [] if picked.fits else [options.order]
-        if orders and options.order in ORDERS:  # sequential is there for a reason that is not speed
-            orders = list(dict.fromkeys([options.order, *ORDERS]))
-        by_order = {order: (split, replace(options, order=order)) for order in orders}
+        split, config = self._split(picked.beton), replace(self.config, os_cache=picked.fits)
+        numbers = {2**power for power in range(cores().bit_length())}
+        numbers |= {cores(), max(self.data.params.data.num_workers, 1)}
+        by_workers = {number: (split, replace(config, num_workers=number)) for number in sorted(numbers)}
+        orders = [] if picked.fits else [config.order]
+        if orders and config.order in ORDERS:  # sequential is there for a reason that is not speed
+            orders = list(dict.fromkeys([config.order, *ORDERS]))
+        by_order = {order: (split, replace(config, order=order)) for order in orders}
         rates = speed.measure(by_workers | by_order, self.rounds, "loader settings")
         return Loading(
             workers={number: rates[number] for number in by_workers},
@@ -124,16 +125,17 @@ class Trial:
         most, free = self.sampled.raw_bytes(params.max_resolution).sum(), shutil.disk_usage(path.parent).free
         if free < most:
             raise FormworkError(
-                f"The disk of {path.parent} has {show_bytes(free)} free, and a beton of the sample may take "
-                f"{show_bytes(most)}. Make room, or take fewer images with --images."
+                f"The disk of {path.parent} has {format_bytes(free)} free, and a beton of the sample may take "
+                f"{format_bytes(most)}. Make room, or take fewer images with --images."
             )
         with redirect_stderr(io.StringIO()):  # without a progress bar for each
-            summary = write_beton(self.manifest, self.raw, path, params, speed.cores())
+            summary = write_beton(self.manifest, self.raw, path, params, cores())
         metrics = summary.metrics()
         return open_beton(path), {name: metrics[f"{name}_share"] for name in ("jpg", "raw", "passed_through")}
 
 
 def _content(beton: Beton) -> bytes:
     """What tells apart betons of the same images: all but the params that they were written with."""
+    assert beton.provenance is not None  # write_beton wrote it
     parts = (beton.modes, beton.widths, beton.heights, beton.provenance.checksums)
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()

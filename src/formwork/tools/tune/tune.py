@@ -1,6 +1,5 @@
 """The tool tune: ways of storing a dataset and of loading it, tried on a sample of its images."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -9,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError
+from formwork.files import try_lock
 from formwork.folders import Folders
 from formwork.images.manifest import Row, write_manifest
 from formwork.loading.project import ProjectData
 from formwork.params import Params
+from formwork.text import format_bytes
+from formwork.tools.tune.grid import FREE_SHARE, Request, combine, usual_resolutions
+from formwork.tools.tune.page import Page
 from formwork.tools.tune.pick import pick
-from formwork.tools.tune.report import Report
 from formwork.tools.tune.sample import choose, usual_number
-from formwork.tools.tune.settings import FREE_SHARE, Request, combine, usual_resolutions
-from formwork.tools.tune.sizes import show_bytes
 from formwork.tools.tune.trial import Trial
 
 
@@ -38,29 +38,29 @@ def tune(params: Params, folders: Folders, results: Path, request: Request) -> N
     with _workplace(folders.processed.parent / ".tune") as folder:
         free = shutil.disk_usage(folder).free
         trial = Trial(data, write_manifest(folder / "sample.csv", sampled), rows, request.rounds)
-        report = Report(
+        page = Page(
             params=params,
             settings=data.settings,
-            options=trial.options,
+            config=trial.config,
             augment=data.settings.augment_train if params.augment.train is None else params.augment.train,
             sample=len(sampled),
             total=len(rows),
             rounds=request.rounds,
             budget=FREE_SHARE * free if request.budget is None else request.budget,
-            budget_is=f"{FREE_SHARE:.0%} of the {show_bytes(free)} that are free where {folders.processed.parent} is"
+            budget_is=f"{FREE_SHARE:.0%} of the {format_bytes(free)} that are free where {folders.processed.parent} is"
             if request.budget is None
             else "",
             min_psnr=request.min_psnr,
             measured=trial.store(combine(params.ffcv.beton, grid, rows)),
         )
         try:
-            report.picked = pick(report.measured, report.budget, request.min_psnr)
-            report.loading = trial.load(report.picked)
+            page.picked = pick(page.measured, page.budget, request.min_psnr)
+            page.loading = trial.load(page.picked)
         except FormworkError as error:
-            report.failure = str(error)
-            report.write(results)
+            page.failure = str(error)
+            page.write(results)
             raise
-        report.write(results)
+        page.write(results)
 
 
 def _check_originals(rows: Sequence[Row], raw: Path) -> None:
@@ -85,11 +85,9 @@ def _workplace(folder: Path) -> Iterator[Path]:
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise FormworkError(f"Cannot write {folder}: {error.strerror}. Check the permissions of its folder.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not try_lock(lock):
         os.close(lock)
-        raise FormworkError(f"Another process is tuning in {folder}. Wait for it, or stop it.") from error
+        raise FormworkError(f"Another process is tuning in {folder}. Wait for it, or stop it.")
     try:
         for left in folder.iterdir():
             left.unlink()

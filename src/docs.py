@@ -1,0 +1,15 @@
+"""Tool docs: write docs/parameters.md from the fields of src/formwork/params, params.yaml and dvc.yaml."""
+
+from pathlib import Path
+
+from formwork.errors import run
+from formwork.files import write_text
+from formwork.tools.docs import PAGE, parameters_page
+
+
+def main() -> None:
+    write_text(Path(PAGE), parameters_page(Path()))
+
+
+if __name__ == "__main__":
+    run(main)

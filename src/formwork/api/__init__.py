@@ -1,0 +1,1 @@
+"""What `import formwork` offers: loaders, betons and trained models for notebooks and other projects."""

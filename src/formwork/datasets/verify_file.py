@@ -1,0 +1,189 @@
+"""Verification of single files: each is read and decoded once, for what manifest and channel statistics need of it."""
+
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from formwork.images.pixels import FORMATS, UndefinedPixels, decode
+
+SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+    b"\0\0\0\x0cjP",
+    b"\xff\x4f\xff\x51",
+)
+"""The first bytes of files of the supported formats. A file that has them and that Pillow still refuses is damaged."""
+CUT_SHORT = ("truncated", "reached eof", "unexpected end", "but only got", "not enough data")
+BLOCK = 256  # pixels; a sum of so many squares of bytes is below 2**24, up to which float32 counts exactly
+BATCH = 64 * BLOCK  # pixels summed in one call: many small images share its cost, and the data fits a core's cache
+BY_CHANNEL = np.tile(np.eye(3, dtype=np.float32), (BLOCK, 1))
+VALUES = np.arange(256)
+POWERS = np.stack([VALUES, VALUES**2], axis=1)
+
+
+Moments = tuple[int, int, int, int, int, int]
+"""Channel by channel, the sum of all 8-bit values of an image and the sum of their squares."""
+
+
+class ImageInfo(NamedTuple):
+    """A file that holds a sound image.
+
+    Attributes:
+        size, mtime_ns, inode: of the file, before it was read; size in bytes.
+        width, height: in pixels, upright.
+        mode, format: as Pillow names what the file holds.
+        sha256: of the file's content, 32 bytes.
+        moments: see Moments.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+    width: int
+    height: int
+    mode: str
+    format: str
+    sha256: bytes
+    moments: Moments
+
+
+class BadFile(NamedTuple):
+    """A file that cannot be used as an image. kind: one of formwork.datasets.findings.BAD."""
+
+    kind: str
+    reason: str
+
+
+WithoutMoments = tuple[int, int, int, int, int, str, str, bytes]
+"""The fields of ImageInfo but the last."""
+
+
+def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
+    """Read and fully decode each file, in order; paths are relative to `root`."""
+    channels = ChannelMoments()
+    results = [_verify(f"{root}/{path}", channels) for path in paths]
+    moments = iter(channels.finish())
+    return [result if isinstance(result, BadFile) else ImageInfo(*result, next(moments)) for result in results]
+
+
+def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
+    """Verify one file; the pixels of a sound image are added to `channels`."""
+    try:
+        data, status = _read(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            return BadFile("broken symlink", "its target is missing")
+        return BadFile("unreadable", "it was removed while the dataset was verified")
+    except PermissionError as error:
+        return BadFile("no permission", error.strerror or str(error))
+    except OSError as error:
+        return BadFile("unreadable", error.strerror or str(error))
+    except MemoryError:
+        return BadFile("unreadable", "not enough memory for its content")
+    if not data:
+        return BadFile("zero bytes", "the file is empty")
+    try:
+        image = decode(io.BytesIO(data))
+        digest = hashlib.sha256(data).digest()
+        channels.add(image.rgb)  # last: a file that raises must add nothing
+        return (len(data), status.st_mtime_ns, status.st_ino, *image.rgb.size, image.mode, image.format, digest)
+    except UndefinedPixels as error:
+        return BadFile(error.kind, str(error))
+    except UnidentifiedImageError:
+        if data.startswith(SIGNATURES):
+            return BadFile("truncated", "the file ends in its header, or the header is damaged")
+        return BadFile("not an image", f"none of {', '.join(FORMATS)}")
+    except Exception as error:  # whatever decoding raises, lack of memory too, the file is to be listed
+        reason = str(error) or type(error).__name__
+        return BadFile("truncated" if _is_cut_short(data, reason) else "unreadable", reason)
+
+
+def _read(path: str) -> tuple[bytes, os.stat_result]:
+    """A file's content, and its status before that was read. Three system calls: of small images, each counts."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "neither a file nor a folder")
+        data = os.read(file, status.st_size + 1)
+        while len(data) != status.st_size and (more := os.read(file, 1 << 20)):
+            data += more
+        return data, status
+    finally:
+        os.close(file)
+
+
+def _is_cut_short(data: bytes, reason: str) -> bool:
+    if any(words in reason.lower() for words in CUT_SHORT):
+        return True
+    # libwebp does not say why it refuses a file, but its header says how long it should be.
+    return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
+
+
+class ChannelMoments:
+    """The moments of many images, without rounding: all sums are integers that their type can represent.
+
+    Small images are summed many at a time, as one matrix product.
+    """
+
+    def __init__(self) -> None:
+        self._done: list[Moments] = []
+        self._pixels: list[bytes] = []  # of the images of the next batch, each padded with zeros to whole blocks
+        self._blocks: list[int] = []  # number of blocks of each of these images
+        self._waiting = 0  # pixels of these images, without padding
+        self._values = np.empty((0, 3 * BLOCK), dtype=np.float32)  # kept: new memory costs a page fault for each page
+
+    def add(self, rgb: Image.Image) -> None:
+        """Add an image of mode RGB."""
+        pixels = rgb.width * rgb.height
+        if pixels > BATCH:
+            histogram = np.array(rgb.histogram(), dtype=np.int64).reshape(3, 256)
+            self._sum_batch()
+            self._append(histogram @ POWERS)
+            return
+        data = rgb.tobytes()
+        self._pixels.append(data)
+        if missing := -pixels % BLOCK:
+            self._pixels.append(bytes(3 * missing))
+        self._blocks.append((pixels + missing) // BLOCK)
+        self._waiting += pixels
+        if self._waiting >= BATCH:
+            self._sum_batch()
+
+    def finish(self) -> list[Moments]:
+        """The moments of each image, in the order in which they were added."""
+        self._sum_batch()
+        return self._done
+
+    def _sum_batch(self) -> None:
+        if not self._blocks:
+            return
+        pixels = np.frombuffer(b"".join(self._pixels), dtype=np.uint8).reshape(-1, 3 * BLOCK)
+        if len(pixels) > len(self._values):
+            self._values = np.empty(pixels.shape, dtype=np.float32)
+        values = self._values[: len(pixels)]
+        values[:] = pixels
+        sums = values @ BY_CHANNEL
+        squares = np.square(values, out=values) @ BY_CHANNEL
+        by_block = np.stack([sums, squares], axis=-1).astype(np.int64).reshape(-1, 6)
+        starts = np.cumsum([0, *self._blocks[:-1]])
+        self._append(np.add.reduceat(by_block, starts, axis=0))
+        self._pixels.clear()
+        self._blocks.clear()
+        self._waiting = 0
+
+    def _append(self, moments: np.ndarray) -> None:
+        """moments: integers, six an image."""
+        self._done += [(a, b, c, d, e, f) for a, b, c, d, e, f in moments.reshape(-1, 6).tolist()]

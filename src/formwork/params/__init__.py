@@ -1,0 +1,43 @@
+"""params.yaml as typed, checked values: its sections, and how it is read."""
+
+from formwork.params.read import load_params
+from formwork.params.sections import (
+    Augment,
+    BetonParams,
+    Data,
+    Dataset,
+    Evaluate,
+    Ffcv,
+    ImagenetteSource,
+    Model,
+    ModelName,
+    NoOptions,
+    Operations,
+    Params,
+    Section,
+    Sources,
+    SyntheticSource,
+    Train,
+    Trainer,
+)
+
+__all__ = [
+    "Augment",
+    "BetonParams",
+    "Data",
+    "Dataset",
+    "Evaluate",
+    "Ffcv",
+    "ImagenetteSource",
+    "Model",
+    "ModelName",
+    "NoOptions",
+    "Operations",
+    "Params",
+    "Section",
+    "Sources",
+    "SyntheticSource",
+    "Train",
+    "Trainer",
+    "load_params",
+]

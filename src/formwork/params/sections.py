@@ -1,0 +1,315 @@
+"""The sections of params.yaml: a model each, a field for each key, with its type, default, unit and description.
+
+docs/parameters.md is made from them by `make docs`.
+"""
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+Operations = list[dict[str, dict[str, Any]]]
+"""An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
+
+
+def _float(value: object) -> object:
+    """YAML reads 1e-3 as a string: PyYAML follows YAML 1.1, which wants 1.0e-3. Both mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def param(default: Any, description: str, unit: str = "", values: str = "") -> Any:
+    """A field of a section; `...` as the default of one that must be set.
+
+    Args:
+        description: what docs/parameters.md says of it, in Markdown.
+        unit: of a number.
+        values: which values are allowed, where the type of the field does not say it all.
+    """
+    return Field(default, description=description, json_schema_extra={"unit": unit, "values": values})
+
+
+Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ModelName = Literal["small_cnn", "resnet18", "rcnn"]  # each has a function in models/build.py
+Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
+
+A_LIST = "a [list](augmentation.md) of operations"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """The dataset, and how it is loaded."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = param(
+        ...,
+        "The dataset: its images are in `data/raw/<name>`, its settings in `datasets.<name>`.",
+        values="letters, digits, `.`, `_`, `-`",
+    )
+    fetch: list[str] = param(
+        [], "Datasets that the pipeline generates or downloads, one stage each.", values="a list of names in `sources`"
+    )
+    group: str = param(
+        "all",
+        "The classes that are used: all of them, or those of one group.",
+        values="`all`, or a key of `datasets.<name>.groups`",
+    )
+    use_ffcv: bool = param(
+        True,
+        "`true`: load betons with `FFCVDataLoader`. `false`: load the original images with a PyTorch `DataLoader`.",
+    )
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = param(
+        0.2, "Share of the images used for validation, where the dataset has no `train/` and `val/` folders of its own."
+    )
+    on_bad_image: Literal["error", "skip"] = param(
+        "error", "What to do with files that are not valid images: stop and list them, or leave them out."
+    )
+    on_duplicate: Literal["report", "error", "skip"] = param(
+        "report",
+        "What to do with files of identical content: list them, stop, or keep one of each (the one in the validation "
+        "split, if there is one; none, where their classes differ).",
+    )
+    batch_size: PositiveInt = param(64, "Size of a batch, over all devices together.", unit="images")
+    num_workers: Annotated[int, Field(ge=0)] = param(
+        2,
+        "Threads of `FFCVDataLoader`, or processes of the PyTorch `DataLoader`; 0: load in the training process.",
+        unit="threads or processes",
+    )
+    dtype: Literal["float32", "float16", "bfloat16", "uint8"] = param(
+        "float32",
+        "Type of the images in a batch. `uint8` takes a quarter of the memory of `float32` and is normalised on the "
+        "device; the others are normalised by the loader.",
+    )
+
+
+class BetonParams(Section):
+    """How images are stored; a change converts them again."""
+
+    write_mode: Literal["jpg", "raw", "smart", "proportion"] = param(
+        "smart",
+        "Storage of each image: as JPEG; as raw pixels; `smart`: as JPEG where that saves enough, else raw; "
+        "`proportion`: as JPEG for a random share of the images, else raw.",
+    )
+    smart_threshold: PositiveFloat = param(
+        2.0, "`smart` stores an image as JPEG where raw pixels take more than this many times its size."
+    )
+    compress_probability: Fraction = param(0.5, "`proportion`: share of the images stored as JPEG.")
+    seed: Seed = param(0, "`proportion`: seed of the choice of these images.")
+    max_resolution: Annotated[int, Field(ge=1, le=65500)] | None = param(
+        None, "Longer side of the stored images; larger ones are scaled down. `null`: keep their size.", unit="pixels"
+    )
+    passthrough: bool = param(
+        True,
+        "Where JPEG is chosen, store the bytes of a JPEG source unchanged if it is RGB, upright and within "
+        "`max_resolution`.",
+    )
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = param(90, "JPEG quality of images that are encoded.")
+    chroma_subsampling: Literal[444, 422, 420] = param(
+        420, "Chroma subsampling of images that are encoded; 444 is none."
+    )
+
+
+class Ffcv(Section):
+    """Loading from betons, and writing them."""
+
+    os_cache: bool = param(
+        True,
+        "`true`: what was read stays in the page cache. `false`: it is dropped from it, for a file larger than memory.",
+    )
+    order: Literal["sequential", "random", "quasi_random"] = param(
+        "quasi_random",
+        "Order of the training images, for both loaders. `quasi_random` shuffles blocks of neighbours, so that a file "
+        "larger than memory is read in large pieces.",
+    )
+    distributed: bool = param(
+        False, "`true`: each device gets its share of every batch; required for `trainer.devices` above 1."
+    )
+    batches_ahead: PositiveInt = param(3, "Number of batches prepared in advance.", unit="batches")
+    resolution_schedule: list[Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]] | None = param(
+        None,
+        "Side of the training images from an epoch on, counted from 1: `[[1, 128], [7, 160]]` is 128 pixels in epochs "
+        "1 to 6 and 160 from epoch 7 on. `null`: always the resolution of the dataset.",
+        values="a list of pairs `[epoch, pixels]`",
+    )
+    fallback: Literal["warn", "error"] = param(
+        "warn", "When betons cannot be loaded: warn and go on with the PyTorch `DataLoader`, or stop."
+    )
+    beton: BetonParams = BetonParams()
+
+    @field_validator("resolution_schedule")
+    @classmethod
+    def _epochs_follow_each_other(cls, schedule: list[list[int]] | None) -> list[list[int]] | None:
+        epochs = [epoch for epoch, _ in schedule or []]
+        if any(second <= first for first, second in pairwise(epochs)):
+            raise ValueError(f"the epochs of its [epoch, resolution] pairs must increase, and are {epochs}")
+        return schedule
+
+
+class Augment(Section):
+    """Lists of operations, applied in their order."""
+
+    train: Operations | None = param(
+        None, "Augmentation of the training images; `null`: that of the dataset.", values=A_LIST
+    )
+    val: Operations | None = param(
+        None, "Preprocessing of the validation images; `null`: that of the dataset.", values=A_LIST
+    )
+
+
+class Model(Section):
+    name: ModelName = param("small_cnn", "The architecture.")
+    timesteps: PositiveInt = param(
+        1,
+        "Number of times that each image is shown in a row; above 1 for the recurrent `rcnn` only.",
+        unit="time steps",
+    )
+
+    @model_validator(mode="after")
+    def _only_a_recurrent_model_has_time(self) -> "Model":
+        if self.timesteps > 1 and self.name != "rcnn":
+            raise ValueError(f"timesteps above 1 need the recurrent model rcnn, not {self.name}")
+        return self
+
+
+class Train(Section):
+    """The optimiser and the loss."""
+
+    lr: PositiveFloat = param(0.003, "Peak learning rate of AdamW's one-cycle schedule.")
+    weight_decay: Annotated[Float, Field(ge=0)] = param(0.01, "Weight decay of AdamW.")
+    label_smoothing: Annotated[Float, Field(ge=0, lt=1)] = param(
+        0.0, "Share of each label that is spread evenly over all classes."
+    )
+
+
+class Trainer(Section):
+    """Given to Lightning's `Trainer`, but for `checkpoint_minutes`."""
+
+    max_epochs: PositiveInt = param(12, "Number of times that each training image is shown.", unit="epochs")
+    devices: PositiveInt | Literal["auto"] = param(
+        1,
+        "Number of processes that train together, each on a GPU of its own (or on the CPU); `auto`: as many as there "
+        "are GPUs.",
+        unit="processes",
+    )
+    strategy: str = param("auto", "How the devices work together.", values="Lightning's names: `auto`, `ddp`, ...")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = param(
+        "32-true", "Number format of the weights and of the computation."
+    )
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = param("auto", "The hardware to train and evaluate on.")
+    checkpoint_minutes: Annotated[Float, Field(ge=0)] | None = param(
+        5.0,
+        "Time between checkpoints, from which an interrupted run continues; 0: a checkpoint after each step; `null`: "
+        "no checkpoints, so that it starts anew.",
+        unit="minutes",
+    )
+
+
+class Evaluate(Section):
+    worst_mistakes: PositiveInt = param(16, "Number of images in the picture of the worst mistakes.", unit="images")
+
+
+class NoOptions(Section):
+    """Of a source that always makes the same dataset."""
+
+
+class ImagenetteSource(Section):
+    size: Literal["full", "320px", "160px"] = param(
+        "320px", "Shorter side of the images; `full`: as they are in ImageNet."
+    )
+
+
+class SyntheticSource(Section):
+    """Noise that looks like photos to a loader: JPEGs of 500 x 375 pixels and about 117 kB each."""
+
+    images: PositiveInt = param(2000, "Number of images.", unit="images")
+    classes: PositiveInt = param(10, "Number of classes.", unit="classes")
+    seed: Seed = param(0, "Seed of the images.")
+
+
+class Sources(Section):
+    """How datasets are made that the pipeline fetches: for each module of `formwork.sources` a field with its options.
+    A change makes that dataset again. These names are those that `data.fetch` may list."""
+
+    digits: NoOptions = NoOptions()
+    mnist: NoOptions = NoOptions()
+    cifar10: NoOptions = NoOptions()
+    cifar100: NoOptions = NoOptions()
+    imagenette: ImagenetteSource = ImagenetteSource()
+    synthetic: SyntheticSource = SyntheticSource()
+
+
+class DatasetAugment(Augment):
+    train: Operations | None = param(
+        None,
+        "Augmentation of the training images. `null`: `RandomResizedCrop` and `RandomHorizontalFlip`; below 64 pixels "
+        "`RandomCrop`, padded by an eighth of the resolution, and `RandomHorizontalFlip`.",
+        values=A_LIST,
+    )
+    val: Operations | None = param(None, "Preprocessing of the validation images. `null`: `CenterCrop`.", values=A_LIST)
+
+
+class Dataset(Section):
+    """An entry for each dataset that needs one. Every key may be left out, and so may the whole entry."""
+
+    resolution: Annotated[int, Field(ge=1, le=16384)] | Literal["auto"] = param(
+        "auto", "Side of the images in a batch; `auto`: the median shorter side, at most 224.", unit="pixels"
+    )
+    mean: Triple | Literal["auto"] = param(
+        "auto",
+        "Channel means, in units of 0 to 1; `auto`: of the training split.",
+        values="a list of three numbers, or `auto`",
+    )
+    std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | Literal["auto"] = param(
+        "auto",
+        "Channel standard deviations, in units of 0 to 1; `auto`: of the training split.",
+        values="a list of three numbers above 0, or `auto`",
+    )
+    augment: DatasetAugment = DatasetAugment()
+    groups: dict[str, list[str | int]] = param(
+        {}, "Groups of classes for `data.group`.", values="a mapping of names to lists of classes"
+    )
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: Data
+    ffcv: Ffcv = Ffcv()
+    augment: Augment = Augment()
+    model: Model = Model()
+    train: Train = Train()
+    trainer: Trainer = Trainer()
+    evaluate: Evaluate = Evaluate()
+    seed: Seed = param(0, "Seed of the weights, of the order of the images and of their augmentation.")
+    sources: Sources = Sources()
+    datasets: dict[str, Dataset] = {}
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Params":
+        if self.trainer.devices != "auto" and self.trainer.devices > 1:
+            if not self.ffcv.distributed:
+                raise ValueError(
+                    f"trainer.devices is {self.trainer.devices} while ffcv.distributed is false: every device would "
+                    "train on the same images. Set ffcv.distributed: true, or trainer.devices: 1"
+                )
+            if self.data.batch_size % self.trainer.devices:
+                raise ValueError(
+                    f"data.batch_size {self.data.batch_size} cannot be shared equally by trainer.devices "
+                    f"{self.trainer.devices}: use a multiple of {self.trainer.devices}"
+                )
+        return self
+
+    @property
+    def dataset(self) -> Dataset:
+        """The entry of datasets for data.name; defaults where there is none."""
+        return self.datasets.get(self.data.name, Dataset())

@@ -1,0 +1,77 @@
+"""The user's DVC experiments with one dataset, read from git: what differs in their params, and what came of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from formwork.git import experiments, read_files
+from formwork.params import Params
+
+FILES = ("params.yaml", "results/evaluate/metrics.json", "results/speed/metrics.json")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment, as text.
+
+    Attributes:
+        changes: params that differ from those of the workspace, as `train.lr=0.01`; "" where none do.
+    """
+
+    name: str
+    changes: str
+    accuracy: str
+    images_per_second: str
+    loader: str
+
+
+def find_experiments(root: Path, params: Params) -> list[Experiment]:
+    """The experiments with the dataset of `params` in the repository `root`, the most accurate first.
+
+    Those without metrics, or of a version whose params are others, are left out.
+
+    Raises:
+        FormworkError: it is no git repository.
+    """
+    named = list(experiments(root))
+    contents = read_files(root, [f"{revision}:{file}" for revision, _ in named for file in FILES])
+    here, found = _flat(_of_dataset(params)), []
+    for number, (_, name) in enumerate(named):
+        try:
+            raw, evaluation, speed = map(_parsed, contents[number * len(FILES) : (number + 1) * len(FILES)])
+            there = Params.model_validate(raw)
+            accuracy = float(evaluation["accuracy"])
+            rate, loader = f"{speed['images_per_second']:,.0f}", str(speed["loader"])
+        except (ValueError, KeyError, TypeError, yaml.YAMLError):
+            continue
+        if there.data.name != params.data.name:
+            continue
+        values = _flat(_of_dataset(there))
+        changes = [f"{key}={_shown(values.get(key))}" for key in values | here if values.get(key) != here.get(key)]
+        found.append((accuracy, Experiment(name, ", ".join(changes), f"{accuracy:.2%}", rate, loader)))
+    return [experiment for _, experiment in sorted(found, key=lambda one: -one[0])]
+
+
+def _parsed(content: bytes | None) -> Any:
+    return yaml.load(content or b"", Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # JSON is YAML
+
+
+def _of_dataset(params: Params) -> dict[str, Any]:
+    """The params without the settings of other datasets."""
+    return params.model_dump() | {"datasets": params.dataset.model_dump()}
+
+
+def _flat(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """{"train.lr": 0.003, ...}"""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{start}{key}.") if isinstance(value, Mapping) else {f"{start}{key}": value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, str) else json.dumps(value)

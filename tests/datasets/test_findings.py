@@ -1,0 +1,135 @@
+"""Bad images and duplicates: what link reports, and what it does about them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import formwork
+from formwork.errors import DatasetError
+from tests.datasets.linking import NAME, OUTS, report, rows, run_link
+from tests.make_images import make_dataset
+
+# --- Bad images ---------------------------------------------------------------------------------
+
+
+def spoil(raw: Path) -> dict[str, str]:
+    """Three kinds of bad file, and the kind of each."""
+    (raw / "cat/000.png").write_bytes(b"")
+    (raw / "a dog/003.png").write_text("no image")
+    (raw / "Äffin/005.png").unlink()
+    (raw / "Äffin/005.png").symlink_to("nowhere")
+    return {"a dog/003.png": "not an image", "cat/000.png": "zero bytes", "Äffin/005.png": "broken symlink"}
+
+
+def test_bad_images_stop_the_stage_with_a_list_of_all(raw: Path, tmp_path: Path) -> None:
+    reasons = spoil(raw)
+
+    with pytest.raises(DatasetError) as error:
+        run_link(tmp_path)
+
+    assert report(tmp_path) == reasons
+    for path, kind in reasons.items():
+        assert re.search(f"{kind} +1  stopped\n    {path}: ", str(error.value))
+    assert f"3 of 36 files in {raw} cannot be used as images" in str(error.value)
+    assert "-S data.on_bad_image=skip" in str(error.value)
+    assert not any((tmp_path / "interim" / NAME / name).exists() for name in OUTS)
+
+
+def test_bad_images_are_skipped_on_demand(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_link(tmp_path)
+    before = rows(tmp_path, "train") | rows(tmp_path, "val")
+    reasons = spoil(raw)
+
+    run_link(tmp_path, on_bad_image="skip")
+
+    assert report(tmp_path) == reasons
+    assert "3 files are left out" in capsys.readouterr().out
+    assert before.items() - (rows(tmp_path, "train") | rows(tmp_path, "val")).items() == {
+        (path, before[path]) for path in reasons
+    }
+
+
+def test_of_many_bad_images_some_are_shown_and_all_are_reported(tmp_path: Path) -> None:
+    raw = make_dataset(tmp_path / "raw" / NAME, per_class=30, size=(1, 1))
+    for path in (raw / "cat").iterdir():
+        path.write_bytes(b"")
+
+    with pytest.raises(DatasetError, match=r"\.\.\. and 25 more\n(.*\n)*30 of 60 files"):
+        run_link(tmp_path)
+
+    assert len(report(tmp_path)) == 30
+
+
+def test_bad_names_can_be_printed(raw: Path, tmp_path: Path) -> None:
+    """From the command line, where output has an encoding."""
+    (raw / os.fsdecode(b"cat/caf\xe9.png")).touch()
+    (tmp_path / "params.yaml").write_text(f"data: {{name: {NAME}, on_bad_image: skip}}")
+    script = Path(formwork.__file__).parents[1] / "link.py"
+
+    done = subprocess.run(
+        [sys.executable, script, f"raw/{NAME}", f"interim/{NAME}", "report.csv"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert rb"cat/caf\udce9.png: the file is empty" in done.stdout
+    assert b"cat/caf\xe9.png," in (tmp_path / "report.csv").read_bytes()
+
+
+# --- Duplicates ---------------------------------------------------------------------------------
+
+
+def copies(data: Path) -> Path:
+    """Three equal images of cats in train and one in val, and a label conflict; with a wrong extension."""
+    raw = data / "raw" / NAME
+    make_dataset(raw / "train", per_class=5)
+    make_dataset(raw / "val", per_class=4, seed=1)
+    for name in ("train/cat/001.png", "train/cat/002.png", "val/cat/001.png"):
+        (raw / name).write_bytes((raw / "train/cat/000.png").read_bytes())
+    (raw / "train/dog/004.png").write_bytes((raw / "train/cat/004.png").read_bytes())
+    (raw / "val/dog/000.png").rename(raw / "val/dog/000.JPG")
+    return raw
+
+
+FOUND = {
+    "train/cat/000.png": "leakage",
+    "train/cat/001.png": "leakage",
+    "train/cat/002.png": "leakage",
+    "train/cat/004.png": "label conflict",
+    "train/dog/004.png": "label conflict",
+    "val/dog/000.JPG": "wrong extension",
+}
+
+
+def test_duplicates_are_reported_and_kept(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    run_link(tmp_path)
+
+    assert report(tmp_path) == FOUND
+    assert len(rows(tmp_path, "train")) == 10
+
+
+def test_duplicates_are_left_out_on_demand(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    run_link(tmp_path, on_duplicate="skip")
+
+    assert report(tmp_path) == FOUND
+    assert rows(tmp_path, "train").keys() == {"train/cat/003.png"} | {f"train/dog/00{i}.png" for i in range(4)}
+    assert "val/cat/001.png" in rows(tmp_path, "val")
+
+
+def test_duplicates_stop_the_stage_on_demand(tmp_path: Path) -> None:
+    copies(tmp_path)
+
+    with pytest.raises(DatasetError, match=r"5 of 18 files in .* have the bytes of another"):
+        run_link(tmp_path, on_duplicate="error")
+
+    assert report(tmp_path) == FOUND

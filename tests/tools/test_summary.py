@@ -1,0 +1,57 @@
+"""What `make run` ends with: a few lines that fit a terminal, or what is missing."""
+
+from pathlib import Path
+
+import pytest
+
+from formwork.errors import FormworkError
+from formwork.params import Params
+from formwork.tools.summary import read_curve, summary
+from tests.workspace import Workspace
+
+
+def test_a_run_in_a_few_lines(repo: Workspace) -> None:
+    lines = repo.run("python", "src/summary.py").output.splitlines()
+
+    assert all(len(line) <= 80 for line in lines)
+    names = "dataset", "model", "accuracy", "worst", "loader", "waiting", "plots"
+    assert tuple(line.split()[0] for line in lines) == names
+    text = "\n".join(lines)
+    assert "shapes: 46 images to train on, 14 to validate" in text
+    assert "from epoch 1 of 1, in models/best.pt" in text
+    assert "ffcv, " in text
+    assert "dvc plots show" in text
+
+
+def test_the_best_epoch_is_named(tmp_path: Path) -> None:
+    for name, content in {
+        "convert/train.json": '{"images": 1448}',
+        "convert/val.json": '{"images": 349}',
+        "evaluate/metrics.json": '{"accuracy": 0.5, "worst_class": "3", "worst_class_accuracy": 0.25}',
+        "speed/metrics.json": '{"loader": "ffcv", "images_per_second": 9080.8, "waiting_share": 0.0212}',
+        "train/plots/metrics/val/accuracy.tsv": "step\taccuracy\n1\t0.4\n2\t0.5\n3\t0.5\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    params = Params.model_validate({"data": {"name": "digits"}})
+
+    found = dict(summary(params, tmp_path))
+
+    assert found["model"].endswith("from epoch 2 of 3, in models/best.pt")
+    assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate"
+    assert found["loader"] == "ffcv, 9,081 images/s"
+    (tmp_path / "evaluate/metrics.json").unlink()
+    with pytest.raises(FormworkError, match=r"evaluate/metrics\.json is not there yet\. Run `dvc repro`"):
+        summary(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("step\tloss\n", "cannot be read: it has no epochs"), ("step\n1\n", "cannot be read"), ("{", "cannot be read")],
+)
+def test_curves_that_are_none(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "loss.tsv").write_text(content)
+    with pytest.raises(FormworkError, match=said):
+        read_curve(tmp_path / "loss.tsv")
+    (tmp_path / "loss.tsv").write_text("timestamp\tstep\tloss\n1\t1\t0.5\n2\t2\t0.25\n")
+    assert read_curve(tmp_path / "loss.tsv") == ([1, 2], [0.5, 0.25])
