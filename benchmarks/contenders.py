@@ -160,9 +160,9 @@ def stock_ffcv(job: Job) -> Callable[[], Loader]:
 def bare_libjpeg(job: Job) -> Callable[[], Loader]:
     """Decodes the beton's JPEGs and does nothing else: what a loader that decodes with libjpeg-turbo cannot exceed."""
     from formwork.beton.read import open_beton
-    from formwork.kernels import turbojpeg
+    from formwork.kernels import libjpeg
 
-    library, table = turbojpeg.library(), open_beton(job.beton)
+    library, table = libjpeg.library(), open_beton(job.beton)
     memory = np.memmap(job.beton, np.uint8, "r")
     assert library is not None, "libjpeg-turbo is not found"
 
@@ -172,7 +172,7 @@ def bare_libjpeg(job: Job) -> Callable[[], Loader]:
         for i in range(start, len(table), job.workers):
             library.tjDecompress2(
                 handle, memory.ctypes.data + int(table.offsets[i]), int(table.sizes[i]), pixels.ctypes.data,
-                int(table.widths[i]), 0, int(table.heights[i]), turbojpeg.RGB, turbojpeg.ACCURATE_DCT,
+                int(table.widths[i]), 0, int(table.heights[i]), libjpeg.RGB, libjpeg.ACCURATE_DCT,
             )  # fmt: skip
         library.tjDestroy(handle)
 

@@ -20,7 +20,7 @@ from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, Row, write_manifest
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
 from formwork.loading.ffcv.thread_counts import thread_counts_kept
 from formwork.params import BetonParams
 from formwork.sources.synthetic import write_photos
@@ -125,7 +125,7 @@ def _decode(manifest: Manifest, raw: Path, workers: int) -> Callable[[], int]:
     """Read each file and decode it with libjpeg-turbo: the least that scaling takes."""
 
     def decode(row: Row) -> None:
-        turbojpeg.decode((raw / row.path).read_bytes(), row.width, row.height)
+        libjpeg.decode((raw / row.path).read_bytes(), row.width, row.height)
 
     def run() -> int:
         with ThreadPoolExecutor(workers) as pool:

@@ -14,7 +14,7 @@ from tests.imports import Imports, last_name
 PACKAGE = "formwork"
 COMPILERS = {"kernel", "inner_kernel", "njit", "jit", "vectorize", "guvectorize", "intrinsic", "overload"}
 """What makes a function compiled code."""
-LOCATE_OWN_CODE = {"kernels/compile.py", "training/resume.py"}
+LOCATE_OWN_CODE = {"kernels/cache.py", "training/resume.py"}
 """Modules that import formwork.own to know where the user's code lies, and run none of it."""
 
 

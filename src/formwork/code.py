@@ -72,8 +72,8 @@ UNTRACKED_BY = {
 
 UNUSED = {
     ("convert", "beton/read.py"): "reading and writing are two halves of one format: who changes one tests the other",
-    ("train", "kernels/jpeg/whole.py"): "what only convert asks of the one decoder",
-    ("evaluate", "kernels/jpeg/whole.py"): "what only convert asks of the one decoder",
+    ("train", "kernels/decode.py"): "what only convert asks of the one decoder",
+    ("evaluate", "kernels/decode.py"): "what only convert asks of the one decoder",
 }
 """Modules in a package of STAGES that the stage does not import, with the reason."""
 

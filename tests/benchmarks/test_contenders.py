@@ -69,11 +69,11 @@ def test_stock_ffcv_gives_normalised_batches(kind: str, prepared: Callable[[str]
 def test_the_limit_decodes_every_jpeg_of_the_beton(
     prepared: Callable[[str], Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from formwork.kernels import turbojpeg
+    from formwork.kernels import libjpeg
 
     photos = prepared("photo")
     sizes: list[tuple[int, int]] = []
-    library = turbojpeg.library()
+    library = libjpeg.library()
 
     class Watched:
         tjInitDecompress, tjDestroy = library.tjInitDecompress, library.tjDestroy
@@ -82,7 +82,7 @@ def test_the_limit_decodes_every_jpeg_of_the_beton(
             assert library.tjDecompress2(handle, data, size, pixels, width, pitch, height, *rest) == 0
             sizes.append((width, height))
 
-    monkeypatch.setattr(turbojpeg, "library", Watched)
+    monkeypatch.setattr(libjpeg, "library", Watched)
     ((images, labels),) = contenders.bare_libjpeg(photos.job(workers=2))()
 
     beton = open_beton(photos.beton)

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from formwork.conversion.passthrough import PLAIN_SAMPLING, plain_size
 from formwork.images.pixels import read_rgb
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
 from tests.make_images import photo
 
 FACTORS = {"4:4:4": "444", "4:2:2": "422", "4:2:0": "420", "4:4:0": "440", "4:1:1": "411"}
@@ -81,7 +81,7 @@ def test_every_plain_sampling_is_decoded_alike(sampling: str, progressive: bool)
 
         assert plain_size(content) == (width, height)
         with Image.open(io.BytesIO(content)) as image:
-            assert np.array_equal(turbojpeg.decode(content, width, height), np.asarray(image))
+            assert np.array_equal(libjpeg.decode(content, width, height), np.asarray(image))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_file_of_red_green_and_blue_is_plain_as_its_decoders_agree() -> None:
         expected = np.asarray(image)
 
     assert plain_size(content) == (45, 31)
-    assert np.array_equal(turbojpeg.decode(content, 45, 31), expected)
+    assert np.array_equal(libjpeg.decode(content, 45, 31), expected)
 
 
 # --- Anything -----------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_changed_bytes_raise_nothing(content: bytes) -> None:
         size = plain_size(bytes(changed))
         if size is None or size[0] * size[1] > 10**6:
             continue
-        pixels = turbojpeg.decode(bytes(changed), *size)
+        pixels = libjpeg.decode(bytes(changed), *size)
         if pixels is None:
             continue
         try:

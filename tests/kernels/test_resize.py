@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.kernels.resize import resize, scale_row, scale_widths
+from formwork.kernels.scaling import resize, scale_row, scale_widths
 
 BILINEAR = Image.Resampling.BILINEAR
 EXTREMES = [

@@ -1,52 +1,70 @@
-"""The compiled kernel decodes as Pillow does, and says what is wrong with a sample."""
+"""One sample through the kernel, and through its plain form: the same pixels, and the same faults."""
 
 import io
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.loading import batch_kernels as kernels
+from formwork.loading import batch_kernels, plain_batches
+from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.status import BAD_JPEG, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
 
 RNG = np.random.default_rng(0)
+FORMS = pytest.mark.parametrize("form", [batch_kernels, plain_batches], ids=["compiled", "plain"])
 
 
-def load(data: bytes, mode: int, height: int, width: int, size: int | None = None, offset: int = 0):
-    """One whole 8 x 8 image through the kernel: (status, (8, 8, 3) float32 of 8-bit values)."""
+def load(
+    form: ModuleType, data: bytes, mode: int, height: int, width: int, size: int | None = None, offset: int = 0
+) -> tuple[int, np.ndarray]:
+    """The status of one whole image, and (8, 8, 3) float32 of its 8-bit values."""
+    whole = np.array([[0, 0, width, height]])
+    plan = AugmentPlan(
+        box=whole.astype(np.float32),
+        window=whole.astype(np.int32),
+        shift=np.zeros((1, 2), np.int32),
+        flip=np.zeros(1, bool),
+        fill=np.zeros(3, np.uint8),
+        values=[],
+    )
     normal = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
     out, status = np.empty((1, 8, 8, 3), np.float32), np.full(1, 255, np.uint8)
-    kernels.load(
+    form.load(
         np.array(bytearray(data)), np.array([offset]), np.array([len(data) if size is None else size]),
-        np.array([mode], np.uint8), np.array([height]), np.array([width]),
-        np.array([[0, 0, width, height]], np.float32), np.array([[0, 0, width, height]], np.int32),
-        np.zeros((1, 2), np.int32), np.zeros(1, bool), np.zeros(3, np.uint8), normal, 0, 1, out, status,
+        np.array([mode], np.uint8), np.array([height]), np.array([width]), plan, normal, 0, 1, out, status,
     )  # fmt: skip
-    return status[0], out[0]
+    return int(status[0]), out[0]
 
 
-def jpeg(height: int, width: int) -> bytes:
+def jpeg(height: int, width: int, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(buffer, "JPEG", quality=90)
+    image = Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    image.save(buffer, "JPEG", quality=90, **options)
     return buffer.getvalue()
 
 
+@FORMS
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 8), (17, 31), (100, 60)])
-def test_decodes_jpegs_as_pillow_does(height, width):
-    data = jpeg(height, width)
-    status, out = load(data, 0, height, width)
-    assert status == kernels.OK
+def test_decodes_jpegs_as_pillow_does(form: ModuleType, height: int, width: int, progressive: bool) -> None:
+    data = jpeg(height, width, progressive=progressive)
+    status, out = load(form, data, 0, height, width)
+    assert status == OK
     expected = Image.open(io.BytesIO(data)).resize((8, 8), Image.Resampling.BILINEAR)
     assert np.array_equal(out, np.asarray(expected))
 
 
-def test_says_what_is_wrong_with_a_sample():
+@FORMS
+def test_says_what_is_wrong_with_a_sample(form: ModuleType) -> None:
     data = jpeg(64, 64)
-    assert load(data, 0, 64, 64)[0] == kernels.OK
-    assert load(data[: len(data) // 2], 0, 64, 64)[0] == kernels.JPEG_WARNING
+    assert load(form, data, 0, 64, 64)[0] == OK
+    assert load(form, data[: len(data) // 2], 0, 64, 64)[0] == JPEG_WARNING
     tables = data.index(b"\xff\xda")
-    assert load(data[:tables] + b"needless" + data[tables:], 0, 64, 64)[0] == kernels.JPEG_WARNING
-    assert load(b"\0" * 500, 0, 64, 64)[0] == kernels.BAD_JPEG
-    assert load(data, 0, 64, 64, size=len(data) + 1)[0] == kernels.OUTSIDE_FILE
-    assert load(data, 0, 64, 64, offset=-1)[0] == kernels.OUTSIDE_FILE
-    assert load(data, 2, 64, 64)[0] == kernels.UNKNOWN_MODE
-    assert load(data, 1, 64, 64)[0] == kernels.WRONG_SIZE
+    assert load(form, data[:tables] + b"needless" + data[tables:], 0, 64, 64)[0] == JPEG_WARNING
+    assert load(form, b"\0" * 500, 0, 64, 64)[0] == BAD_JPEG
+    assert load(form, data, 0, 64, 63)[0] == BAD_JPEG
+    assert load(form, data, 0, 64, 64, size=len(data) + 1)[0] == OUTSIDE_FILE
+    assert load(form, data, 0, 64, 64, offset=-1)[0] == OUTSIDE_FILE
+    assert load(form, data, 2, 64, 64)[0] == UNKNOWN_MODE
+    assert load(form, data, 1, 64, 64)[0] == WRONG_SIZE

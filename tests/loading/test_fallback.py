@@ -68,15 +68,15 @@ def test_an_augmentation_without_an_ffcv_form(split):
         make_loader(split, options, use_ffcv=True, fallback="error")
 
 
-def test_ffcv_not_installed(tmp_path):
-    # A fresh interpreter that finds another `ffcv` first: an installation that is broken, which looks the same.
+def test_an_operation_of_ffcv_without_ffcv_is_refused_when_the_list_is_made(tmp_path):
+    # A fresh interpreter that finds another `ffcv` first: an installation that is broken, or none, look the same.
     (tmp_path / "ffcv.py").write_text("raise ImportError('libopencv_core.so: cannot open shared object file')")
     script = """
-import warnings
-from formwork.loading import factory as make
+from formwork.errors import AugmentationError
+from formwork.loading.augmentation.augmentation import Augmentation
 try:
-    make._ffcv(None, None)
-except make.BetonError as error:
+    Augmentation([{"ffcv.Cutout": {"crop_size": 2}}], 8, 0, "augment.train")
+except AugmentationError as error:
     print(error)
 """
     path = os.pathsep.join([str(tmp_path), str(Path(formwork.__file__).parents[1])])
@@ -88,7 +88,9 @@ except make.BetonError as error:
         text=True,
         timeout=60,
     )
-    assert "ffcv is not installed, or not for this Python (libopencv_core.so: cannot open" in done.stdout, done.stderr
+    assert done.stdout.startswith(
+        "augment.train: ffcv.Cutout: the package ffcv cannot be imported (libopencv_core.so: cannot open"
+    ), done.stderr
     assert "Run `make setup`" in done.stdout
 
 

@@ -9,7 +9,7 @@ from ffcv.writer import DatasetWriter
 from torch.utils.data import DataLoader
 
 from formwork.images.pixels import read_rgb
-from formwork.loading.base import SplitFiles
+from formwork.loading.base import BaseLoader, SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import RESOLUTION, make_config
@@ -29,9 +29,11 @@ def same(first, second) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_they_are_what_users_know():
-    assert issubclass(FFCVDataLoader, Loader)
+def test_they_share_their_base_class_and_no_code_of_ffcv():
+    assert issubclass(FFCVDataLoader, BaseLoader)
+    assert issubclass(PyTorchDataLoader, BaseLoader)
     assert issubclass(PyTorchDataLoader, DataLoader)
+    assert not issubclass(FFCVDataLoader, Loader)
 
 
 @pytest.mark.parametrize("os_cache", [True, False])

@@ -16,7 +16,7 @@ from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
 from formwork.errors import BetonError
 from formwork.images.manifest import read_manifest
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
 from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
@@ -95,7 +95,7 @@ def test_a_file_is_stored_as_it_is_and_both_loaders_give_its_pixels(tmp_path: Pa
     files = stored(split)
     assert all(content == (split.raw / path).read_bytes() for path, content in files.items())
     for row in split.manifest.rows:  # whether the case is what it says it is
-        complains = turbojpeg.decode(files[row.path], row.width, row.height) is None
+        complains = libjpeg.decode(files[row.path], row.width, row.height) is None
         assert complains == (kind in WARNED)
 
     for os_cache in (True, False):

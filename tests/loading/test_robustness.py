@@ -120,7 +120,7 @@ def test_a_beton_written_over_while_it_is_read_is_an_error(make_split, os_cache)
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), MemoryError("no room"), KeyboardInterrupt()])
 def test_any_exception_of_a_thread_reaches_the_consumer(split, monkeypatch, error):
     loader = FFCVDataLoader(split, make_config())
-    monkeypatch.setattr(ffcv_loader.kernels, "load", lambda *arguments: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(loader.code, "load", lambda *arguments: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)) as raised:
         list(loader)
     assert raised.value is error
@@ -249,12 +249,7 @@ def test_importing_ffcv_leaves_the_thread_counts_alone():
     script = """
 import torch
 torch.set_num_threads(3)
-import formwork.loading.ffcv_loader
+import formwork.loading.ffcv.import_ffcv
 print(torch.get_num_threads())
 """
     assert python(script).stdout == "3\n"
-
-
-def test_does_not_filter(split):
-    with pytest.raises(TypeError, match="has the samples of its manifest"):
-        FFCVDataLoader(split, make_config()).filter("label", bool)

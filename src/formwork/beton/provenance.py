@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, features
@@ -60,7 +60,7 @@ def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
 
 
 def checksum(data: bytes | memoryview | np.ndarray) -> bytes:
-    return hashlib.sha256(data).digest()[:CHECKSUM_BYTES]
+    return hashlib.sha256(cast(bytes, data)).digest()[:CHECKSUM_BYTES]
 
 
 def encode_json(facts: dict[str, Any]) -> bytes:
@@ -75,7 +75,7 @@ def digest_of(tables: Iterable[bytes | np.ndarray]) -> bytes:
     """Of the header, field descriptors, metadata, JSON, checksums and allocation table, in this order."""
     state = hashlib.sha256()
     for part in tables:
-        state.update(part)
+        state.update(cast(bytes, part))
     return state.digest()
 
 

@@ -13,8 +13,8 @@ from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
 from formwork.images.manifest import Row, chosen_by_hash, path_bytes
 from formwork.images.pixels import read_rgb
-from formwork.kernels import turbojpeg
-from formwork.kernels.jpeg.whole import decode_whole
+from formwork.kernels import libjpeg
+from formwork.kernels.decode import decode
 from formwork.kernels.resize import resize
 from formwork.params import BetonParams
 
@@ -60,8 +60,9 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
         raise BetonError(f"{path} changed after its manifest was made. Run `dvc repro` to list the images anew.")
     size = plain_size(content)
     passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
-    if passes and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
-        return Stored(JPG, *size, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
+    if passes and size is not None and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
+        width, height = size
+        return Stored(JPG, width, height, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
     try:
         pixels = scale_down(_read(content, size), params.max_resolution)
     except OSError as error:
@@ -92,7 +93,7 @@ def scale_down(pixels: np.ndarray, max_resolution: int | None) -> np.ndarray:
 
 def _read(content: bytes, jpeg_size: tuple[int, int] | None) -> np.ndarray:
     """(H, W, 3) uint8, the pixels that read_rgb gives."""
-    pixels = decode_whole(content, *jpeg_size) if jpeg_size else None
+    pixels = decode(content, *jpeg_size) if jpeg_size else None
     return np.array(read_rgb(io.BytesIO(content))) if pixels is None else pixels
 
 
@@ -100,7 +101,7 @@ def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, byte
     # Encoded only where it can matter: other modes know without.
     if params.write_mode != "smart" and not _stores_jpg(row, params, pixels.nbytes, 0):
         return RAW, pixels.tobytes()
-    jpeg = turbojpeg.encode(pixels, params.jpeg_quality, params.chroma_subsampling)
+    jpeg = libjpeg.encode(pixels, params.jpeg_quality, params.chroma_subsampling)
     return (JPG, jpeg) if _stores_jpg(row, params, pixels.nbytes, len(jpeg)) else (RAW, pixels.tobytes())
 
 

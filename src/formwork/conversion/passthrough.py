@@ -1,16 +1,13 @@
-"""Which JPEG files can stand in a beton as they are, without being decoded and encoded again.
-
-The markers are those of ITU-T T.81, table B.1.
-"""
+"""Which JPEG files can stand in a beton as they are, without being decoded and encoded again."""
 
 import io
 import struct
 
 from PIL import ExifTags, Image
 
-START, SCAN, EXIF_OR_XMP = 0xD8, 0xDA, 0xE1
-HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
-OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)  # lossless, hierarchical, arithmetic
+from formwork.kernels.jpeg.segments import APP1, HUFFMAN_FRAMES, OTHER_FRAMES, SOS, segments
+
+SCAN, EXIF_OR_XMP = bytes((0xFF, SOS)), bytes((0xFF, APP1))
 
 PLAIN_SAMPLING = {  # of the first component, horizontally and vertically; the other two then have (1, 1)
     (1, 1): "4:4:4",
@@ -42,26 +39,17 @@ def plain_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _header(content: bytes) -> tuple[bytes | None, bool]:
-    """The body of the frame header (None where there is none of a known kind), and whether anything before it may
+    """The content of the frame header (None where there is none of a known kind), and whether anything before it may
     hold an orientation."""
     oriented = False
-    position = 2
-    if content[:2] != bytes((0xFF, START)):
-        return None, oriented
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker in OTHER_FRAMES or marker == SCAN:
-            return None, oriented
-        (length,) = struct.unpack_from(">H", content, position + 2)
+    for marker, start, stop in segments(content):
+        if marker in OTHER_FRAMES:
+            break
         if marker in HUFFMAN_FRAMES:
             # Metadata may also stand between the frame and the scan.
-            oriented = oriented or bytes((0xFF, EXIF_OR_XMP)) in content[position : content.find(b"\xff\xda", position)]
-            return content[position + 4 : position + 2 + length], oriented
-        oriented = oriented or marker == EXIF_OR_XMP
-        position += 2 + length
+            oriented = oriented or EXIF_OR_XMP in content[start : content.find(SCAN, start)]
+            return content[start:stop], oriented
+        oriented = oriented or marker == APP1
     return None, oriented
 
 

@@ -1,13 +1,13 @@
 """Writing a beton: the same bytes for the same manifest and params, with any number of workers.
 
-Threads encode (Pillow releases the interpreter's lock); this thread alone decides where each sample goes, in the
+Threads encode, without the GIL; this thread alone decides where each sample goes, in the
 manifest's storage order, and writes. There is no shared state to race for, and no process that can die unnoticed.
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from formwork.conversion.encode import Stored, encode
 from formwork.errors import BetonError
 from formwork.files import atomic_write
 from formwork.images.manifest import Manifest, Row
+from formwork.parallel import in_order
 from formwork.params import BetonParams
 
 PAGE_SIZE = 1 << 23  # FFCV's default; larger where a sample needs it
@@ -87,7 +88,16 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     pool = ThreadPoolExecutor(workers)
     try:
         with atomic_write(path) as file:
-            samples = _encode_in_order(pool, workers, manifest, raw, params)
+            rows, order = manifest.rows, manifest.storage_order.tolist()
+            samples = in_order(
+                pool,
+                lambda sample: encode(rows[sample], raw, params),
+                order,
+                ahead=workers * LOOKAHEAD,
+                cost=lambda sample: memory_needed(rows[sample]),
+                budget=MEMORY,
+                always=workers,
+            )
             with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
                 _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
             summary.beton_bytes = file.seek(0, 2)
@@ -96,26 +106,6 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
         pool.shutdown(wait=False, cancel_futures=True)
     summary.seconds = time.perf_counter() - start
     return summary
-
-
-def _encode_in_order(
-    pool: ThreadPoolExecutor, workers: int, manifest: Manifest, raw: Path, params: BetonParams
-) -> Iterator[tuple[int, Stored]]:
-    """Sample ids and encoded samples in storage order; those in work are bounded in number and in memory."""
-    waiting: deque[tuple[int, int, Future[Stored]]] = deque()
-    memory = 0
-    for sample in manifest.storage_order.tolist():
-        row = manifest.rows[sample]
-        need = memory_needed(row)
-        while len(waiting) >= workers and (len(waiting) >= workers * LOOKAHEAD or memory + need > MEMORY):
-            first, freed, future = waiting.popleft()
-            memory -= freed
-            yield first, future.result()
-        waiting.append((sample, need, pool.submit(encode, row, raw, params)))
-        memory += need
-    while waiting:
-        first, _, future = waiting.popleft()
-        yield first, future.result()
 
 
 def memory_needed(row: Row) -> int:

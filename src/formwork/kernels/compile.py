@@ -1,94 +1,145 @@
-"""`@kernel`: compiles a function with numba, once for all workspaces of a user rather than once for each copy of it."""
+"""`@kernel`: compiles a function with numba, once for all workspaces of a user; and what happens where numba cannot.
 
-import atexit
+Each compiled function that Python calls has a plain form with the same results; `either` chooses between the two.
+"""
+
 import os
-import shutil
-import tempfile
-import time
+import threading
+import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
-from pathlib import Path
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from numba import njit
-from numba.core import caching, config
+SWITCH = "FORMWORK_KERNELS"
+"""Environment variable: `plain` takes the plain forms, `compiled` or nothing the compiled ones."""
 
-from formwork import own
-from formwork.code import KERNELS, PACKAGE, code_digest
+NEEDED = {"x86_64": ("ssse3", "f16c"), "AMD64": ("ssse3", "f16c")}
+"""Instructions that kernels use, by machine, as LLVM names them. LLVM ends the process where one is not allowed."""
 
-KEPT = 30 * 24 * 3600  # seconds that the kernels of sources which nobody uses any more are kept
+F = TypeVar("F", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
-@cache
-def source_digest(with_own: bool = False) -> str:
-    """Of all code that a kernel can contain: numba itself looks at the one file that a function is in, though the
-    functions that it calls, and constants, are compiled into it.
+def _reason_against() -> str | None:
+    """Why nothing can be compiled; None where it can."""
+    try:
+        from numba.core import config
+
+        from formwork.kernels import cache  # noqa: F401  (before the first kernel: it tells numba where to keep them)
+    except Exception as error:  # numba raises ImportError, SystemError, AttributeError: whatever does not fit it
+        return f"numba cannot be used ({type(error).__name__}: {error})"
+    if config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set"
+    missing = _missing_instructions(config.CPU_FEATURES)
+    return f"the CPU that numba compiles for has no {' and no '.join(missing)}" if missing else None
+
+
+def _missing_instructions(features: str | None) -> list[str]:
+    """Those of NEEDED that numba must not use.
 
     Args:
-        with_own: that of kernels in the user's own code, which none of ours contain.
+        features: NUMBA_CPU_FEATURES, as in "+ssse3,-avx"; None where numba uses all that this CPU has.
     """
-    return code_digest(KERNELS, own.folder() if with_own else None)[:32]
+    import platform
+
+    from llvmlite import binding
+
+    needed = NEEDED.get(platform.machine(), ())
+    if features is not None:
+        return [name for name in needed if f"+{name}" not in features.split(",")]
+    found = binding.get_host_cpu_features()
+    return [name for name in needed if not found.get(name)]
 
 
-@cache
-def cache_folder(digest: str) -> Path:
-    """Where this user's kernels are kept: a folder for each state of the sources, whatever clone or temporary copy of
-    the repository they are in. Where that cannot be written, a folder of this process alone."""
-    base = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    kept = Path(base) / "formwork" / "kernels"
-    folder = kept / digest
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        os.utime(folder)  # in use
-        _tidy(kept, folder)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="formwork-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+def _switched_off() -> bool:
+    wanted = os.environ.get(SWITCH, "")
+    if wanted not in ("", "compiled", "plain"):
+        warnings.warn(f"{SWITCH}={wanted} means nothing: use plain or compiled. Kernels are compiled.", stacklevel=2)
+    return wanted == "plain"
 
 
-def _tidy(kept: Path, used: Path) -> None:
-    with suppress(FileNotFoundError):  # another process does the same
-        for folder in kept.iterdir():
-            if folder.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(folder, ignore_errors=True)
-        for file in used.glob("*.nb[ic]"):
-            if not file.stat().st_size:  # what a loss of power leaves; numba would fail on it each time
-                file.unlink()
+class _State:
+    """Whether this process takes plain forms; once it does, it stays so."""
+
+    def __init__(self) -> None:
+        self.plain = _switched_off()
+        self.lock = threading.Lock()
+        if not self.plain and (reason := _reason_against()):
+            self.give_up(reason)
+
+    def give_up(self, reason: str) -> None:
+        with self.lock:
+            if self.plain:
+                return
+            self.plain = True
+        one_line = " ".join(reason.split())[:300]
+        warnings.warn(
+            f"Kernels are not compiled: {one_line}. Plain code takes their place: the same results, at "
+            f"a fraction of the speed. ({SWITCH}=plain: without this warning.)",
+            stacklevel=3,
+        )
 
 
-class SharedLocator(caching._CacheLocator):
-    """Tells numba where kernels of this package, and of the user's own code, are kept; others are left to numba."""
-
-    def __init__(self, function: Callable, file: str, root: Path):
-        self._py_file = file  # for numba's warnings
-        self._digest = source_digest(with_own=root != PACKAGE)
-        place = Path(file).relative_to(root.parent).as_posix().replace("/", ".")
-        self._place = f"{place}-{function.__code__.co_firstlineno}"
-
-    @classmethod
-    def from_function(cls, py_func: Callable, py_file: str) -> "SharedLocator | None":
-        for root, parts in ((PACKAGE, KERNELS), (own.folder(), ("",))):
-            if root and any(Path(py_file).is_relative_to(root / part) for part in parts):
-                return cls(py_func, py_file, root)
-        return None
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder(self._digest))
-
-    def get_source_stamp(self) -> str:
-        return self._digest
-
-    def get_disambiguator(self) -> str:
-        return self._place
+def _unchanged(function: F) -> F:
+    return function
 
 
-if SharedLocator not in caching.CacheImpl._locator_classes:
-    caching.CacheImpl._locator_classes.insert(0, SharedLocator)
+_state = _State()
 
-kernel = njit(nogil=True, cache=True, error_model="numpy")
+kernel: Callable[[F], F]
 """Compiles a function that Python calls with numbers and arrays; it releases the GIL."""
 
-inner_kernel = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Compiles a function that only kernels call: without what Python and C call it by, which takes a second each."""
+inner_kernel: Callable[[F], F]
+"""Compiles a function that only kernels call. Skips the CPython and C wrappers (about 1 s of compilation each)."""
+
+inlined_kernel: Callable[[F], F]
+"""Puts a function into the code of each kernel that calls it: constant arguments are constants there."""
+
+if _state.plain:
+    kernel = inner_kernel = inlined_kernel = _unchanged
+else:
+    from numba import njit
+
+    kernel = njit(nogil=True, cache=True, error_model="numpy")
+    inner_kernel = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    inlined_kernel = njit(inline="always")
+
+
+def is_plain() -> bool:
+    """Whether plain forms are used: because FORMWORK_KERNELS says so, or because numba cannot compile."""
+    return _state.plain
+
+
+def give_up(error: Exception) -> None:
+    """Use plain forms from now on, after a warning that names the error of the compilation."""
+    _state.give_up(f"{type(error).__name__}: {error}")
+
+
+def either(
+    compiled: Callable[[], Callable[Arguments, Result]], plain: Callable[Arguments, Result]
+) -> Callable[Arguments, Result]:
+    """A function that calls a kernel, or its plain form where kernels cannot be compiled.
+
+    Args:
+        compiled: returns the kernel; called when it is first needed, so that it may import modules that need numba.
+        plain: takes and returns the same.
+    """
+    if is_plain():
+        return plain
+    found: list[Callable[Arguments, Result]] = []
+
+    @wraps(plain)
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        if not is_plain():
+            try:
+                if not found:
+                    found.append(compiled())
+                return found[0](*arguments, **named)
+            except MemoryError:  # the one error that a kernel raises itself
+                raise
+            except Exception as error:
+                give_up(error)
+        return plain(*arguments, **named)
+
+    return call

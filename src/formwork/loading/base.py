@@ -1,7 +1,7 @@
-"""What both loaders share: what they load, how, and the form of a batch."""
+"""What both loaders share: their inputs, their configuration, the form of a batch, and their base class."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,8 @@ class LoaderConfig:
     """
 
     augmentation: Augmentation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Sequence[float]
+    std: Sequence[float]
     batch_size: int
     order: str = "sequential"
     seed: int = 0
@@ -113,11 +113,13 @@ class WaitClock:
 
 
 class BaseLoader:
-    """What both loaders are, beside the way in which they make batches: epochs of batches in their final form, which
-    can be left and taken up again at any batch.
+    """Base class of both loaders: iteration, wait timing, resume.
+
+    Each iteration is one epoch, or the rest of one. It can be left, and resumed by another process, after any batch.
 
     Attributes:
-        config: of the loader. sampler: its batches. clock: of the current epoch.
+        sampler: which samples make up which batch, and where the next iteration starts.
+        clock: how long the current epoch's batches were waited for.
         name: "ffcv" or "pytorch".
         class_names: by label, where they are known.
     """
@@ -129,7 +131,7 @@ class BaseLoader:
 
     def __init__(self) -> None:
         self.clock = WaitClock()
-        self.given: Position | None = None  # in the iteration that was begun last, while it lasts
+        self.reached: Position | None = None  # after the last batch that was yielded, while an iteration lasts
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -147,22 +149,22 @@ class BaseLoader:
         position = self.sampler.next
         steps = self.config.timesteps
         for images, labels in self.clock.watch(self.batches()):
-            # Counted when they are handed out: those made ahead are not done.
-            self.given = position = Position(position.epoch, position.batches + 1)
+            # Counted when they are yielded: those made ahead are not done.
+            self.reached = position = Position(position.epoch, position.batches + 1)
             if steps > 1:
                 images = images.unsqueeze(1).expand(-1, steps, -1, -1, -1)
                 labels = labels.unsqueeze(1).expand(-1, steps, *labels.shape[1:])
             yield images, labels
-        self.given = None
+        self.reached = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the run is: after the batches that were handed out, whatever was made ahead of them. The same for
-        every rank, and for any number of them."""
-        position = self.given or self.sampler.next
+        """The position after the last batch that was yielded, however many were made ahead. It is the same for every
+        rank, and for any number of them."""
+        position = self.reached or self.sampler.next
         return {"epoch": position.epoch, "batches": position.batches, **self.sampler.identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next iteration go on where the state was taken.
+        """Let the next iteration start where the state was taken.
 
         Raises:
             FormworkError: the state is of other samples, or of another order of them.
@@ -174,5 +176,5 @@ class BaseLoader:
                 "The loader cannot go on from this checkpoint, which was made with other values of "
                 f"{', '.join(differ)}. Start anew, or restore the params and data that it was made with."
             )
-        self.given = None
+        self.reached = None
         self.sampler.next = Position(state["epoch"], state["batches"])

@@ -2,50 +2,139 @@
 
 They are plain functions of arrays, cached on disk by numba, that release the GIL; threads run them on parts of a batch.
 The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turbo: the pixels are the same. An image is
-(rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.resize.
+(rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.scaling.
 """
 
-import ctypes
-
-import llvmlite.binding
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.extending import intrinsic, overload
 
 from formwork.beton.format import RAW
+from formwork.kernels import libjpeg
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
-from formwork.kernels.resize import HALF, PRECISION_BITS, scale_row, scale_widths
-from formwork.kernels.turbojpeg import ACCURATE_DCT, RGB, library
+from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widths
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import blend
-from formwork.loading.dtypes import store, stored
-
-# Sample status, in the order in which a sample is checked. JPEG_WARNING: all pixels were decoded, and the decoder had
-# to guess at something, such as needless bytes between two parts of the file.
-OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE, BAD_JPEG, JPEG_WARNING = range(6)
-
-WARNING = 0  # TJERR_WARNING
-
-_turbojpeg = library()
-for _name in ("tjInitDecompress", "tjDecompress2", "tjGetErrorCode", "tjDestroy"):
-    # By name and not by address: numba can cache on disk what calls a named symbol.
-    llvmlite.binding.add_symbol(_name, ctypes.cast(getattr(_turbojpeg, _name), ctypes.c_void_p).value)
-_init_decompress = types.ExternalFunction("tjInitDecompress", types.intp())
-_destroy = types.ExternalFunction("tjDestroy", types.int32(types.intp))
-_error_code = types.ExternalFunction("tjGetErrorCode", types.int32(types.intp))
-_decompress = types.ExternalFunction(
-    "tjDecompress2",
-    types.int32(
-        types.intp,
-        types.intp,
-        types.uint64,
-        types.intp,
-        types.int32,
-        types.int32,
-        types.int32,
-        types.int32,
-        types.int32,
-    ),
+from formwork.loading.status import (
+    BAD_JPEG,
+    JPEG_WARNING,
+    OK,
+    OUTSIDE_FILE,
+    UNKNOWN_MODE,
+    UNUSUAL_JPEG,
+    WRONG_SIZE,
 )
+
+
+def load(
+    memory: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    modes: np.ndarray,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    plan: AugmentPlan,
+    normal: np.ndarray,
+    start: int,
+    stop: int,
+    out: np.ndarray,
+    status: np.ndarray,
+) -> None:
+    """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
+
+    Args:
+        memory: (bytes,) uint8, the file or a part of it.
+        offsets, sizes: (B,) int64, where each sample lies in memory.
+        modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
+        plan: of the batch; its pixel operations are not carried out.
+        normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
+        out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
+        status: (B,) uint8 out, see formwork.loading.status; pixels are undefined but after OK and after JPEG_WARNING,
+            where they are what the decoder made of it.
+    """
+    box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
+    _load(
+        memory, offsets, sizes, modes, heights, widths, box, window, shift, flip,
+        plan.fill, normal, start, stop, out, status,
+    )  # fmt: skip
+    for i in (start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)).tolist():
+        sample = memory[offsets[i] : offsets[i] + sizes[i]].tobytes()
+        pixels, sound = libjpeg.decode_anyhow(sample, int(widths[i]), int(heights[i]))
+        if pixels is None:
+            status[i] = BAD_JPEG
+            continue
+        one = slice(i, i + 1)
+        _load(
+            pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.full(1, RAW, np.uint8),
+            heights[one], widths[one], box[one], window[one], shift[one], flip[one],
+            plan.fill, normal, 0, 1, out[one], status[one],
+        )  # fmt: skip
+        status[i] = OK if sound else JPEG_WARNING
+
+
+def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
+    """Let a pixel operation change images (n, S, S, 3) uint8 in place, by its values (n, P) int64."""
+    operation.kernel(images, values)
+
+
+@intrinsic
+def _half_bits(typing_context, value):
+    """The bits of a float32 rounded to float16, int16."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.int16(types.float32), generate
+
+
+@intrinsic
+def _bits(typing_context, value):
+    """The bits of a float32, uint32."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+def stored(value, shift, scale, out):
+    """A value of a pixel, uint8 or int32, as an element of `out`; called by kernels only.
+
+    Args:
+        shift, scale: float32.
+        out: of a type in STORED: uint8 as it is, any other (value - shift) * scale, rounded to float32 after each step
+            and then to what it is.
+    """
+    raise NotImplementedError("compiled code only")
+
+
+@overload(stored, inline="always")
+def _stored(value, shift, scale, out):
+    if out.dtype == types.uint8:
+        return lambda value, shift, scale, out: np.uint8(value)
+    if out.dtype == types.int16:
+        return lambda value, shift, scale, out: _half_bits((np.float32(value) - shift) * scale)
+    if out.dtype == types.uint16:
+        return lambda value, shift, scale, out: _bfloat16_bits((np.float32(value) - shift) * scale)
+    return lambda value, shift, scale, out: (np.float32(value) - shift) * scale
+
+
+@inner_kernel
+def _bfloat16_bits(value):
+    """The upper half of a float32, rounded to nearest, ties to even."""
+    bits = _bits(value)
+    odd = np.uint32(bits >> np.uint32(16)) & np.uint32(1)
+    return np.uint32(bits + np.uint32(odd + np.uint32(0x7FFF))) >> np.uint32(16)
+
+
+@inner_kernel
+def store(line, shift, scale, out):
+    """A row of pixels: (N,) all; line uint8, the others as for `stored`."""
+    for i in range(np.uint64(len(out))):  # no index counts from the end then: numba makes a vector of this loop
+        out[i] = stored(line[i], shift[i], scale[i], out)
 
 
 @inner_kernel
@@ -124,15 +213,6 @@ def _spread(normal, length):
 
 
 @inner_kernel
-def _decode(handle, data, pixels, height, width):
-    """The status of a JPEG, whose pixels are put into `pixels`."""
-    failed = _decompress(handle, data.ctypes.data, data.size, pixels.ctypes.data, width, 0, height, RGB, ACCURATE_DCT)
-    if failed == 0:
-        return OK
-    return JPEG_WARNING if _error_code(handle) == WARNING else BAD_JPEG
-
-
-@inner_kernel
 def _used(start, end, low, high, size):
     """First and last row or column of an image that scaling the part between two edges to `size` pixels may read.
 
@@ -144,22 +224,10 @@ def _used(start, end, low, high, size):
 
 
 @kernel
-def load(
+def _load(
     memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, fill, normal, start, stop, out, status
 ):
-    """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
-
-    Args:
-        memory: (bytes,) uint8, the file or a part of it.
-        offsets, sizes: (B,) int64, where each sample lies in memory.
-        modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
-        box, window, shift, flip, fill: see formwork.loading.augmentation.base.AugmentPlan.
-        normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
-        out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
-        status: (B,) uint8 out, OK or what is wrong with the sample, whose pixels are then undefined; after
-            JPEG_WARNING they are what the decoder made of it.
-    """
-    handle = 0  # made for the first JPEG that is not a usual one
+    """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
     size = out.shape[1]
     length = 3 * size
@@ -194,14 +262,10 @@ def load(
             top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
             left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], size)
             if not decode(data, h, w, top, bottom, left, right, decoder, memory_of_decoder, decoded):
-                if handle == 0:
-                    handle = _init_decompress()
-                status[i] = _decode(handle, data, decoded, h, w)
-            if status[i] != BAD_JPEG:
-                image = decoded[: h * w * 3].reshape(h, w * 3)
-                _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
-    if handle != 0:
-        _destroy(handle)
+                status[i] = UNUSUAL_JPEG
+                continue
+            image = decoded[: h * w * 3].reshape(h, w * 3)
+            _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
 
 
 @kernel
@@ -226,3 +290,21 @@ def finish(pixels, places, shares, normal, start, stop, out):
         else:
             for y in range(size):
                 store(image[y], spread[0], spread[1], lines[y])
+
+
+def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
+    """Compile all that batches need, or load what is compiled already, with a batch of no images.
+
+    Args:
+        dtype: in formwork.loading.dtypes.STORED, of the batches.
+    """
+    none, nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
+    normal, side = np.ones((2, 3), np.float32), augmentation.resolution
+    plan = augmentation.plan(0, none, none, none)
+    pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
+    changed = bool(augmentation.pixel or augmentation.mixup)
+    load(nothing, none, none, nothing, none, none, plan, normal, 0, 0, pixels if changed else images, nothing)
+    for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+        change(operation, pixels, values)
+    if changed:
+        finish(pixels, none, none, normal, 0, 0, images)

@@ -4,40 +4,15 @@ The file is read and not mapped: a map of a file that is cut short ends the inte
 written to shows other images without a word. `python benchmarks/run.py reading` measures what the copies cost.
 """
 
-import ctypes
 import os
 from pathlib import Path
 
-import llvmlite.binding
 import numpy as np
-from numba import njit, types
 
 from formwork.beton.read import Beton, open_beton
 from formwork.errors import BetonError
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
 from formwork.loading.buffers import BufferPool
-
-_pread_address = ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value
-llvmlite.binding.add_symbol("pread", _pread_address)
-_pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.uint64, types.int64))
-
-
-@njit(nogil=True, cache=True)
-def _read(descriptor, positions, sizes, order, starts, memory):
-    """Read sample i from positions[i] of a file to starts[i] of memory, for each i of `order`; (B,) int64 all.
-
-    Returns:
-        The first i that could not be read whole, or -1.
-    """
-    for i in order:
-        done = 0
-        while done < sizes[i]:
-            count = _pread(descriptor, memory.ctypes.data + starts[i] + done, sizes[i] - done, positions[i] + done)
-            if count <= 0:
-                return i
-            done += count
-    return -1
-
+from formwork.loading.read import read
 
 SMALL = 1 << 28  # bytes; a file up to this size is read once, see docs/loading.md
 
@@ -93,7 +68,7 @@ class BetonFile:
 
     def _read(self, positions: np.ndarray, sizes: np.ndarray, starts: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """`memory`, with what is at (N,) positions of the file from (N,) starts on."""
-        failed = _read(self.descriptor, positions, sizes, np.argsort(positions), starts, memory)
+        failed = read(self.descriptor, positions, sizes, np.argsort(positions), starts, memory)
         # After reading: what was read came from the file as it was opened, or this sees the difference.
         if self._is_changed():
             raise self._changed()

@@ -26,7 +26,7 @@ def make_loader(
         return PyTorchDataLoader(split, config)
     try:
         return FFCVDataLoader(split, config)
-    except (AugmentationError, BetonError) as error:
+    except (AugmentationError, BetonError, ImportError, OSError) as error:
         if fallback == "error":
             raise FormworkError(
                 f"FFCV loading failed: {error} To use the PyTorch DataLoader then, set ffcv.fallback: warn."

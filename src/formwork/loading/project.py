@@ -63,8 +63,8 @@ class ProjectData:
         schedule = params.ffcv.resolution_schedule or []
         return LoaderConfig(
             augmentation=self.augmentations[split],
-            mean=tuple(self.settings.mean),
-            std=tuple(self.settings.std),
+            mean=self.settings.mean,
+            std=self.settings.std,
             batch_size=params.data.batch_size,
             order=params.ffcv.order if train else "sequential",
             seed=params.seed,

@@ -19,6 +19,7 @@ from formwork.loading.augmentation.mixup import blended, mixed_labels, with_part
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
 from formwork.loading.order import Indices
+from formwork.loading.transforms import training_image
 
 
 class TreeDataset(Dataset):
@@ -42,7 +43,8 @@ class TreeDataset(Dataset):
         if augmentation.mixup:
             needed, places = with_partners(ids, partners)
             shares = augmentation.shares(epoch, ids)
-            images = list(blended(torch.stack(self._images(augmentation, epoch, needed)), places, shares))
+            pixels = torch.stack(self._images(augmentation, epoch, needed))
+            images = list(blended(pixels[: len(places)], pixels[torch.from_numpy(places)], shares))
             labels = mixed_labels(self.labels[needed], places, shares, self.config.classes)
         else:
             images, labels = self._images(augmentation, epoch, ids), torch.from_numpy(self.labels[ids])
@@ -82,9 +84,8 @@ def carry_out(
     augmentation: Augmentation, plan: AugmentPlan, i: int, image: Image.Image, epoch: int, sample: int
 ) -> torch.Tensor:
     """Row i of a plan, and what follows it in the augmentation list, carried out on an RGB image: (3, S, S) uint8."""
-    tensor = torch.from_numpy(apply_plan(image, plan, i, augmentation.resolution)).permute(2, 0, 1)
-    for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
-        tensor = operation.function(tensor, values[i].tolist())
+    operations = [operation for _, operation in augmentation.pixel]
+    tensor = training_image(image, plan, i, augmentation.resolution, operations)
     if not augmentation.torchvision:
         return tensor
     with torch.random.fork_rng(devices=[]):
@@ -102,24 +103,7 @@ def channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> 
     return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
-def apply_plan(image: Image.Image, plan: AugmentPlan, i: int, size: int) -> np.ndarray:
-    """Row i of a plan carried out on an RGB image: (size, size, 3) uint8."""
-    left, top, right, bottom = plan.window[i].tolist()
-    box = (plan.box[i] - plan.window[i, [0, 1, 0, 1]].astype(np.float32)).tolist()
-    if (left, top, right, bottom) != (0, 0, *image.size):
-        image = image.crop((left, top, right, bottom))
-    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    dy, dx = plan.shift[i].tolist()
-    if dy or dx:
-        padded = np.full((size + 2 * abs(dy), size + 2 * abs(dx), 3), plan.fill)
-        padded[abs(dy) : abs(dy) + size, abs(dx) : abs(dx) + size] = pixels
-        y, x = abs(dy) + dy, abs(dx) + dx
-        pixels = padded[y : y + size, x : x + size]
-    pixels = np.ascontiguousarray(pixels)
-    return torch.from_numpy(pixels).flip(1).numpy() if plan.flip[i] else pixels  # 15 times as fast as numpy
-
-
-class PyTorchDataLoader(BaseLoader, DataLoader):
+class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
     """Batches of a split from its original images; see formwork.loading.base.Batch.
 
     Raises:
@@ -156,7 +140,7 @@ class PyTorchDataLoader(BaseLoader, DataLoader):
             if not killed:
                 raise
             with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
-                iterator._shutdown_workers()
+                iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
             raise FormworkError(
                 f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
                 "memory. Lower data.num_workers or data.batch_size."

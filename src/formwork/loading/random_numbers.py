@@ -7,9 +7,8 @@ easy as 1, 2, 3", SC 2011. Workers, batch sizes and restarts have no state to di
 from zlib import crc32
 
 import numpy as np
-from numba import njit
 
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernels.compile import either, kernel
 
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -18,17 +17,8 @@ LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
 
-@njit(nogil=True, cache=True)
-def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """Four 32-bit words for each counter.
-
-    Args:
-        counters: (N, 4) uint64, each below 2**32.
-        key: two integers below 2**32.
-
-    Returns:
-        (N, 4) uint64, each below 2**32.
-    """
+@kernel
+def _philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     out = np.empty_like(counters)
     for i in range(len(counters)):
         c0, c1, c2, c3 = counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3]
@@ -39,6 +29,27 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
             k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0, c1, c2, c3
     return out
+
+
+def _philox_plain(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Four 32-bit words for each counter.
+
+    Args:
+        counters: (N, 4) uint64, each below 2**32.
+        key: two integers below 2**32.
+
+    Returns:
+        (N, 4) uint64, each below 2**32.
+    """
+    c0, c1, c2, c3 = counters.T
+    for round_number in range(ROUNDS):
+        k0, k1 = (np.uint64((key[i] + round_number * int(WEYL[i])) & 0xFFFFFFFF) for i in range(2))
+        left, right = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+        c0, c1, c2, c3 = (right >> HIGH) ^ c1 ^ k0, right & LOW, (left >> HIGH) ^ c3 ^ k1, left & LOW
+    return np.stack([c0, c1, c2, c3], axis=1)
+
+
+philox = either(lambda: _philox, _philox_plain)
 
 
 def words(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int = 0) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
+from formwork.kernels.decode import decode as decode_whole
 from formwork.kernels.jpeg import decode as module
 from formwork.kernels.jpeg.decode import LARGEST, SLACK, memory_needed, new_decoder
 from formwork.kernels.jpeg.huffman import ROOM, unstuff
-from formwork.kernels.jpeg.whole import decode_whole
 from tests.make_images import noise, photo
 
 SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0", "grey")
@@ -69,7 +69,7 @@ def test_pixels_are_those_of_libjpeg_turbo(decoder: Tables, draw: Draw, sampling
     sizes = [(NARROW, 1), (7, 8), (16, 16), (17, 33), (200, 9), *rng.integers(NARROW, 80, (40, 2)).tolist()]
     for width, height in sizes:
         content = jpeg(draw(rng, width, height), sampling, optimize=optimize, quality=int(rng.integers(1, 101)))
-        assert np.array_equal(decode(decoder, content, width, height), turbojpeg.decode(content, width, height))
+        assert np.array_equal(decode(decoder, content, width, height), libjpeg.decode(content, width, height))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -81,7 +81,7 @@ def test_narrow_images_are_decoded_alike_or_not_at_all(decoder: Tables, sampling
             content = jpeg(noise(rng, width, height), sampling)
             pixels = decode(decoder, content, width, height)
             if pixels is not None:
-                assert np.array_equal(pixels, turbojpeg.decode(content, width, height))
+                assert np.array_equal(pixels, libjpeg.decode(content, width, height))
                 decoded += 1
     assert decoded == (12 if sampling in ("4:4:4", "grey") else 0)
 
@@ -91,7 +91,7 @@ def test_a_part_is_what_the_whole_has_there(decoder: Tables, sampling: str) -> N
     rng = np.random.default_rng(0)
     width, height = 75, 58
     content = jpeg(noise(rng, width, height), sampling)
-    whole = turbojpeg.decode(content, width, height)
+    whole = libjpeg.decode(content, width, height)
     for _ in range(200):
         (left, right), (top, bottom) = (np.sort(rng.choice(size + 1, 2, replace=False)) for size in (width, height))
         pixels = decode(decoder, content, width, height, (left, top, right, bottom))
@@ -105,7 +105,7 @@ def test_restart_markers(decoder: Tables, sampling: str, blocks: int) -> None:
     for width, height in [(40, 30), (5, 1), (16, 16), (130, 70)]:
         content = jpeg(noise(rng, width, height), sampling, restart_marker_blocks=blocks)
         assert b"\xff\xdd\x00\x04" in content
-        assert np.array_equal(decode(decoder, content, width, height), turbojpeg.decode(content, width, height))
+        assert np.array_equal(decode(decoder, content, width, height), libjpeg.decode(content, width, height))
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="libjpeg-turbo does it otherwise elsewhere")
@@ -120,7 +120,7 @@ def test_coefficients_that_no_photo_has_wrap_and_saturate_alike(decoder: Tables,
         while (at := content.find(b"\xff\xdb\x00\x43", at)) >= 0:
             content[at + 5 : at + 5 + 64] = b"\xff" * 64
             at += 4
-        pixels = turbojpeg.decode(bytes(content), 40, 30)
+        pixels = libjpeg.decode(bytes(content), 40, 30)
         assert np.array_equal(decode(decoder, bytes(content), 40, 30), pixels)
 
 
@@ -137,7 +137,7 @@ def test_tables_of_one_image_are_not_those_of_the_next() -> None:
         if content == broken:
             assert pixels is None
         else:
-            assert np.array_equal(pixels, turbojpeg.decode(content, 40, 30))
+            assert np.array_equal(pixels, libjpeg.decode(content, 40, 30))
 
 
 IMAGE = noise(np.random.default_rng(0), 40, 30)
@@ -197,7 +197,7 @@ def test_another_size_than_expected_is_refused(decoder: Tables, width: int, heig
 def test_colours_are_known_without_jfif(decoder: Tables) -> None:
     for content in (adobe(1), USUAL[:2] + USUAL[20:]):
         assert b"JFIF" not in content
-        assert np.array_equal(decode(decoder, content, 40, 30), turbojpeg.decode(content, 40, 30))
+        assert np.array_equal(decode(decoder, content, 40, 30), libjpeg.decode(content, 40, 30))
 
 
 def test_images_that_would_take_much_memory_are_refused(decoder: Tables) -> None:
@@ -232,7 +232,7 @@ def test_what_damaged_files_are_decoded_to_is_what_libjpeg_turbo_has_without_com
             if pixels is None:
                 refused += 1
             else:
-                assert np.array_equal(pixels, turbojpeg.decode(bytes(damaged), width, height))
+                assert np.array_equal(pixels, libjpeg.decode(bytes(damaged), width, height))
                 accepted += 1
     assert accepted > 100
     assert refused > 100
@@ -279,5 +279,5 @@ def test_zeros_after_0xff_are_left_out_up_to_a_marker(length: int) -> None:
 def test_whole_images_of_any_size_one_after_the_other(sampling: str) -> None:
     for width, height in ((40, 30), (1500, 1200), (5, 1), (40, 30)):
         content = jpeg(photo(np.random.default_rng(0), width, height), sampling)
-        assert np.array_equal(decode_whole(content, width, height), turbojpeg.decode(content, width, height))
+        assert np.array_equal(decode_whole(content, width, height), libjpeg.decode(content, width, height))
         assert decode_whole(content[:-3], width, height) is None

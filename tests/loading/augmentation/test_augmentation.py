@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from formwork.errors import AugmentationError
 from formwork.loading.augmentation.augmentation import Augmentation
-from formwork.loading.pytorch_loader import apply_plan
+from formwork.loading.transforms import apply_plan
 
 IDS = np.arange(2000)
 HEIGHTS, WIDTHS = np.full(2000, 90), np.full(2000, 120)

@@ -18,6 +18,7 @@ from formwork.errors import AugmentationError
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import UNIT
 from formwork.loading.augmentation.mixup import with_partners
+from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.order import BatchSampler
 from formwork.loading.pytorch_loader import PyTorchDataLoader
@@ -69,9 +70,9 @@ def test_mixed_images_and_labels_are_the_same_blend(split):
         split,
         make_config([*TRAIN, {"Mixup": {"alpha": 0.8}}], dtype="uint8", order="random", drop_last=True, classes=3),
     )
-    augmentation = mixed.options.augmentation
+    augmentation = mixed.config.augmentation
     (pixels, numbers), (found, labels) = epoch(plain), epoch(mixed)
-    ids = np.concatenate([batch.ids for batch in mixed.options.sampler(mixed.beton.storage_order)])
+    ids = np.concatenate([batch.ids for batch in mixed.config.sampler(mixed.beton.storage_order)])
     share = augmentation.shares(0, ids) / UNIT
     assert share.min() < 0.1
     assert share.max() > 0.9
@@ -161,24 +162,62 @@ with event.install_recorder("numba:compile") as compiled:
     from tests.loading.conftest import make_config
     with open(sys.argv[1], "rb") as file:
         split = pickle.load(file)
-    plain, options = make_config([], dtype="uint8"), make_config([{"Invert": {"p": 1}}], dtype="uint8")
-    for other in (FFCVDataLoader(split, options), PyTorchDataLoader(split, options)):
+    plain, config = make_config([], dtype="uint8"), make_config([{"Invert": {"p": 1}}], dtype="uint8")
+    for other in (FFCVDataLoader(split, config), PyTorchDataLoader(split, config)):
         for (images, _), (inverted, _) in zip(FFCVDataLoader(split, plain), other, strict=True):
-            assert torch.equal(255 - images, inverted)
-print(len(compiled.buffer))
+            assert torch.equal(int(sys.argv[2]) - images, inverted)
+names = [event.data["dispatcher"].py_func.__module__ for _, event in compiled.buffer if event.is_start]
+print(len(compiled.buffer), sum(name.startswith("formwork.") for name in names))
+"""
+LOAD_OWN_FROM_ELSEWHERE = f"""
+from pathlib import Path
+from formwork import own
+own.use(Path("repository"))
+{LOAD_OWN}
 """
 
 
-@pytest.mark.slow
-def test_an_operation_of_ones_own_as_the_docs_describe_it(split, tmp_path):
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """src/ of a repository, with the operation that the docs describe."""
+    source = tmp_path / "repository/src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
     (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/augmentation.md").read_text(), re.M | re.S)
-    (tmp_path / "src/own/operations.py").write_text(example)
-    (tmp_path / "split").write_bytes(pickle.dumps(split))
-    paths = os.pathsep.join(map(str, (tmp_path / "src", ROOT)))
-    environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    for compiles in (True, False):
-        command = [sys.executable, "-c", LOAD_OWN, str(tmp_path / "split")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        assert (int(done.stdout) > 0) == compiles
+    # Named by the folder, so that it is compiled in each run of this test; kernels of ours may be there already.
+    (source / "own/operations.py").write_text(f"# {tmp_path}\n{example}")
+    return source
+
+
+def load_own(
+    split: SplitFiles, folder: Path, *paths: Path, script: str = LOAD_OWN, whole: int = 255
+) -> tuple[int, int]:
+    """A process in `folder` checks that images were subtracted from `whole`; the number of compilations, and of those
+    of our own functions."""
+    (folder / "split").write_bytes(pickle.dumps(split))
+    path = os.pathsep.join(map(str, (*paths, ROOT)))
+    environment = os.environ | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", script, "split", str(whole)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    compilations, ours = map(int, done.stdout.split())
+    return compilations, ours
+
+
+@pytest.mark.slow
+def test_an_operation_of_ones_own_works_with_both_loaders_and_is_compiled_once(
+    split: SplitFiles, repository: Path, tmp_path: Path
+) -> None:
+    assert load_own(split, tmp_path, repository)[0] > 0
+    assert load_own(split, tmp_path, repository)[0] == 0
+
+    library = tmp_path / "library"  # as installed: it finds the repository's code by its path alone
+    shutil.copytree(repository / "formwork", library / "formwork")
+    assert load_own(split, tmp_path, library, script=LOAD_OWN_FROM_ELSEWHERE)[0] == 0
+
+    operations = repository / "own/operations.py"
+    operations.write_text(operations.read_text().replace("255", "254"))
+    compilations, ours = load_own(split, tmp_path, repository, whole=254)
+    assert compilations > 0
+    assert ours == 0

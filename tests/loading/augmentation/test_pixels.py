@@ -10,7 +10,7 @@ from formwork.loading.augmentation.base import UNIT, Draw, PixelOperation
 from formwork.loading.augmentation.blur import GaussianBlur
 from formwork.loading.augmentation.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, ColorJitter
 from formwork.loading.augmentation.erase import Cutout, RandomErasing
-from formwork.loading.ffcv.operations import StockOperation
+from formwork.loading.ffcv.operations import FFCVOperation
 
 OPERATIONS = [
     ("ColorJitter", {"brightness": 0.8, "contrast": 0.8, "saturation": 2.0, "hue": 0.5}),
@@ -32,7 +32,7 @@ OPERATIONS = [
 ]
 
 
-STOCK = {name: StockOperation(name[5:], arguments) for name, arguments in OPERATIONS if name.startswith("ffcv.")}
+STOCK = {name: FFCVOperation(name[5:], arguments) for name, arguments in OPERATIONS if name.startswith("ffcv.")}
 """One of each for all tests: they are compiled anew for each object."""
 CASES = [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in STOCK else []) for case in OPERATIONS]
 

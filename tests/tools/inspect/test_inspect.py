@@ -14,7 +14,7 @@ from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
 from formwork.params import BetonParams
 from formwork.tools.inspect.describe import describe, histogram
 from formwork.tools.inspect.verify import find_damage, find_manifest, verify
@@ -145,7 +145,7 @@ def test_any_flipped_byte_is_found(
     tmp_path: Path, params: dict[str, object], ffcv: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not ffcv:
-        monkeypatch.setattr(turbojpeg, "library", lambda: None)
+        monkeypatch.setattr(libjpeg, "strict_decoder", lambda: None)
     path, _ = make_beton(tmp_path, **params)
     assert find_damage(open_beton(path), workers=3) == {}
     beton, whole = open_beton(path), path.read_bytes()
@@ -163,7 +163,7 @@ def test_any_flipped_byte_is_found(
 def test_damaged_jpegs_are_found_without_checksums(tmp_path: Path, ffcv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_stock(tmp_path / "stock.beton", "jpg")
     if not ffcv:
-        monkeypatch.setattr(turbojpeg, "library", lambda: None)
+        monkeypatch.setattr(libjpeg, "strict_decoder", lambda: None)
     beton, content = open_beton(path), bytearray(path.read_bytes())
     assert find_damage(beton, 2) == {}
     starts, ends = beton.offsets.tolist(), (beton.offsets + beton.sizes).tolist()

@@ -6,10 +6,10 @@ becomes RGB by JFIF's formulas in fixed-point arithmetic (jdcolor.c).
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from formwork.kernels.compile import inner_kernel
+from formwork.kernels.compile import inlined_kernel, inner_kernel
 from formwork.kernels.vectors import all_of, load, narrowed, shuffled, store
 
 STEP = 16  # pixels that are made together
@@ -86,7 +86,7 @@ def enlarge_width(row, length, low, high, out):
     _enlarge(row, length, low, high, np.uint16(1), np.uint16(2), np.uint16(2), out)
 
 
-@njit(inline="always")  # its constants are those of each caller then
+@inlined_kernel
 def _enlarge(row, length, low, high, left, right, bits, out):
     """Two pixels for each sample: three parts of it and one of its neighbour on that side, or of itself at an end.
 

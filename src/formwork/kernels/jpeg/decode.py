@@ -8,9 +8,10 @@ import numpy as np
 
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.colour import CENTRE, STEP, enlarge_both, enlarge_width, to_rgb
-from formwork.kernels.jpeg.headers import AC, BLOCK, DC, EOI, HORIZONTAL, QUANTISATION, RST0, VERTICAL, read_headers
+from formwork.kernels.jpeg.headers import AC, BLOCK, DC, HORIZONTAL, QUANTISATION, VERTICAL, read_headers
 from formwork.kernels.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD, ROOM, make_tables, read_block, unstuff
 from formwork.kernels.jpeg.idct import inverse_transform
+from formwork.kernels.jpeg.segments import EOI, RST0
 
 SLACK = 3 * STEP  # bytes behind the pixels of an image that may be written
 LARGEST = 1 << 24  # pixels of an image: the memory for larger ones would be too much, libjpeg-turbo needs a few rows

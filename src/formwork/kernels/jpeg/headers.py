@@ -1,4 +1,4 @@
-"""What comes before the compressed data of a JPEG file (ITU-T T.81, annex B).
+"""What the decoder must know from the segments before the compressed data of a JPEG file (ITU-T T.81, annex B).
 
 Read is what nearly all photos are: baseline, 8 bits, Huffman-coded, one scan of grey or YCbCr.
 Whatever is anything else, or is not quite as the standard has it, is left to libjpeg-turbo.
@@ -7,10 +7,20 @@ Whatever is anything else, or is not quite as the standard has it, is left to li
 import numpy as np
 
 from formwork.kernels.compile import inner_kernel
+from formwork.kernels.jpeg.segments import (
+    APP0,
+    APP14,
+    COM,
+    DHT,
+    DQT,
+    DRI,
+    SOF0,
+    SOI,
+    SOS,
+    compiled_segment,
+)
 
 BLOCK = 8  # pixels, a side of what is transformed at once
-SOI, EOI, SOF0, DHT, SOS, DQT, DRI, RST0 = 0xD8, 0xD9, 0xC0, 0xC4, 0xDA, 0xDB, 0xDD, 0xD0
-APP0, APP14, COM = 0xE0, 0xEE, 0xFE
 JFIF, ADOBE = np.array([*b"JFIF\0"], np.uint8), np.array([*b"Adobe"], np.uint8)
 WHOLE_SCAN = (0, 63, 0)  # first and last coefficient, and bits left for later scans
 HORIZONTAL, VERTICAL, QUANTISATION, DC, AC = range(5)
@@ -53,11 +63,11 @@ def read_headers(data, height, width, frame, quantisation, definitions):
     if size < 4 or data[0] != 0xFF or data[1] != SOI:
         return 0, 0, 0
     at = 2
-    while at + 4 <= size:
-        marker, length = data[at + 1], _word(data, at + 2)
-        start, stop = at + 4, at + 2 + length
-        if data[at] != 0xFF or length < 2 or stop > size:
+    while True:
+        marker, start, stop = compiled_segment(data, at)
+        if marker == 0:
             return 0, 0, 0
+        length = stop - start + 2
         if marker == SOF0:
             if count > 0 or length < 8 or data[start] != 8:
                 return 0, 0, 0
@@ -128,7 +138,6 @@ def read_headers(data, height, width, frame, quantisation, definitions):
         elif not (marker == COM or APP0 < marker <= APP0 + 15):
             return 0, 0, 0
         at = stop
-    return 0, 0, 0
 
 
 @inner_kernel

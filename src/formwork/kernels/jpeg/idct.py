@@ -111,7 +111,7 @@ def _interleaved(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, width: int) ->
 def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Eight rows of eight elements, as columns."""
     pairs = [_interleaved(builder, rows[i], rows[i + 1], 1) for i in (0, 2, 4, 6)]
-    columns = []
+    columns: list[ir.Value] = []
     for side in (0, 1):
         upper, lower = (_interleaved(builder, pairs[i][side], pairs[i + 1][side], 2) for i in (0, 2))
         for part in (0, 1):

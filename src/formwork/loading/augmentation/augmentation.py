@@ -16,8 +16,10 @@ from formwork.loading.augmentation import FITTING, NATIVE
 from formwork.loading.augmentation.base import AugmentPlan, Draw, GeometricOperation, PixelOperation
 from formwork.loading.augmentation.geometry import CenterCrop, RandomCrop
 from formwork.loading.augmentation.mixup import Mixup
-from formwork.loading.ffcv.operations import PREFIX, StockOperation
 from formwork.params import Operations
+
+PREFIX = "ffcv."
+"""Of the names of FFCV's own operations."""
 
 
 class Augmentation:
@@ -96,13 +98,14 @@ class Augmentation:
         )
         for name, operation in self.geometric:
             operation.apply(plan, heights, widths, self.resolution, Draw(self.seed, epoch, ids, name))
-        for name, operation in self.pixel:
-            values = operation.draw(Draw(self.seed, epoch, ids, name), self.resolution)
+        for name, pixel_operation in self.pixel:
+            values = pixel_operation.draw(Draw(self.seed, epoch, ids, name), self.resolution)
             plan.values.append(np.ascontiguousarray(values, dtype=np.int64))
         return plan
 
     def shares(self, epoch: int, ids: np.ndarray) -> np.ndarray:
-        """(B,) int64, see formwork.loading.augmentation.mixup.Mixup.draw. Of a list with Mixup alone."""
+        """(B,) int64, see formwork.loading.augmentation.mixup.Mixup.draw. Only for a list with Mixup."""
+        assert self.mixup is not None
         return self.mixup.draw(Draw(self.seed, epoch, ids, "Mixup"))
 
 
@@ -116,7 +119,9 @@ def _build(name: str, arguments: dict[str, Any] | None, key: str) -> Any:
     arguments = arguments or {}
     try:
         if name.startswith(PREFIX):
-            return StockOperation(name.removeprefix(PREFIX), arguments)
+            from formwork.loading.ffcv.operations import FFCVOperation  # here, because it needs ffcv
+
+            return FFCVOperation(name.removeprefix(PREFIX), arguments)
         return (NATIVE.get(name) or own.operations().get(name) or _from_torchvision(name, key))(**arguments)
     except (TypeError, ValueError) as error:
         raise AugmentationError(f"{key}: {name}: {str(error).split('.__init__() ')[-1]}.") from error

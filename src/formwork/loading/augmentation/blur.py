@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit
 
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernels.compile import inner_kernel, kernel
 from formwork.loading.augmentation.base import Draw, PixelOperation, check_probability, check_range
 
 # Weights are whole numbers whose sum is WHOLE. After the first pass, along rows, a value has EXTRA bits of fraction;
@@ -17,7 +16,6 @@ FIRST_SHIFT, SECOND_SHIFT = WEIGHT_BITS - EXTRA, WEIGHT_BITS + EXTRA
 FIRST_HALF, SECOND_HALF = 1 << (FIRST_SHIFT - 1), 1 << (SECOND_SHIFT - 1)
 
 
-@njit(nogil=True, cache=True)
 def _reflect(i, size):
     """The place inside 0 <= i < size that shows at i: the edge is a mirror that does not show itself twice."""
     while size > 1 and not 0 <= i < size:
@@ -25,7 +23,10 @@ def _reflect(i, size):
     return i if size > 1 else 0
 
 
-@njit(nogil=True, cache=True)
+_reflected = inner_kernel(_reflect)
+
+
+@kernel
 def _blur(images, values):
     size, taps = images.shape[1], values.shape[1]
     radius, length = taps // 2, 3 * images.shape[1]
@@ -38,7 +39,7 @@ def _blur(images, values):
         lines = images[i].reshape(size, length)
         for y in range(size):
             for x in range(-radius, size + radius):
-                source = 3 * _reflect(x, size)
+                source = 3 * _reflected(x, size)
                 for c in range(3):
                     padded[3 * (x + radius) + c] = lines[y, source + c]
             sums[:] = FIRST_HALF
@@ -53,7 +54,7 @@ def _blur(images, values):
             sums[:] = SECOND_HALF
             for k in range(taps):
                 weight = np.int32(values[i, k])
-                part = rows[_reflect(y + k - radius, size)]
+                part = rows[_reflected(y + k - radius, size)]
                 for x in range(np.uint64(length)):
                     sums[x] += weight * part[x]
             for x in range(np.uint64(length)):
@@ -94,7 +95,12 @@ class GaussianBlur(PixelOperation):
         if values[radius] == WHOLE:
             return image
         places = torch.tensor([_reflect(i, size) for i in range(-radius, size + radius)])
-        rows = sum(int(w) * image[..., places[k : k + size]].int() for k, w in enumerate(values))
-        rows = (rows + FIRST_HALF) >> FIRST_SHIFT
-        columns = sum(int(w) * rows[:, places[k : k + size]] for k, w in enumerate(values))
-        return ((columns + SECOND_HALF) >> SECOND_SHIFT).byte()
+        pixels = image.int()
+        rows = torch.full_like(pixels, FIRST_HALF)
+        for k, weight in enumerate(values):
+            rows += int(weight) * pixels[..., places[k : k + size]]
+        rows >>= FIRST_SHIFT
+        columns = torch.full_like(pixels, SECOND_HALF)
+        for k, weight in enumerate(values):
+            columns += int(weight) * rows[:, places[k : k + size]]
+        return (columns >> SECOND_SHIFT).byte()

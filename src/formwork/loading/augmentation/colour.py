@@ -9,9 +9,8 @@ from itertools import permutations
 
 import numpy as np
 import torch
-from numba import njit
 
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernels.compile import inner_kernel, kernel
 from formwork.loading.augmentation.base import (
     HALF,
     LARGEST_FACTOR,
@@ -35,13 +34,13 @@ INVERSE = np.array([0, *(round((UNIT << INVERSE_BITS) / spread) for spread in ra
 NEVER = 256  # a threshold that no pixel reaches
 
 
-@njit(nogil=True, cache=True)
+@inner_kernel
 def _grey(pixels, i):
     total = RED * np.int32(pixels[i, 0]) + GREEN * np.int32(pixels[i, 1]) + BLUE * np.int32(pixels[i, 2]) + HALF
     return np.int32(total) >> np.int32(PRECISION)  # cut to 32 bits at once, numba makes vectors of it
 
 
-@njit(nogil=True, cache=True)
+@inner_kernel
 def _blend(values, factor, offset):
     """values (N,) uint8 become values * factor + offset, the latter two int32 in units of 1 / UNIT."""
     # One subtraction for the rounding and the offset; 32-bit numbers only, so that many fit into a register.
@@ -51,7 +50,7 @@ def _blend(values, factor, offset):
         values[i] = min(max(value, np.int32(0)), np.int32(255))
 
 
-@njit(nogil=True, cache=True)
+@inner_kernel
 def _saturate(pixels, factor):
     """pixels (N, 3) uint8; factor int32 in units of 1 / UNIT."""
     rest = np.int32(UNIT - factor)
@@ -62,7 +61,7 @@ def _saturate(pixels, factor):
             pixels[i, c] = min(max(value, np.int32(0)), np.int32(255))
 
 
-@njit(nogil=True, cache=True)
+@inner_kernel
 def _turn(pixels, turn):
     """Add `turn`, of CIRCLE, to the hue of pixels (N, 3) uint8; value and saturation, as of HSV, stay."""
     # Whole numbers of 32 bits and no branches. Back from HSV: https://en.wikipedia.org/wiki/HSL_and_HSV, "HSV to RGB
@@ -97,7 +96,7 @@ def _turned(pixels: torch.Tensor, turn: int) -> torch.Tensor:
     return high - ((spread * part + HALF) >> PRECISION)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _jitter(images, values):
     for i in range(len(images)):
         pixels = images[i].reshape(images.shape[1] * images.shape[2], 3)
@@ -172,9 +171,11 @@ class ColorJitter(PixelOperation):
 def _range(
     name: str, value: float | Sequence[float], centre: float, lowest: float, highest: float
 ) -> tuple[float, float]:
-    one = isinstance(value, int | float)
-    low, high = (max(lowest, centre - value), centre + value) if one else value
-    if (one and value < 0) or not lowest <= low <= high <= highest:
+    if isinstance(value, int | float):
+        low, high, valid = max(lowest, centre - value), centre + value, value >= 0
+    else:
+        (low, high), valid = value, True
+    if not valid or not lowest <= low <= high <= highest:
         raise ValueError(
             f"{name} must be a number from 0 on or [low, high], within {lowest} and {highest}; it is {value}"
         )
@@ -186,7 +187,7 @@ def _luma(pixels: torch.Tensor) -> torch.Tensor:
     return (RED * pixels[0] + GREEN * pixels[1] + BLUE * pixels[2] + HALF) >> PRECISION
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _to_grey(images, values):
     for i in range(len(images)):
         if values[i, 0]:
@@ -218,7 +219,7 @@ class RandomGrayscale(Grayscale):
         super().__init__(p)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _solarize(images, values):
     for i in range(len(images)):
         threshold = values[i, 0]

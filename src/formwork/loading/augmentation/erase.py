@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit
 
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernels.compile import kernel
 from formwork.loading.augmentation.base import Draw, PixelOperation, check_colour, check_probability, check_range
 
 ATTEMPTS = 10  # of torchvision.transforms.RandomErasing, before it leaves the image as it is
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _paint(images, values):
     for i in range(len(images)):
         top, left, bottom, right = values[i, 0], values[i, 1], values[i, 2], values[i, 3]

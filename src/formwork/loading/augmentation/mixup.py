@@ -9,9 +9,8 @@ even size a sample and its partner stand in the same batch, and nothing is decod
 
 import numpy as np
 import torch
-from numba import njit
 
-from formwork.kernels import compile as kernel_cache  # noqa: F401  (before the first kernel)
+from formwork.kernels.compile import inner_kernel
 from formwork.loading.augmentation.base import HALF, PRECISION, UNIT, Draw, fixed
 
 
@@ -25,7 +24,7 @@ class Mixup:
 
     def draw(self, draw: Draw) -> np.ndarray:
         """(B,) int64 the share, in units of 1 / UNIT."""
-        from scipy.special import betaincinv  # here, because it takes 0.1 s and few lists have a Mixup
+        from scipy.special import betaincinv  # here, because it takes 0.1 s and most lists do not need it
 
         return fixed(betaincinv(self.alpha, self.alpha, draw.uniform()[:, 0]))
 
@@ -42,7 +41,7 @@ def with_partners(ids: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np
     return needed, by_id[np.searchsorted(needed, partners, sorter=by_id)]
 
 
-@njit(nogil=True, cache=True)
+@inner_kernel
 def blend(one, other, share, out):
     """one, other, out: (N,) uint8; share: int32 in units of 1 / UNIT."""
     rest = np.int32(UNIT - share)
@@ -51,11 +50,10 @@ def blend(one, other, share, out):
         out[i] = total >> np.int32(PRECISION)
 
 
-def blended(images: torch.Tensor, places: np.ndarray, shares: np.ndarray) -> torch.Tensor:
-    """The same with torch: images (N, 3, H, W) uint8, the first B of which are mixed with those at places (B,)."""
+def blended(one: torch.Tensor, other: torch.Tensor, shares: np.ndarray) -> torch.Tensor:
+    """The same with torch: one, other: (B, 3, H, W) uint8; shares: (B,) int64."""
     share = torch.from_numpy(shares).int().view(-1, 1, 1, 1)
-    one, other = images[: len(places)].int(), images[torch.from_numpy(places)].int()
-    return ((one * share + other * (UNIT - share) + HALF) >> PRECISION).byte()
+    return ((one.int() * share + other.int() * (UNIT - share) + HALF) >> PRECISION).byte()
 
 
 def mixed_labels(labels: np.ndarray, places: np.ndarray, shares: np.ndarray, classes: int) -> torch.Tensor:

@@ -3,6 +3,7 @@ thread counts, and without changing numba's types."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numba.typed
 import numpy as np
@@ -38,7 +39,7 @@ def _os_cache_types(manager: OSCacheManager) -> types.Tuple:
 
 
 def _compile_os_cache_reader(manager: OSCacheManager) -> Callable:
-    def read(address, memory):
+    def read(address: Any, memory: Any) -> Any:
         size = memory[2][np.searchsorted(memory[1], address)]
         return memory[0][address : address + size]
 

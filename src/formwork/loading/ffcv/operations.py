@@ -2,7 +2,7 @@
 
 They draw from numba's generator, which no seed of FFCV's reaches. Here it is seeded before each image from (seed,
 epoch, sample id, operation), so that they are as reproducible as ours, and the same with both loaders. They are
-compiled in each process, as FFCV compiles them: for a second or two.
+compiled in each process, as FFCV compiles them, which takes a second or two.
 """
 
 import inspect
@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 
 from formwork.errors import did_you_mean
 from formwork.loading.augmentation.base import Draw, PixelOperation
 
-PREFIX = "ffcv."
 _ONCE = threading.Lock()
 
 
-class StockOperation(PixelOperation):
-    """A pixel operation out of one of FFCV's that takes and gives (N, S, S, 3) uint8.
+class FFCVOperation(PixelOperation):
+    """Makes a pixel operation of one of FFCV's that maps (N, S, S, 3) uint8 to the same shape and type.
 
     Args:
         name: of a class in ffcv.transforms. arguments: of it.
@@ -42,9 +40,12 @@ class StockOperation(PixelOperation):
 
     def _operation(self) -> Any:
         try:
-            from formwork.loading.ffcv import import_ffcv as quick  # noqa: F401  (FFCV is imported there first)
+            from formwork.loading.ffcv import import_ffcv  # noqa: F401  (FFCV is imported there first)
         except (ImportError, OSError) as error:
-            raise ValueError(f"ffcv is not installed, or not for this Python ({error}). Run `make setup`") from error
+            raise ValueError(
+                f"the package ffcv cannot be imported ({error}). Run `make setup`, which says what it needs, or remove "
+                "the operation from the list: all others, and loading betons, work without ffcv"
+            ) from error
         from ffcv import transforms
         from ffcv.pipeline.operation import Operation
 
@@ -85,11 +86,13 @@ class StockOperation(PixelOperation):
 
     @cached_property
     def _compiled(self) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+        from numba import njit  # here, because without it ffcv cannot be imported, which is said first
+
         # Not in parallel: numba's other threads have generators of their own, which a seed set here does not reach.
         code = njit(nogil=True, fastmath=True, error_model="numpy")(self._kept.generate_code())
 
         @njit(nogil=True)
-        def run(images, values, memory):
+        def run(images: np.ndarray, values: np.ndarray, memory: np.ndarray) -> None:
             for i in range(len(images)):
                 np.random.seed(values[i, 0])  # noqa: NPY002  (numba's, which FFCV draws from)
                 images[i : i + 1] = code(images[i : i + 1], memory)

@@ -16,7 +16,7 @@ from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
-from formwork.kernels import turbojpeg
+from formwork.kernels import libjpeg
 from formwork.parallel import in_order
 from formwork.tools.inspect.describe import class_names
 
@@ -58,9 +58,9 @@ class SampleFile:
         width, height = int(self.beton.widths[sample]), int(self.beton.heights[sample])
         if self.beton.modes[sample] == RAW:
             return np.frombuffer(data, np.uint8).reshape(height, width, 3)
-        pixels = turbojpeg.decode(data, width, height)
+        pixels = libjpeg.decode(data, width, height)
         # What libturbojpeg warns of in bytes that have their checksum stood in the original file, too.
-        if pixels is None and (self.beton.provenance or turbojpeg.library() is None):
+        if pixels is None and (self.beton.provenance or libjpeg.strict_decoder() is None):
             with suppress(OSError):
                 pixels = np.array(read_rgb(io.BytesIO(data)))
         return pixels

@@ -13,7 +13,7 @@ from formwork.images.manifest import Manifest
 from formwork.images.pixels import read_rgb
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.geometry import CenterCrop
-from formwork.loading.pytorch_loader import apply_plan
+from formwork.loading.transforms import apply_plan
 
 DETERMINISTIC = ("Resize", "CenterCrop")
 

@@ -1,0 +1,86 @@
+"""The plain form of formwork.loading.batch_kernels, with Pillow and torch: the same arguments, the same pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+
+from formwork.beton.format import RAW
+from formwork.kernels import libjpeg
+from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
+from formwork.loading.augmentation.mixup import blended
+from formwork.loading.dtypes import as_tensor, normalise
+from formwork.loading.status import BAD_JPEG, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
+from formwork.loading.transforms import training_image
+
+
+def load(
+    memory: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    modes: np.ndarray,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    plan: AugmentPlan,
+    normal: np.ndarray,
+    start: int,
+    stop: int,
+    out: np.ndarray,
+    status: np.ndarray,
+) -> None:
+    """See formwork.loading.batch_kernels.load."""
+    geometry = replace(plan, values=[])
+    for i in range(start, stop):
+        sample = memory[offsets[i] : offsets[i] + sizes[i]]
+        if offsets[i] < 0 or sizes[i] <= 0 or offsets[i] + sizes[i] > memory.size:
+            status[i] = OUTSIDE_FILE
+        elif modes[i] > RAW:
+            status[i] = UNKNOWN_MODE
+        else:
+            status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
+            if pixels is not None:
+                image = training_image(Image.fromarray(pixels), geometry, i, out.shape[1])
+                _store(image, normal, out[i])
+
+
+def _pixels(sample: np.ndarray, mode: int, height: int, width: int) -> tuple[int, np.ndarray | None]:
+    """The status of a sample, and its (height, width, 3) uint8 pixels where it has any."""
+    if mode == RAW:
+        fits = sample.size == height * width * 3
+        return (OK, sample.reshape(height, width, 3)) if fits else (WRONG_SIZE, None)
+    pixels, sound = libjpeg.decode_anyhow(sample.tobytes(), width, height)
+    if pixels is None:
+        return BAD_JPEG, None
+    return OK if sound else JPEG_WARNING, pixels
+
+
+def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
+    """See formwork.loading.batch_kernels.change."""
+    for image, numbers in zip(images, values.tolist(), strict=True):
+        changed = operation.function(torch.from_numpy(image).permute(2, 0, 1), numbers)
+        image[:] = changed.permute(1, 2, 0).numpy()
+
+
+def finish(
+    pixels: np.ndarray,
+    places: np.ndarray,
+    shares: np.ndarray,
+    normal: np.ndarray,
+    start: int,
+    stop: int,
+    out: np.ndarray,
+) -> None:
+    """See formwork.loading.batch_kernels.finish."""
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for i in range(start, stop):
+        image = images[i]
+        if len(shares):
+            image = blended(image[None], images[places[i]][None], shares[i : i + 1])[0]
+        _store(image, normal, out[i])
+
+
+def _store(image: torch.Tensor, normal: np.ndarray, out: np.ndarray) -> None:
+    """Normalise an image (3, S, S) uint8 into out, (S, S, 3) of a type in formwork.loading.dtypes.STORED."""
+    stored = as_tensor(out).permute(2, 0, 1)
+    stored.copy_(image if stored.dtype == torch.uint8 else normalise(image, normal))

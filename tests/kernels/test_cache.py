@@ -1,0 +1,91 @@
+"""Kernels are compiled once for each state of the sources, wherever they are, and kept as long as they are used."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import formwork
+from formwork.kernels import cache
+
+SOURCES = Path(formwork.__file__).parents[1]
+
+# One small kernel, for what is the same for all of them: the others take ten seconds to compile.
+SMALL = """
+from numba.core import event
+with event.install_recorder("numba:compile") as compiled:
+    from formwork.loading.random_numbers import uniform
+    numbers = uniform(0, 0, [1, 2, 3], "test")
+from formwork.kernels.cache import cache_folder, source_digest
+print(len(numbers), len(compiled.buffer), cache_folder(source_digest()))
+"""
+
+
+def start(script: str, cache: Path, *arguments: Path, sources: Path = SOURCES) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(sources), "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def run(*arguments, **options) -> tuple[int, int, Path]:
+    """(what was made, compilations, folder of the kernels) of a process that runs a script."""
+    output, _ = start(*arguments, **options).communicate(timeout=120)
+    made, compilations, folder = output.split()
+    return int(made), int(compilations), Path(folder)
+
+
+def copied(path: Path) -> Path:
+    return shutil.copytree(SOURCES, path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@pytest.mark.parametrize("changed", ["beton/format.py", "kernels/compile.py", "kernels/cache.py"])
+def test_kernels_are_those_of_the_sources(tmp_path, changed):
+    # numba itself looks for changes in the file of the compiled function alone: not in those that it calls, nor in the
+    # options that it is compiled with.
+    _, _, folder = run(SMALL, tmp_path / "cache")
+    sources = copied(tmp_path / "clone")
+    with (sources / "formwork" / changed).open("a") as file:
+        file.write("# changed\n")
+    _, compilations, other = run(SMALL, tmp_path / "cache", sources=sources)
+    assert compilations > 0
+    assert other != folder
+
+
+def test_processes_that_start_together_do_not_disturb_each_other(tmp_path):
+    processes = [start(SMALL, tmp_path / "cache") for _ in range(4)]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [output[0] for output in outputs] == ["3"] * 4
+    assert run(SMALL, tmp_path / "cache")[:2] == (3, 0)
+
+
+def test_where_nothing_can_be_kept_it_still_works_and_leaves_nothing(tmp_path):
+    (tmp_path / "cache").touch()  # where a folder is wanted: for root, too
+    made, compilations, folder = run(SMALL, tmp_path / "cache")
+    assert made == 3
+    assert compilations > 0
+    assert not folder.exists()
+
+
+def test_what_a_loss_of_power_leaves_is_compiled_again(tmp_path):
+    _, _, folder = run(SMALL, tmp_path / "cache")
+    for file in folder.glob("*.nb[ic]"):
+        os.truncate(file, 0)
+    made, compilations, _ = run(SMALL, tmp_path / "cache")
+    assert made == 3
+    assert compilations > 0
+    assert run(SMALL, tmp_path / "cache")[1] == 0
+
+
+def test_kernels_of_sources_that_nobody_uses_any_more_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache.config, "CACHE_DIR", str(tmp_path))
+    old, recent = tmp_path / "formwork/kernels/old", tmp_path / "formwork/kernels/recent"
+    old.mkdir(parents=True)
+    recent.mkdir()
+    os.utime(old, (0, time.time() - cache.KEPT - 60))
+    assert cache.cache_folder.__wrapped__("used") == tmp_path / "formwork/kernels/used"
+    assert not old.exists()
+    assert recent.exists()
