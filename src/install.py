@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--ffcv", action="store_true", help="build ffcv again")
     arguments = parser.parse_args()
     try:
-        setup(Path(__file__).resolve().parent.parent, again_ffcv=arguments.ffcv)
+        setup(Path(__file__).resolve().parent.parent, rebuild_ffcv=arguments.ffcv)
     except (FormworkError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

@@ -102,8 +102,8 @@ class Checkout:
         self.venv = root / ".venv"
         self.requirements = root / "requirements.txt"
 
-    def setup(self, again_ffcv: bool = False) -> None:
-        setup(self.root, again_ffcv)
+    def setup(self, rebuild_ffcv: bool = False) -> None:
+        setup(self.root, rebuild_ffcv)
 
     @property
     def installed(self) -> set[str]:

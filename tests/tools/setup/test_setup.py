@@ -209,9 +209,12 @@ def test_a_build_that_fails_is_not_tried_again_until_asked(
     assert capfd.readouterr().out == "setup: nothing to do (without ffcv, which could not be built)\n"
 
     (packages / "broken").unlink()
-    checkout.setup(again_ffcv=True)
+    checkout.setup(rebuild_ffcv=True)
     assert "ffcv-1.0" in checkout.installed
     assert capfd.readouterr().out == "setup: done\n"
+
+    checkout.setup(rebuild_ffcv=True)
+    assert builds(packages) == 3
 
 
 def test_a_second_checkout_has_the_build_of_the_first(checkout: Checkout, packages: Path) -> None:

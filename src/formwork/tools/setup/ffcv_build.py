@@ -61,20 +61,23 @@ NEEDS = (
 )
 
 
-def install_ffcv(uv: Uv, environment: Path, version: str) -> str:
-    """Install ffcv, if this machine can build it, or say why not; returns INSTALLED, FAILED or what is missing."""
+def install_ffcv(uv: Uv, environment: Path, version: str, anew: bool = False) -> str:
+    """Install ffcv, if this machine can build it, or say why not; returns INSTALLED, FAILED or what is missing.
+
+    Args:
+        anew: build it, even if it was built before, for this environment or another.
+    """
     missing = install_unmet(NEEDS)
     if missing:
         say(f"ffcv is left out, for want of {package_names(missing)}, as Debian names them. {WITHOUT}")
         say(f"To have ffcv, too: {commands_to_run(missing)}")
         return package_names(missing)
     with opencv_found() as variables:
-        # It may have been built before, for another environment. If libraries have changed since, it is built again.
-        for fresh in (False, True):
-            if fresh:
+        for build in (True,) if anew else (False, True):  # if libraries have changed since, an older build is no use
+            if build:
                 succeeds(*uv.forget_build("ffcv"), env=uv.variables)
-            install = uv.install("--reinstall-package", "ffcv", f"ffcv=={version}")
-            if not succeeds(*install, env=uv.variables | variables):
+            options = ("--reinstall-package", "ffcv") if build else ()
+            if not succeeds(*uv.install(*options, f"ffcv=={version}"), env=uv.variables | variables):
                 break
             if _finds_its_libraries(environment):
                 return INSTALLED

@@ -20,28 +20,28 @@ from formwork.tools.setup.uv import Uv
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def setup(root: Path, again_ffcv: bool = False) -> None:
+def setup(root: Path, rebuild_ffcv: bool = False) -> None:
     """Make the checkout `root` ready. With nothing to do it starts no process but pkg-config.
 
     Args:
-        again_ffcv: build ffcv again, even if it is there, or could not be built before.
+        rebuild_ffcv: build ffcv again, even if it is there, or could not be built before.
 
     Raises:
         FormworkError: with what to do then.
     """
     environment, requirements = find_environment(root), root / "requirements.txt"
-    if _is_ready(root, environment) and not again_ffcv:
+    if _is_ready(root, environment) and not rebuild_ffcv:
         say(f"nothing to do{_without_ffcv(read_stamp(environment))}")
         return
     with claimed(environment):
-        if _is_ready(root, environment) and not again_ffcv:  # whoever held the lock has done it
+        if _is_ready(root, environment) and not rebuild_ffcv:  # whoever held the lock has done it
             return
         have, want = read_stamp(environment), stamp_of(root, environment)
         uv = Uv(environment, requirements)
         if not want.items() <= have.items():
             write_stamp(environment, {"torch": want["torch"]})  # unfinished, with a choice that outlives interruptions
             _install(environment, have, want, requirements, uv)
-        ffcv = install_ffcv(uv, environment, version_of("ffcv", requirements))
+        ffcv = install_ffcv(uv, environment, version_of("ffcv", requirements), rebuild_ffcv)
         write_stamp(environment, want | {"ffcv": ffcv})
     say("done")
 
