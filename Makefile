@@ -60,5 +60,5 @@ lock: setup  ## Compile pyproject.toml into requirements.txt (newer versions: de
 		--universal --python-version 3.10 --annotation-style line --custom-compile-command "make lock"
 
 clean:  ## Remove caches, never data
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.* dvc_plots
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.* dvc_plots build src/*.egg-info
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
