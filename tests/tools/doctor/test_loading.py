@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from formwork import system
-from formwork.kernels.compile import cache_folder, source_digest
+from formwork.kernels.cache import cache_folder, source_digest
 from formwork.loading.project import ProjectData
 from tests.tools.doctor.conftest import Patient
 from tests.training.conftest import folders_of, make_params
@@ -133,6 +133,15 @@ def test_kernels_that_cannot_be_kept_are_a_note(
         cache_folder.cache_clear()
     assert found.verdict == "note"
     assert "each process compiles them anew" in found.finding
+
+
+def test_kernels_that_are_switched_off_are_a_note(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORMWORK_KERNELS", "plain")
+    monkeypatch.setattr("formwork.kernels.compile._state.plain", True)
+    found = patient.look("kernels")
+    assert found.verdict == "note"
+    assert "plain code takes their place" in found.finding
+    assert found.commands == ("unset FORMWORK_KERNELS",)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Checks of how images would be loaded, and of results that were not made as params.yaml asks."""
 
+import os
 from pathlib import Path
 
 from formwork.errors import BetonError, FormworkError
@@ -69,7 +70,12 @@ def _falls_back(project: Project, reason: object) -> Result:
 def kernels(project: Project) -> Result:
     """Whether what FFCVDataLoader runs is compiled already."""
     project.need_libraries()
-    from formwork.kernels.compile import cache_folder, source_digest
+    from formwork.kernels.compile import SWITCH, is_plain
+
+    if is_plain():
+        command = [f"unset {SWITCH}"] if SWITCH in os.environ else []
+        return note("kernels are not compiled: plain code takes their place, at a fraction of the speed", *command)
+    from formwork.kernels.cache import cache_folder, source_digest
 
     folder = cache_folder(source_digest())
     if folder.name != source_digest():
