@@ -155,7 +155,7 @@ def test_a_library_that_crashes_or_hangs_does_so_elsewhere(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
 ) -> None:
     if script == HANG:
-        for module in ("environment", "loading", "project"):
+        for module in ("environment", "project"):
             monkeypatch.setattr(f"formwork.tools.doctor.{module}.LIBRARIES_SECONDS", 0.2)
     with other_module(patient, monkeypatch, "torch", script) as other:
         found = other.look_at_all("gpu", "ffcv", "imports", "trainer")
