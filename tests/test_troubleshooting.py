@@ -29,7 +29,7 @@ from formwork.errors import FormworkError
 from formwork.files import atomic_write, write_text
 from formwork.images.manifest import read_manifest, write_manifest
 from formwork.interim.tree import ensure_tree
-from formwork.kernels.compile import cache_folder
+from formwork.kernels.cache import cache_folder
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.base import SplitFiles
 from formwork.loading.factory import FALLBACK, make_loader
