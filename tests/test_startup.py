@@ -49,7 +49,8 @@ def loaded():
     return [name for name in heavy if name in sys.modules]
 sys.argv = [script, "--help"]
 try:
-    runpy.run_path(script, run_name="__main__")
+    with_arguments = "argparse" in open(script, encoding="utf-8").read()
+    runpy.run_path(script, run_name="__main__" if with_arguments else "script")
 except SystemExit as end:
     assert not end.code, end.code
 at_help = loaded()
