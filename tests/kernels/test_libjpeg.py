@@ -52,6 +52,8 @@ def test_files_and_pixels_are_pillows(name: str, subsampling: int, quality: int,
         assert jpeg == pillow_encode(image, quality, subsampling)
         for decode in DECODERS.values():
             assert np.array_equal(decode(jpeg, width, height).pixels, pillow_decode(jpeg))
+            larger = np.empty(3 * width * height + 5, np.uint8)
+            assert np.array_equal(decode(jpeg, width, height, larger).pixels, pillow_decode(jpeg))
 
 
 def test_quality_and_subsampling_matter() -> None:

@@ -44,7 +44,7 @@ class Decoded(NamedTuple):
     sound: bool
 
 
-Decoder = Callable[[bytes, int, int], Decoded]
+Decoder = Callable[[bytes, int, int, np.ndarray | None], Decoded]
 DAMAGED = Decoded(None, False)
 
 
@@ -52,13 +52,17 @@ def decode(content: bytes, width: int, height: int) -> np.ndarray | None:
     """(height, width, 3) uint8 RGB of a JPEG file of this size; None where a decoder has anything to complain of, or
     there is none that would say so."""
     decoder = strict_decoder()
-    pixels, sound = decoder(content, width, height) if decoder else DAMAGED
+    pixels, sound = decoder(content, width, height, None) if decoder else DAMAGED
     return pixels if sound else None
 
 
-def decode_anyhow(content: bytes, width: int, height: int) -> Decoded:
-    """A JPEG file of this size, as far as it can be decoded."""
-    return (strict_decoder() or _decode_by_pillow)(content, width, height)
+def decode_anyhow(content: bytes, width: int, height: int, memory: np.ndarray | None = None) -> Decoded:
+    """A JPEG file of this size, as far as it can be decoded.
+
+    Args:
+        memory: (at least 3 * height * width,) uint8, which the pixels may lie in; the system clears new memory first.
+    """
+    return (strict_decoder() or _decode_by_pillow)(content, width, height, memory)
 
 
 def encode(pixels: np.ndarray, quality: int, subsampling: int) -> bytes:
@@ -118,7 +122,7 @@ def _with_types(turbojpeg: ctypes.CDLL) -> ctypes.CDLL:
     return turbojpeg
 
 
-def _decode_by_library(content: bytes, width: int, height: int) -> Decoded:
+def _decode_by_library(content: bytes, width: int, height: int, memory: np.ndarray | None = None) -> Decoded:
     turbojpeg = library()
     assert turbojpeg is not None
     handle = turbojpeg.tjInitDecompress()
@@ -127,7 +131,7 @@ def _decode_by_library(content: bytes, width: int, height: int) -> Decoded:
         turbojpeg.tjDecompressHeader3(handle, content, len(content), *map(ctypes.byref, numbers))
         if (numbers[0].value, numbers[1].value) != (width, height):  # libturbojpeg would scale it
             return DAMAGED
-        pixels = np.empty((height, width, 3), np.uint8)
+        pixels = np.empty((height, width, 3), np.uint8) if memory is None else _part(memory, width, height)
         failed = turbojpeg.tjDecompress2(
             handle, content, len(content), pixels.ctypes.data, width, 3 * width, height, RGB, ACCURATE_DCT
         )
@@ -138,19 +142,20 @@ def _decode_by_library(content: bytes, width: int, height: int) -> Decoded:
         turbojpeg.tjDestroy(handle)
 
 
-def _decode_by_simplejpeg(content: bytes, width: int, height: int) -> Decoded:
+def _decode_by_simplejpeg(content: bytes, width: int, height: int, memory: np.ndarray | None = None) -> Decoded:
     import simplejpeg
 
     try:
         rows, columns, colours, _ = simplejpeg.decode_jpeg_header(content)
         if (rows, columns) != (height, width) or colours in ("CMYK", "YCCK"):
             return DAMAGED
-        return Decoded(simplejpeg.decode_jpeg(content), True)
+        buffer = None if memory is None else _part(memory, width, height)
+        return Decoded(simplejpeg.decode_jpeg(content, buffer=buffer), True)
     except (ValueError, KeyError):  # ValueError: also for what libturbojpeg only warns of; KeyError: odd subsampling
         return _decode_by_pillow(content, width, height)
 
 
-def _decode_by_pillow(content: bytes, width: int, height: int) -> Decoded:
+def _decode_by_pillow(content: bytes, width: int, height: int, memory: np.ndarray | None = None) -> Decoded:
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if image.size != (width, height) or image.mode not in ("RGB", "L"):
@@ -160,6 +165,10 @@ def _decode_by_pillow(content: bytes, width: int, height: int) -> Decoded:
         raise
     except Exception:  # its parsers raise many kinds on damaged data
         return DAMAGED
+
+
+def _part(memory: np.ndarray, width: int, height: int) -> np.ndarray:
+    return memory[: 3 * height * width].reshape(height, width, 3)
 
 
 def _encode_by_library(pixels: np.ndarray, quality: int, subsampling: int) -> bytes:

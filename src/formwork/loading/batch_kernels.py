@@ -60,9 +60,11 @@ def load(
         memory, offsets, sizes, modes, heights, widths, box, window, shift, flip,
         plan.fill, normal, start, stop, out, status,
     )  # fmt: skip
-    for i in (start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)).tolist():
+    unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
+    decoded = np.empty(3 * int((heights[unusual] * widths[unusual]).max(initial=0)), np.uint8)
+    for i in unusual.tolist():
         sample = memory[offsets[i] : offsets[i] + sizes[i]].tobytes()
-        pixels, sound = libjpeg.decode_anyhow(sample, int(widths[i]), int(heights[i]))
+        pixels, sound = libjpeg.decode_anyhow(sample, int(widths[i]), int(heights[i]), decoded)
         if pixels is None:
             status[i] = BAD_JPEG
             continue
