@@ -79,6 +79,7 @@ def test_what_was_left_out_is_there_for_whoever_uses_it(tmp_path: Path) -> None:
 import sys
 import formwork.training.fit
 assert not [name for name in {LARGE!r} if name in sys.modules]
+import torch
 from torchmetrics import Accuracy, Metric
 assert Accuracy(task="binary")(torch.ones(1), torch.ones(1)) == 1
 from formwork.training.module import MeanMetric
