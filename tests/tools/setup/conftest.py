@@ -66,7 +66,7 @@ def packages(tmp_path: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch) 
     for new in (folder, prebuilt, source):
         new.mkdir()
     write_wheel(folder, "uv", "1.0", {"uv-1.0.data/scripts/uv": f'#!/bin/sh\nexec "{UV}" "$@"\n'})
-    write_wheel(folder, "tiny", "1.0")
+    write_wheel(folder, "tiny", "1.0", {"tiny.py": "NAME = 1\n"})
     wheel = write_wheel(prebuilt, "ffcv", "1.0")
     (source / "backend.py").write_text(BACKEND.format(folder=str(folder), wheel=str(wheel)))
     (source / "pyproject.toml").write_text(

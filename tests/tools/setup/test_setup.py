@@ -94,14 +94,26 @@ def test_copied_checkout_gets_its_own_environment(checkout: Checkout, capfd: pyt
 @pytest.mark.parametrize("change", ["another Python", "Python is gone"])
 def test_another_python_makes_it_anew(checkout: Checkout, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checkout.setup()
-    (checkout.venv / "old").touch()
+    old, mine = checkout.venv / "lib/old", checkout.venv / "thesis.tex"
+    old.touch()
+    mine.touch()
     if change == "another Python":
         monkeypatch.setattr(environment.platform, "machine", lambda: "riscv64")
     else:
         (checkout.venv / "bin/python").unlink()
     checkout.setup()
-    assert not (checkout.venv / "old").exists()
+    assert not old.exists()
+    assert mine.exists()
     assert "tiny-1.0" in checkout.installed
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+def test_modules_are_compiled_where_python_will_not_keep_them_compiled(
+    checkout: Checkout, compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", compiles)
+    checkout.setup()
+    assert bool(list(checkout.venv.glob("lib/python*/site-packages/__pycache__/tiny.*.pyc"))) == compiles
 
 
 # --- Where the environment is -------------------------------------------------------------------

@@ -17,6 +17,7 @@ from formwork.tools.setup.processes import run, say
 
 STAMP = "setup.json"  # in the environment, written last: what it was set up for
 LOCK = "setup.lock"  # in the environment, written first: it is ours, and a set-up is at work while this is locked
+PARTS = ("bin", "etc", "include", "lib", "lib64", "share", "pyvenv.cfg", ".lock")  # what venv and packages make
 PYPI = "pypi"  # where torch comes from, unless FORMWORK_TORCH says otherwise
 
 
@@ -81,13 +82,11 @@ def claimed(environment: Path) -> Iterator[None]:
 
 
 def make_environment(environment: Path) -> None:
-    """Make a new environment in a claimed folder, whatever an earlier set-up has left there."""
-    for path in environment.iterdir():
-        if path.name in (LOCK, STAMP):
-            continue
+    """Make a new environment in a claimed folder, whatever an earlier set-up has left there. Other files stay."""
+    for path in map(environment.joinpath, PARTS):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     base_python = sys._base_executable  # type: ignore[attr-defined]  # behind an active one, which may be this
     run("Making the environment", base_python, "-m", "venv", "--without-pip", "--prompt", "formwork", environment)

@@ -1,5 +1,6 @@
 """Make a checkout ready: uv, the environment with the packages of requirements.txt, and ffcv where it can be built."""
 
+import sys
 from pathlib import Path
 
 from formwork.tools.setup.environment import (
@@ -77,4 +78,6 @@ def _install(environment: Path, have: dict[str, str], want: dict[str, str], requ
         torch = [pin for pin in packages if name_of(pin) in ("torch", "torchvision")]
         run("Installing PyTorch for the CPU", *uv.install(*torch, index=index), env=uv.variables)
         packages = [pin for pin in packages if pin not in torch and not FOR_CUDA.match(pin)]
-    run("Installing requirements.txt", *uv.install(*packages), env=uv.variables)
+    # Python keeps compiled modules when it first imports them, where it may. Otherwise each process would compile them.
+    options = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+    run("Installing requirements.txt", *uv.install(*options, *packages), env=uv.variables)
