@@ -26,7 +26,7 @@ def batches(project: Project) -> Result:
     used = len(samplers["train"]) * project.params.data.batch_size
     finding = (
         f"{len(samplers['train'])} batches of {project.params.data.batch_size} an epoch, {len(samplers['val'])} in "
-        f"validation; {images['train'] - used} of {images['train']} training images, others each time, are left out"
+        f"validation; {images['train'] - used:,} of {images['train']:,} training images, others each time, are left out"
     )
     if images["train"] - used > MANY * images["train"]:
         return note(f"{finding}: a smaller data.batch_size would use more of them")
