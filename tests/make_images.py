@@ -9,6 +9,7 @@ from PIL import Image
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, write_manifest
+from formwork.kernels.resize import scaled
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {  # what a viewer shows of (H, W, ...) pixels that a file of this orientation holds
@@ -27,6 +28,12 @@ def photo(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     """Smooth colours, which JPEG compresses well."""
     blocks = Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8))
     return blocks.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def pillow_resize(image: Image.Image, size: tuple[int, int], box: Sequence[float] | None = None) -> Image.Image:
+    """PIL.Image.resize(size, BILINEAR, box) of Pillow 13, whichever version is there."""
+    whole = (0, 0, *image.size)
+    return scaled(image, np.array(box or whole, np.float32), np.array(whole, np.int32), *size)
 
 
 def noise(rng: np.random.Generator, width: int, height: int) -> Image.Image:

@@ -15,7 +15,7 @@ from formwork.images.manifest import Manifest
 from formwork.images.pixels import read_rgb
 from formwork.params import BetonParams
 from tests import permissions
-from tests.make_images import make_dataset, make_manifest, photo
+from tests.make_images import make_dataset, make_manifest, photo, pillow_resize
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_scaling_is_pillows(size: tuple[int, int]) -> None:
 
     scaled = scale_down(pixels, 256)
 
-    expected = Image.fromarray(pixels).resize(scaled.shape[1::-1], Image.Resampling.BILINEAR)
+    expected = pillow_resize(Image.fromarray(pixels), scaled.shape[1::-1])
     assert np.array_equal(scaled, np.asarray(expected))
 
 

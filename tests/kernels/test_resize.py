@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from formwork.kernels.scaling import resize, scale_row, scale_widths
+from tests.make_images import pillow_resize
 
-BILINEAR = Image.Resampling.BILINEAR
 EXTREMES = [
     ((1, 1), (1, 1)),
     ((1, 1), (300, 200)),
@@ -42,7 +42,7 @@ def test_a_whole_image(source: tuple[int, int], size: tuple[int, int]) -> None:
     pixels = image(np.random.default_rng(0), *source)
     whole = np.array([0, 0, *source])
 
-    assert np.array_equal(ours(pixels, size, whole, whole), Image.fromarray(pixels).resize(size, BILINEAR))
+    assert np.array_equal(ours(pixels, size, whole, whole), pillow_resize(Image.fromarray(pixels), size))
 
 
 def draw(rng: np.random.Generator, largest: int) -> tuple[int, int]:
@@ -57,13 +57,13 @@ def test_random_sizes_and_parts(seed: int) -> None:
     pixels = image(rng, width, height)
     pillow = Image.fromarray(pixels)
     whole = np.array([0, 0, width, height])
-    assert np.array_equal(ours(pixels, size, whole, whole), pillow.resize(size, BILINEAR))
+    assert np.array_equal(ours(pixels, size, whole, whole), pillow_resize(pillow, size))
 
     # A crop, whose neighbours take no part.
     x0, x1 = np.sort(rng.choice(width + 1, 2, replace=False))
     y0, y1 = np.sort(rng.choice(height + 1, 2, replace=False))
     crop = np.array([x0, y0, x1, y1])
-    expected = pillow.crop(tuple(crop.tolist())).resize(size, BILINEAR)
+    expected = pillow_resize(pillow.crop(tuple(crop.tolist())), size)
     assert np.array_equal(ours(pixels, size, crop, crop), expected)
 
     # A part with edges between pixels, whose neighbours do.
@@ -71,7 +71,7 @@ def test_random_sizes_and_parts(seed: int) -> None:
     y0, y1 = np.sort(rng.uniform(0, height, 2))
     box = np.array([x0, y0, x1, y1], np.float32)
     if box[0] < box[2] and box[1] < box[3]:
-        assert np.array_equal(ours(pixels, size, box, whole), pillow.resize(size, BILINEAR, box=tuple(box.tolist())))
+        assert np.array_equal(ours(pixels, size, box, whole), pillow_resize(pillow, size, tuple(box.tolist())))
 
 
 def test_nothing_outside_the_result_is_written() -> None:
@@ -112,4 +112,4 @@ def test_nothing_is_read_after_the_last_pixel(
     pixels[:] = image(np.random.default_rng(0), width, height)
     whole = np.array([0, 0, width, height])
 
-    assert np.array_equal(ours(pixels, size, whole, whole), Image.fromarray(pixels).resize(size, BILINEAR))
+    assert np.array_equal(ours(pixels, size, whole, whole), pillow_resize(Image.fromarray(pixels), size))

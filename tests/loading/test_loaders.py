@@ -13,6 +13,7 @@ from formwork.loading.base import BaseLoader, SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import RESOLUTION, make_config
+from tests.make_images import pillow_resize
 
 pytestmark = pytest.mark.plain
 
@@ -105,7 +106,7 @@ def test_validation_drops_nothing_and_repeats_nothing(split, loader):
     images, labels = epoch(loader(split, make_config(operations)))
     assert labels.tolist() == [row.label for row in split.manifest.rows]
     for image, row in zip(images, split.manifest.rows, strict=True):
-        pixels = np.asarray(read_rgb(split.raw / row.path).resize((RESOLUTION, RESOLUTION), 2), dtype=np.float64)
+        pixels = np.asarray(pillow_resize(read_rgb(split.raw / row.path), (RESOLUTION, RESOLUTION)), dtype=np.float64)
         expected = (pixels / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4]
         assert np.allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
 

@@ -7,6 +7,9 @@ from PIL import Image
 
 from formwork.kernels.compile import either
 
+ROWS_LAST = int(Image.__version__.partition(".")[0]) < 13
+"""Pillow 13 scales heights first where that is less work, older ones never. Each of the two passes rounds."""
+
 
 def _kernel() -> Callable[..., None]:
     from formwork.kernels.scaling import resize
@@ -36,4 +39,9 @@ def scaled(image: Image.Image, box: np.ndarray, window: np.ndarray, width: int, 
     edges = (box - window[[0, 1, 0, 1]].astype(np.float32)).tolist()
     part = tuple(window.tolist())
     cropped = image if part == (0, 0, *image.size) else image.crop(part)
+    columns, rows = cropped.size
+    if ROWS_LAST and rows > height and rows - height > 2 * (columns - width):
+        left, top, right, bottom = edges
+        cropped = cropped.resize((columns, height), Image.Resampling.BILINEAR, box=(0, top, columns, bottom))
+        edges = [left, 0, right, height]
     return cropped.resize((width, height), Image.Resampling.BILINEAR, box=edges)

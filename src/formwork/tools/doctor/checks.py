@@ -82,7 +82,7 @@ def _guarded(check: Check, project: Project) -> Result:
         return not_checked(error)
     except FormworkError as error:
         return problem(error)
-    except FutureTimeoutError:
+    except (FutureTimeoutError, TimeoutError):  # one and the same from Python 3.11 on
         if not future.done():
             return problem(f"no answer within {seconds:g} s: a disk or mount that does not answer?")
         return problem(f"this check failed: {future.exception()}")
