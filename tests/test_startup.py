@@ -13,6 +13,8 @@ import pytest
 from formwork.startup import large_imports
 from tests.workspace import ROOT
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {
     "dvc",
     "ffcv",

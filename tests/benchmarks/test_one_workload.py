@@ -15,6 +15,8 @@ from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
 from benchmarks.workloads import Prepared
 from tests.benchmarks.conftest import BATCH, IMAGES
 
+pytestmark = pytest.mark.slow
+
 
 def run(module, options: list[str], prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The command on a handful of images; gives the folder of the page."""

@@ -12,6 +12,8 @@ import pytest
 import formwork
 from formwork.kernels import cache
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(formwork.__file__).parents[1]
 
 # One small kernel, for what is the same for all of them: the others take ten seconds to compile.

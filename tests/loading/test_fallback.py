@@ -14,6 +14,8 @@ from formwork.loading.factory import FALLBACK, make_loader
 from tests import permissions
 from tests.loading.conftest import make_config
 
+pytestmark = pytest.mark.slow
+
 
 def missing(split):
     split.beton.unlink()

@@ -17,6 +17,8 @@ from formwork.params import BetonParams
 from tests.loading.conftest import make_config
 from tests.make_images import make_manifest
 
+pytestmark = pytest.mark.slow
+
 SIDE, COUNT = 128, 3000  # 147 MB of pixels
 LIMIT = 40_000_000  # bytes that an epoch may add to what the first batches need
 

@@ -23,6 +23,8 @@ from formwork.params import BetonParams, Params
 from tests.loading.conftest import TRAIN, make_config
 from tests.make_images import photo
 
+pytestmark = pytest.mark.slow
+
 ALL = [
     *TRAIN,
     {"ColorJitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}},

@@ -25,7 +25,7 @@ from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import make_config
 
-pytestmark = pytest.mark.usefixtures("soon")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soon")]
 
 
 @pytest.fixture

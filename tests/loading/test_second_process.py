@@ -2,8 +2,12 @@
 
 import pickle
 
+import pytest
+
 from tests.kernels.test_cache import copied, run
 from tests.loading.conftest import TRAIN, make_config
+
+pytestmark = pytest.mark.slow
 
 LOAD = """
 import pickle, sys

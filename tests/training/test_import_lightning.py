@@ -10,6 +10,8 @@ import pytest
 
 from tests.training.test_train_command import FOLDERS, TRAIN
 
+pytestmark = pytest.mark.slow
+
 LARGE = ("torchvision", "torchmetrics.functional", "scipy.signal")
 
 TRAIN_AND_TELL = f"""

@@ -7,6 +7,8 @@ from numba import types
 
 from formwork.loading.ffcv import import_ffcv
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_stock_ffcv_works_beside_it(split, os_cache):

@@ -24,6 +24,8 @@ from formwork.tools.preview.preview import Drawn, preview
 from tests.training.conftest import PARAMS, folders_of, make_params, project
 from tests.workspace import ROOT
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["project"]  # a fixture
 
 
