@@ -24,6 +24,7 @@ def test_lock_files_are_up_to_date(tmp_path: Path, environment: dict[str, str]):
     """
     copy = Workspace(tmp_path / "copy", environment)
     copy_sources(copy.path)
+    shutil.rmtree(copy / "src/own")
     for folder in ("results", "src/own"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     for path in ("params.yaml", *LOCKS, *(path.relative_to(ROOT) for path in ROOT.glob("data/raw/*.dvc"))):
