@@ -1,4 +1,4 @@
-"""What tools ask git."""
+"""Git commands, as tools and benchmarks use them."""
 
 import os
 import re
@@ -16,7 +16,7 @@ class GitError(FormworkError):
 
 
 def git(folder: Path, *arguments: str | Path, input: bytes | None = None) -> bytes:  # noqa: A002  (subprocess's word)
-    """What a git command prints.
+    """Run a git command and return its output.
 
     Raises:
         GitError: with what it said.

@@ -49,7 +49,7 @@ def use(repository: Path) -> None:
 
 
 def folder() -> Path | None:
-    """Of the code that this process uses; None where there is none."""
+    """Folder of the own code that this process uses; None where there is none."""
     spec: ModuleSpec | None = sys.modules[NAME].__spec__ if NAME in sys.modules else importlib.util.find_spec(NAME)
     return Path(spec.origin).parent if spec and spec.origin and spec.submodule_search_locations else None
 

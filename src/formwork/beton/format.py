@@ -46,4 +46,4 @@ def metadata_type(fields: list[np.dtype]) -> np.dtype:
 
 
 METADATA = metadata_type([IMAGE, LABEL])
-"""Of the betons written here: f0 is the image, f1 the label."""
+"""Row type of the metadata of betons written here: f0 is the image, f1 the label."""

@@ -72,7 +72,7 @@ def header(text: bytes, digest: bytes) -> bytes:
 
 
 def digest_of(tables: Iterable[bytes | np.ndarray]) -> bytes:
-    """Of the header, field descriptors, metadata, JSON, checksums and allocation table, in this order."""
+    """SHA-256 of the header, field descriptors, metadata, JSON, checksums and allocation table, in this order."""
     state = hashlib.sha256()
     for part in tables:
         state.update(cast(bytes, part))

@@ -31,8 +31,8 @@ MEMORY = 1 << 28  # bytes that samples in work may take together, as far as each
 
 @dataclass
 class Summary:
-    """What was written: images by mode, those of them that are the source file itself, bytes of the original files
-    and of the beton, seconds."""
+    """Result of a conversion: images by storage mode, images stored byte for byte, bytes of the original files and of
+    the beton, seconds."""
 
     modes: Counter[str] = field(default_factory=Counter)
     passed_through: int = 0

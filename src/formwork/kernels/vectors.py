@@ -4,7 +4,7 @@ from llvmlite import ir
 
 
 def load(builder: ir.IRBuilder, kind: ir.Type, address: ir.Value, offset: int = 0, align: int = 1) -> ir.Value:
-    """What is `offset` bytes behind an address, which is a multiple of `align`."""
+    """Load the value `offset` bytes behind an address, which is a multiple of `align`."""
     return builder.load(_pointer(builder, kind, address, offset), align=align)
 
 

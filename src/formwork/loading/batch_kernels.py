@@ -272,7 +272,7 @@ def _load(
 
 @kernel
 def finish(pixels, places, shares, normal, start, stop, out):
-    """What is left to do with images start <= i < stop of a batch after pixel operations: mix and normalise them.
+    """Mix and normalise images start <= i < stop of a batch, after their pixel operations.
 
     Args:
         pixels: (N, S, S, 3) uint8, the images of the batch first.

@@ -28,7 +28,7 @@ def shift_and_scale(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
 
 
 def normalise(images: torch.Tensor, normal: np.ndarray) -> torch.Tensor:
-    """What the loader has not normalised yet, on the device that it is on; to the bit what the kernels make of it.
+    """Normalise uint8 images on their device, bit for bit as the kernels do.
 
     Args:
         images: (3, H, W), (B, 3, H, W) or (B, T, 3, H, W), uint8 or already normalised.

@@ -1,4 +1,4 @@
-"""make_loader: the one place where a loader is chosen."""
+"""make_loader: chooses between FFCVDataLoader and PyTorchDataLoader."""
 
 import warnings
 

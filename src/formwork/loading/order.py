@@ -133,7 +133,7 @@ class BatchSampler:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the meaning of a Position depends on: everything but the number of ranks."""
+        """What must be the same for a Position to mean the same batch: everything but the number of ranks."""
         return {
             "order": self.order,
             "seed": self.seed,

@@ -54,7 +54,7 @@ class TreeDataset(Dataset):
         return channels_last(images, dtype, augmentation.resolution), labels
 
     def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> list[torch.Tensor]:
-        """Of (3, S, S) uint8."""
+        """The training images of a batch, each (3, S, S) uint8."""
         heights, widths = self.sizes[ids].T
         plan = augmentation.plan(epoch, ids, heights, widths)
         return [self._image(augmentation, epoch, int(sample), plan, i) for i, sample in enumerate(ids)]

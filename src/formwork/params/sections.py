@@ -219,7 +219,7 @@ class Evaluate(Section):
 
 
 class NoOptions(Section):
-    """Of a source that always makes the same dataset."""
+    """A source without options: it always makes the same dataset."""
 
 
 class ImagenetteSource(Section):

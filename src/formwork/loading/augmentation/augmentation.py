@@ -19,7 +19,7 @@ from formwork.loading.augmentation.mixup import Mixup
 from formwork.params import Operations
 
 PREFIX = "ffcv."
-"""Of the names of FFCV's own operations."""
+"""Prefix of the names of FFCV's own operations."""
 
 
 class Augmentation:
@@ -86,7 +86,7 @@ class Augmentation:
             self.geometric.append(("CenterCrop", CenterCrop()))
 
     def plan(self, epoch: int, ids: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> AugmentPlan:
-        """What is done to each image of one batch: ids, heights, widths are (B,) int64."""
+        """The plan for one batch. ids, heights, widths: (B,) int64."""
         count = len(ids)
         plan = AugmentPlan(
             box=np.empty((count, 4), dtype=np.float32),

@@ -26,7 +26,7 @@ LARGEST_FACTOR = 256
 
 @dataclass
 class AugmentPlan:
-    """What is to be done with each image of a batch; S is the training resolution.
+    """The augmentation of each image of a batch, in numbers; S is the training resolution.
 
     Attributes:
         box: (B, 4) float32, the left, top, right and bottom edge, in source pixels, of the part scaled to S x S.
@@ -72,8 +72,8 @@ class PixelOperation(ABC):
         """(B, P) int64: what is done to each image of S x S pixels, in whatever numbers both forms understand."""
 
     kernel: Callable[[np.ndarray, np.ndarray], None]
-    """kernel(images, values): changes images (n, S, S, 3) uint8 in place by values (n, P). Compiled, without the
-    interpreter's lock."""
+    """kernel(images, values): changes images (n, S, S, 3) uint8 in place by values (n, P). Compiled;
+    releases the GIL."""
 
     @abstractmethod
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
