@@ -16,7 +16,7 @@ from formwork.errors import DatasetError, FormworkError
 from formwork.images.pixels import read_rgb, to_rgb
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.dtypes import normalise, shift_and_scale
-from formwork.loading.pytorch_loader import carry_out, channels_last
+from formwork.loading.transforms import carry_out, channels_last
 from formwork.models.model_file import TrainedModel
 from formwork.models.model_file import load_model as read_model
 

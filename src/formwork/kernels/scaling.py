@@ -318,15 +318,7 @@ def scale_widths(source, box, window, flip, height, width):
 
 @kernel
 def resize(source, box, window, out):
-    """Scale a part of an image as PIL.Image.resize(size, BILINEAR, box) does, bit for bit.
-
-    Args:
-        source: (H, W, 3) uint8, contiguous.
-        box: (4,) float32 left, top, right, bottom, the part to scale.
-        window: (4,) int32 left, top, right, bottom, the pixels that may take part; (0, 0, W, H) for resize(box=...),
-            the box itself for crop(box).resize(...).
-        out: (height, width, 3) uint8, contiguous.
-    """
+    """See formwork.kernels.resize.resize."""
     height, width = out.shape[0], out.shape[1]
     flat = source.reshape(source.shape[0], source.shape[1] * 3)
     image, first, count, weights, start = scale_widths(flat, box, window, False, height, width)

@@ -1,14 +1,12 @@
 """PyTorchDataLoader: the same batches from the original images."""
 
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 
 import numpy as np
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from formwork.errors import DatasetError, FormworkError
 from formwork.images.pixels import read_rgb
@@ -19,7 +17,7 @@ from formwork.loading.augmentation.mixup import blended, mixed_labels, with_part
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
 from formwork.loading.order import Indices
-from formwork.loading.transforms import training_image
+from formwork.loading.transforms import carry_out, channels_last
 
 
 class TreeDataset(Dataset):
@@ -78,29 +76,6 @@ class TreeDataset(Dataset):
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
         return carry_out(augmentation, plan, i, image, epoch, sample)
-
-
-def carry_out(
-    augmentation: Augmentation, plan: AugmentPlan, i: int, image: Image.Image, epoch: int, sample: int
-) -> torch.Tensor:
-    """Row i of a plan, and what follows it in the augmentation list, carried out on an RGB image: (3, S, S) uint8."""
-    operations = [operation for _, operation in augmentation.pixel]
-    tensor = training_image(image, plan, i, augmentation.resolution, operations)
-    if not augmentation.torchvision:
-        return tensor
-    with torch.random.fork_rng(devices=[]):
-        for name, operation in augmentation.torchvision:
-            # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
-            torch.manual_seed(zlib.crc32(f"{augmentation.seed} {epoch} {sample} {name}".encode()))
-            tensor = operation(tensor)
-    return tensor
-
-
-def channels_last(images: list[torch.Tensor], dtype: torch.dtype, side: int) -> torch.Tensor:
-    """(B, 3, side, side), put together by PyTorch's own function, which writes to memory that processes share."""
-    if not images:
-        return torch.empty((0, 3, side, side), dtype=dtype)
-    return default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
