@@ -2,18 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 import formwork
 from formwork.errors import ParamsError
-from formwork.params import Dataset, Params, Section, load_params
+from formwork.params import Dataset, Params, load_params
 from tests.make_images import make_dataset
+from tests.params import FIELDS
 
 ROOT = Path(formwork.__file__).parents[2]
 
@@ -36,45 +35,10 @@ def load_with(tmp_path: Path, **values: object) -> Params:
     return load(tmp_path, yaml.safe_dump(tree))
 
 
-def fields(model: type[Section], prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Dotted key of each section (True) and each value (False)."""
-    for name, field in model.model_fields.items():
-        is_section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        yield prefix + name, is_section
-        if is_section:
-            yield from fields(field.annotation, f"{prefix}{name}.")
+# --- Mistakes -----------------------------------------------------------------------------------
 
-
-FIELDS = dict(fields(Params)) | {f"datasets.digits.{name}": section for name, section in fields(Dataset)}
 SECTIONS = [name for name, is_section in FIELDS.items() if is_section]
 EMPTY = [name for name in SECTIONS if not any(key.startswith(f"{name}.") for key in FIELDS)]
-
-
-def nodes(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Dotted key and line of each entry of a YAML mapping."""
-    for key, value in node.value:
-        yield prefix + key.value, key.start_mark.line
-        if isinstance(value, yaml.MappingNode):
-            yield from nodes(value, f"{prefix}{key.value}.")
-
-
-# --- The repository's own file ------------------------------------------------------------------
-
-
-@pytest.mark.checkout
-def test_the_file_here_names_every_param_and_says_what_it_is() -> None:
-    """But for the entries of datasets: what they hold may be left out."""
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    line_of = dict(nodes(yaml.compose(text)))
-    lines = text.splitlines()
-    values = [key for key, is_section in FIELDS.items() if not is_section and not key.startswith("datasets.")]
-
-    load_params(ROOT / "params.yaml")
-    assert [key for key in values if key not in line_of] == []
-    assert [key for key in values if "#" not in lines[line_of[key]]] == []
-
-
-# --- Mistakes -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("section", ["", *(f"{name}." for name in SECTIONS if name not in EMPTY), "datasets.digits."])
@@ -92,14 +56,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(tmp_path: Path, section:
 def test_a_key_where_there_is_none_is_refused(tmp_path: Path, section: str) -> None:
     with pytest.raises(ParamsError, match=rf"{section}\.size: unknown\. Nothing can be set there\.$"):
         load_with(tmp_path, **{f"{section}.size".replace(".", "__"): 1})
-
-
-@pytest.mark.checkout
-def test_groups_here_name_each_class_of_cifar100_once() -> None:
-    groups = load_params(ROOT / "params.yaml").datasets["cifar100"].groups
-    names = [name for group in groups.values() for name in group]
-
-    assert (len(groups), len(names), len(set(names))) == (20, 100, 100)
 
 
 def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
