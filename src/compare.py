@@ -2,7 +2,6 @@
 params, data and code of the workspace are reused. Nothing in the workspace is changed but the results of this tool."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -19,8 +18,6 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what is reused and what would be run")
     parser.add_argument("--results", type=Path, default=Path("results/compare"), help="folder for table and picture")
     a = parser.parse_args()
-    for kind in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, signal.default_int_handler)  # as Ctrl-C: what was started ends, too
     command = " ".join(["python src/compare.py", *sys.argv[1:]])
     compare(load_params(), a.repeat, a.seeds, a.results, command, a.dry_run)
 

@@ -59,6 +59,7 @@ UNTRACKED = {
     "parallel.py": "decides when work is done, not what it is",
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params": "stages track the values themselves; params.yaml states every default",
+    "signals.py": "how a process ends, not what it makes",
     "startup.py": "how fast a process starts, not what it does",
     "system.py": "measures the machine: figures that differ from run to run anyway",
     "text.py": "words for people; no output holds them",

@@ -5,6 +5,9 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from io import TextIOWrapper
+from signal import SIGTERM
+
+from formwork import signals
 
 
 class FormworkError(Exception):
@@ -35,14 +38,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a stage or a tool; report what the user can mend in plain words, without a traceback, and exit with 1."""
+    """Run a stage or a tool; report what the user can mend in plain words, without a traceback, and exit with 1.
+
+    A signal ends it with 128 + n, see formwork.signals; and as a stage of DVC it gets a SIGTERM when DVC ends.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: file names need not be text
+    if "DVC_STAGE" in os.environ:  # nobody would look at what a stage makes without DVC
+        signals.end_with_parent(SIGTERM)
     try:
-        command()
+        with signals.raised():
+            command()
     except FormworkError as error:
-        sys.exit(f"ERROR: {error}")
-    except KeyboardInterrupt:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)  # at once: an exit by sys would wait for threads in the middle of a read
+        if not signals.received():
+            sys.exit(f"ERROR: {error}")
+        print(f"ERROR: {error}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        signals.end(error)
+    except BaseException:
+        if not signals.received():
+            raise
+    if number := signals.received():  # its exception was lost in a destructor, or in another one
+        signals.end(signals.Interrupted(number))

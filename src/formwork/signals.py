@@ -1,0 +1,133 @@
+"""Signals that ask a process to end: Ctrl-C, a terminal that closes, `kill`, `timeout`, a cluster whose time is up.
+
+A process ends with status 128 + n, after one line, and after it has put away what it was doing. What ignores a signal
+from the start, as under nohup, goes on ignoring it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+AGAIN_SECONDS = 0.3  # a request to end may come as several signals: `timeout` sends two, and the end of DVC one more
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end: as by Ctrl-C, whatever the signal.
+
+    Attributes:
+        number: the signal.
+        message: the line for the user, or "".
+    """
+
+    def __init__(self, number: int, message: str | None = None):
+        self.number = signal.Signals(number)
+        self.message = f"Received {self.number.name}: stopped." if message is None else message
+        super().__init__(self.message)
+
+
+class _State:
+    """Of this process.
+
+    Attributes:
+        received, at: the first signal, and when, by time.monotonic.
+        holds: how many blocks hold signals back.
+    """
+
+    received: signal.Signals | None = None
+    at = 0.0
+    holds = 0
+
+
+def received() -> signal.Signals | None:
+    """The signal that asked this process to end, if one did."""
+    return _State.received
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """`with raised():` a signal raises Interrupted in the main thread, and so does each later one."""
+    with _handled():
+        yield
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """`with held():` a signal is only remembered, see received(); a second one ends the process at once.
+
+    Raises:
+        Interrupted: at the end of the block, if a signal came and the block ends without another exception.
+    """
+    with _handled():
+        _State.holds += 1
+        try:
+            yield
+        finally:
+            _State.holds -= 1
+        if _State.received and not _State.holds:
+            raise Interrupted(_State.received)
+
+
+@contextmanager
+def _handled() -> Iterator[None]:
+    """Handle signals that nobody ignores or handles; in the main thread, the only one that can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    if not any(handler is _handle for handler in before.values()):
+        _State.received = None
+    ours = [number for number, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in ours:
+        signal.signal(number, _handle)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    now, first = time.monotonic(), _State.received is None
+    if not first and now - _State.at < AGAIN_SECONDS:
+        return
+    if first:
+        _State.received, _State.at = signal.Signals(number), now
+    if not _State.holds:
+        raise Interrupted(number)
+    if not first:
+        end(Interrupted(number, f"Received {signal.Signals(number).name}, too: ended at once."))
+
+
+def end(error: KeyboardInterrupt) -> None:
+    """End the process at once: an exit by sys would wait for threads in the middle of a read."""
+    number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+    message = error.message if isinstance(error, Interrupted) else f"Received {number.name}: stopped."
+    for stream, text in ((sys.stdout, ""), (sys.stderr, message)):
+        with suppress(OSError, ValueError):  # the terminal or the pipe may be gone, which sends signals, too
+            stream.write(f"{text}\n" if text else "")
+            stream.flush()
+    os._exit(128 + number)
+
+
+def end_with_parent(number: int) -> None:
+    """Let the system send a signal to this process when its parent ends, however that ends. On Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(number)), 0, 0, 0)
+
+
+def _in_child() -> None:
+    """A forked process is its parent's to end: by SIGTERM, and not by what a terminal sends to all of a group."""
+    for number in ENDING:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+os.register_at_fork(after_in_child=_in_child)
