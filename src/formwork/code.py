@@ -60,6 +60,7 @@ UNTRACKED = {
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params": "stages track the values themselves; params.yaml states every default",
     "signals.py": "how a process ends, not what it makes",
+    "progress.py": "what people see while they wait",
     "startup.py": "how fast a process starts, not what it does",
     "system.py": "measures the machine: figures that differ from run to run anyway",
     "text.py": "words for people; no output holds them",

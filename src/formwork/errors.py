@@ -50,13 +50,23 @@ def run(command: Callable[[], None]) -> None:
         with signals.raised():
             command()
     except FormworkError as error:
+        _close_bars()
         if not signals.received():
             sys.exit(f"ERROR: {error}")
         print(f"ERROR: {error}", file=sys.stderr)
     except KeyboardInterrupt as error:
+        _close_bars()
         signals.end(error)
     except BaseException:
         if not signals.received():
             raise
     if number := signals.received():  # its exception was lost in a destructor, or in another one
         signals.end(signals.Interrupted(number))
+
+
+def _close_bars() -> None:
+    """Take away progress bars, those that libraries draw, too: what follows stands on a line of its own."""
+    if "tqdm" in sys.modules:
+        for bar in list(sys.modules["tqdm"].tqdm._instances):
+            bar.leave = False
+            bar.close()

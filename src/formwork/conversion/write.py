@@ -23,6 +23,7 @@ from formwork.files import atomic_write
 from formwork.images.manifest import Manifest, Row
 from formwork.parallel import in_order
 from formwork.params import BetonParams
+from formwork.progress import progress
 
 PAGE_SIZE = 1 << 23  # FFCV's default; larger where a sample needs it
 LOOKAHEAD = 8  # samples encoded in advance, for each worker: evens out slow images
@@ -98,7 +99,7 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
                 budget=MEMORY,
                 always=workers,
             )
-            with tqdm(samples, total=len(manifest), desc=path.name, unit=" images", mininterval=0.5) as bar:
+            with progress(samples, len(manifest), name=path.name, unit="images") as bar:
                 _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
             summary.beton_bytes = file.seek(0, 2)
     finally:

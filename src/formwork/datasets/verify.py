@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from formwork.datasets.candidates import Candidate
 from formwork.datasets.verification_cache import VerificationCache
@@ -23,6 +22,7 @@ from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.images.manifest import Row
 from formwork.parallel import in_order
+from formwork.progress import progress
 
 CHUNK_FILES, CHUNK_BYTES = 1024, 4 << 20  # of one task for a process: long enough that handing it over costs nothing
 PROCESSES_FROM = 4  # tasks; starting processes takes about a second
@@ -94,7 +94,7 @@ def verify(
 
     with (
         closing(VerificationCache(cache)) as known,
-        tqdm(total=len(candidates), desc="link", unit=" images", mininterval=0.5) as bar,
+        progress(total=len(candidates), name="link", unit="images") as bar,
     ):
         unknown, sizes = [], []
         for position, candidate in enumerate(candidates):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from formwork.loading.base import Batch
 from formwork.loading.dtypes import normalise
+from formwork.progress import progress
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def predict(model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray,
     parts = []
     model.to(on)
     with torch.inference_mode():
-        for images, labels in tqdm(loader, desc="evaluate", unit=" batches", mininterval=0.5):
+        for images, labels in progress(loader, name="evaluate", unit="batches"):
             logits, labels = model(normalise(images.to(on), normal).float()), labels.to(on)
             if labels.dim() == 2:
                 logits, labels = logits[:, -1], labels[:, -1]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from formwork.params import Section
+from formwork.progress import progress
 
 VERSION = 1
 WHITE = 16  # the brightest of scikit-learn's grey levels
@@ -23,7 +23,7 @@ def write(folder: Path, archives: Path, options: Section) -> None:
     digits = load_digits()
     images = np.rint(digits.images * (255 / WHITE)).astype(np.uint8)
     for number, (image, label) in enumerate(
-        zip(tqdm(images, desc="fetch", unit=" images"), digits.target, strict=True)
+        zip(progress(images, name="fetch", unit="images"), digits.target, strict=True)
     ):
         path = folder / str(label) / f"{number:04d}.png"
         path.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """Downloads of archives by torchvision: complete and verified by their checksum, or one clear error."""
 
+import functools
 import os
 import shutil
 import socket
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
+from tqdm import tqdm
+
 from formwork.errors import DatasetError
+from formwork.progress import options
 
 TIMEOUT_SECONDS = 60.0  # without a single byte from the server
 
@@ -26,10 +30,11 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
     Raises:
         DatasetError: no address gave the file; the message has the reason for each, and what to do.
     """
-    from torchvision.datasets.utils import check_integrity, download_url  # takes seconds to import
+    from torchvision.datasets import utils  # takes seconds to import
 
+    utils.tqdm = functools.partial(tqdm, **options())
     path = folder / urls[0].rsplit("/", 1)[1]
-    if check_integrity(path, md5):
+    if utils.check_integrity(path, md5):
         return path
     partial = path.with_name(f"{path.name}.part")
     faults = []
@@ -38,7 +43,7 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
         partial.unlink(missing_ok=True)
         try:
             with _timeout():
-                download_url(url, os.fspath(folder), partial.name, md5)
+                utils.download_url(url, os.fspath(folder), partial.name, md5)
         # For a wrong checksum, download_url raises a plain RuntimeError. A cut connection ends there, too: http.client
         # takes it for the end of the file.
         except (OSError, HTTPException, RuntimeError) as error:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
-from tqdm import tqdm
+
+from formwork.progress import progress
 
 
 class Labelled(Protocol):
@@ -24,6 +25,6 @@ def export(parts: dict[str, Labelled], class_names: list[str], folder: Path) -> 
     for split, part in parts.items():
         for name in class_names:
             (folder / split / name).mkdir(parents=True, exist_ok=True)
-        for index in tqdm(range(len(part)), desc=f"write {split}", unit=" images"):
+        for index in progress(range(len(part)), name=f"write {split}", unit="images"):
             image, label = part[index]
             image.save(folder / split / class_names[label] / f"{index:05d}.png", optimize=False)

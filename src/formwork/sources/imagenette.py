@@ -7,9 +7,8 @@ By J. Howard, https://github.com/fastai/imagenette. The download has 1.5 GB at f
 import os
 from pathlib import Path
 
-from tqdm import tqdm
-
 from formwork.params import ImagenetteSource
+from formwork.progress import progress
 from formwork.sources.download import download, empty_folder, unpack
 
 VERSION = 1
@@ -26,7 +25,7 @@ def write(folder: Path, archives: Path, options: ImagenetteSource) -> None:
     unpack(archive, root)
     for split in ("train", "val"):
         part = Imagenette(root, split, options.size)
-        for path, label in tqdm(part._samples, desc=f"write {split}", unit=" images"):
+        for path, label in progress(part._samples, name=f"write {split}", unit="images"):
             name = part.classes[label][0]
             target = folder / split / name / Path(path).name
             target.parent.mkdir(parents=True, exist_ok=True)

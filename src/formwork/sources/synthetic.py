@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from formwork.parallel import in_order
 from formwork.params import SyntheticSource
+from formwork.progress import progress
 from formwork.system import cores
 
 VERSION = 1
@@ -64,7 +64,7 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
         image = Image.fromarray(photo(index, label, seed))
         image.save(folder / names[label] / f"{index:06d}.jpg", quality=QUALITY)
 
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=images, desc="make", unit=" images") as bar:
+    with ThreadPoolExecutor(workers) as pool, progress(total=images, name="make", unit="images") as bar:
         for _ in in_order(pool, write_one, range(images), ahead=4 * workers):
             bar.update()
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from formwork.beton.format import RAW
 from formwork.beton.read import Beton, check_beton
@@ -18,6 +17,7 @@ from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
 from formwork.parallel import in_order
+from formwork.progress import progress
 from formwork.tools.inspect.describe import class_names
 
 BLOCK = 64  # samples that a thread checks in one go
@@ -90,7 +90,7 @@ def find_damage(beton: Beton, workers: int) -> dict[int, str]:
     found: dict[int, str] = {}
     with (
         open_samples(beton) as samples,
-        tqdm(total=len(order), desc=f"verify {beton.path.name}", unit=" images", mininterval=0.5) as bar,
+        progress(total=len(order), name=f"verify {beton.path.name}", unit="images") as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from formwork.errors import FormworkError
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.factory import make_loader
+from formwork.progress import progress
 from formwork.tools.measure import Rates
 
 SECONDS = 0.25  # that one measurement takes at least, of as many epochs of the sample as it needs
@@ -45,7 +45,7 @@ def measure(contenders: Mapping[Any, tuple[SplitFiles, LoaderConfig]], rounds: i
     rates: dict[Any, list[float]] = {name: [] for name in contenders}
     turns = [name for _ in range(rounds) for name in contenders]
     _rate(*next(iter(contenders.values())))  # compiles, or reads what was compiled
-    for name in tqdm(turns, desc=what, unit=" measurements", mininterval=0.5):
+    for name in progress(turns, name=what, unit="measurements"):
         rates[name].append(_rate(*contenders[name]))
     return {name: Rates(tuple(values)) for name, values in rates.items()}
 

@@ -8,8 +8,6 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from formwork.beton.read import Beton, open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import FormworkError
@@ -17,6 +15,7 @@ from formwork.images.manifest import Manifest, Row
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.project import ProjectData
 from formwork.params import BetonParams
+from formwork.progress import progress
 from formwork.system import cores, memory
 from formwork.text import format_bytes
 from formwork.tools.tune import speed
@@ -71,7 +70,7 @@ class Trial:
         augmentation = view(self.data.augmentations["val"])
         original = originals(self.manifest, self.raw, augmentation, cores())
         found: dict[bytes, Stored] = {}
-        for number, params in enumerate(tqdm(settings, desc="store", unit=" settings", mininterval=0.5)):
+        for number, params in enumerate(progress(settings, name="store", unit="settings")):
             beton, shares = self._write(params, number)
             content = _content(beton)
             if content in found:

@@ -1,0 +1,21 @@
+"""Progress bars: on a terminal, where each goes away when it is done, and nowhere else."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(items: Iterable[Any] | None = None, total: int | None = None, *, name: str, unit: str) -> tqdm:
+    """A bar over `items`, or one that is updated by hand; stderr must be a terminal, or nothing is drawn.
+
+    Args:
+        total: how many there are, where `items` does not tell.
+        name: stands before the bar. unit: of what is counted, in the plural.
+    """
+    return tqdm(items, total=total, **options(), desc=name, unit=f" {unit}")
+
+
+def options() -> dict[str, Any]:
+    """Of all bars, for those that a library draws, too."""
+    return {"disable": None, "leave": False, "dynamic_ncols": True, "mininterval": 0.5}
