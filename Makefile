@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare doctor preview tune report bench docs test test-fast check lock clean
+.PHONY: help setup run compare doctor preview tune report bench docs test test-fast fuzz check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/be
 
 test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
 	@"$(BIN)/pytest" --numprocesses logical --dist worksteal -m "not checkout and not pipeline and not slow" $(ARGS)
+
+fuzz: setup  ## Feed random input to the code that reads files (ARGS="images --count 10000 --seed 0"): docs/robustness.md
+	@"$(BIN)/python" -m tests.fuzz $(ARGS)
 
 check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
 	@"$(BIN)/ruff" check

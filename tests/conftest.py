@@ -1,6 +1,5 @@
 """Fixtures that more than one test file uses: Formwork repositories in temporary folders, and protected memory."""
 
-import ctypes
 import fcntl
 import mmap
 import os
@@ -13,12 +12,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.fuzz.guard import Guarded
 from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
 
 sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests
-
-PROT_NONE = 0  # of mprotect
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -114,9 +112,7 @@ def repo(base: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture
 def end_of_memory() -> np.ndarray:
     """Pages, and after their last byte one that cannot be read: the process would be killed."""
-    pages = 8 * mmap.PAGESIZE
-    memory = np.frombuffer(mmap.mmap(-1, pages + mmap.PAGESIZE), np.uint8)
-    end = ctypes.c_void_p(memory.ctypes.data + pages)
-    if ctypes.CDLL(None).mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), PROT_NONE):
-        pytest.skip("memory cannot be protected")
-    return memory[:pages]
+    try:
+        return Guarded(8 * mmap.PAGESIZE).memory
+    except OSError as error:
+        pytest.skip(f"memory cannot be protected: {error}")

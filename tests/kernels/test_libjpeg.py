@@ -122,6 +122,20 @@ def test_an_image_of_another_size_and_a_cmyk_one_are_refused() -> None:
         assert decode(buffer.getvalue(), 64, 48) == libjpeg.DAMAGED
 
 
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_fatal_error_after_a_warning_is_no_warning(name: str) -> None:
+    """libturbojpeg gives both the same code, and leaves pixels as they were."""
+    jpeg = pillow_encode(photo(np.random.default_rng(0), 64, 64), 90, 420)
+    frame = jpeg.index(b"\xff\xc0")
+    warned = jpeg[:frame] + b"needless" + jpeg[frame:]
+    fatal = bytearray(warned)
+    fatal[frame + len(b"needless") + 12] = 3  # a table of the first component that the file does not have
+
+    for memory in (None, np.empty(3 * 64 * 64, np.uint8)):
+        assert DECODERS[name](warned, 64, 64, memory).pixels is not None
+        assert DECODERS[name](bytes(fatal), 64, 64, memory) == libjpeg.DAMAGED
+
+
 @pytest.mark.parametrize("kind", ["cut short", "needless bytes", "zeros", "empty", "text"])
 def test_what_it_complains_of_is_left_to_pillow(kind: str) -> None:
     jpeg = pillow_encode(photo(np.random.default_rng(0), 64, 64), 90, 420)

@@ -132,11 +132,22 @@ def _decode_by_library(content: bytes, width: int, height: int, memory: np.ndarr
         if (numbers[0].value, numbers[1].value) != (width, height):  # libturbojpeg would scale it
             return DAMAGED
         pixels = np.empty((height, width, 3), np.uint8) if memory is None else _part(memory, width, height)
-        failed = turbojpeg.tjDecompress2(
-            handle, content, len(content), pixels.ctypes.data, width, 3 * width, height, RGB, ACCURATE_DCT
-        )
-        if failed and turbojpeg.tjGetErrorCode(handle) != WARNING:
-            return DAMAGED
+
+        def decompress() -> int:
+            return turbojpeg.tjDecompress2(
+                handle, content, len(content), pixels.ctypes.data, width, 3 * width, height, RGB, ACCURATE_DCT
+            )
+
+        failed = decompress()
+        if failed:
+            if turbojpeg.tjGetErrorCode(handle) != WARNING:
+                return DAMAGED
+            # After a warning, a fatal error has the code of a warning, too. What it leaves unwritten differs now.
+            first = pixels.copy()
+            np.invert(pixels, out=pixels)
+            decompress()
+            if not np.array_equal(pixels, first):
+                return DAMAGED
         return Decoded(pixels, not failed)
     finally:
         turbojpeg.tjDestroy(handle)
