@@ -1,17 +1,20 @@
 """Atomic writing, with real locks, links, limits and killed processes."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import formwork
 from formwork.errors import FormworkError
-from formwork.files import atomic_write, write_text
+from formwork.files import atomic_write, check_writable, write_text, writing
 from tests import permissions
 
 SRC = Path(formwork.__file__).parents[1]
@@ -26,6 +29,17 @@ def old(tmp_path: Path) -> Path:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     return path
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file can grow beyond 1,000 bytes: writing fails where it would on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_content_appears_at_the_end(old: Path) -> None:
@@ -134,20 +148,78 @@ def test_a_folder_that_cannot_be_written_is_named(old: Path) -> None:
     assert old.read_bytes() == b"old"
 
 
-def test_a_file_in_place_of_a_folder_is_named(old: Path) -> None:
-    with pytest.raises(FormworkError, match=f"Cannot write {old}/new: "):
-        write_text(old / "new", "")
+def test_what_is_in_the_way_is_named(old: Path) -> None:
+    folder, dangling = old.with_name("folder"), old.with_name("dangling")
+    folder.mkdir()
+    dangling.symlink_to("gone")
+
+    for path, obstacle in (
+        (old / "new", f"{old} is no folder. Move it away."),
+        (old / "a" / "new", f"{old} is no folder. Move it away."),
+        (folder, "it is a folder. Move it away."),
+        (dangling / "new", f"{dangling} is a link to gone, which is no folder. Mount it, or remove the link."),
+    ):
+        for refused in (lambda: write_text(path, "new"), lambda: check_writable(path)):  # noqa: B023
+            with pytest.raises(FormworkError, match=re.escape(f"Cannot write {path}: {obstacle}")):
+                refused()
+
+    assert old.read_bytes() == b"old"
+    assert names(old.parent) == ["dangling", "file", "folder"]
+
+
+def test_a_link_to_nothing_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "dangling"
+    path.symlink_to("gone")
+
+    write_text(path, "new")
+
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["dangling"]
+
+
+def test_what_can_be_written_is_left_as_it_is(old: Path) -> None:
+    check_writable(old, old.with_name("new"), old.with_name("a") / "new")
+
+    assert old.read_bytes() == b"old"
+    assert names(old.parent) == ["a", "file"]
+    assert names(old.with_name("a")) == []
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(old: Path, small_files: None) -> None:
+    with pytest.raises(FormworkError, match=f"Cannot write .*{old.name}.*: File too large"):
+        check_writable(old)
+    old.parent.chmod(0o555)
+    try:
+        with permissions.enforced(), pytest.raises(FormworkError, match=f"Cannot write {old}: Permission denied"):
+            check_writable(old)
+    finally:
+        old.parent.chmod(0o755)
+
+    assert names(old.parent) == ["file"]
+
+
+def test_what_a_library_cannot_write_is_named(old: Path, small_files: None) -> None:
+    with pytest.raises(FormworkError, match=f"Cannot write {old.parent}: File too large"), writing(old.parent):
+        old.write_bytes(bytes(2_000))
+    with pytest.raises(FormworkError, match=f"Cannot write {old}/new: Not a directory"), writing(old.parent):
+        (old / "new").write_bytes(b"")
+    with pytest.raises(OSError, match="of the library"), writing(old.parent):
+        raise OSError("an error of the library itself")
+
+
+def test_a_writer_that_hides_the_reason_does_not_hide_it(old: Path, small_files: None) -> None:
+    message = f"Cannot write {old}: File too large. Nothing was changed."
+    with pytest.raises(FormworkError, match=message), atomic_write(old) as file:
+        torch.save({"weights": torch.zeros(100_000)}, file)
+
+    assert old.read_bytes() == b"old"
+    assert names(old.parent) == ["file"]
 
 
 @pytest.mark.parametrize("size", [5_000, 5_000_000])  # less and more than Python buffers
-def test_a_full_disk_is_named(old: Path, size: int) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # fails where a full disk would: in write()
-    try:
-        with pytest.raises(FormworkError, match=f"Cannot write {old}: File too large. Nothing was changed."):
-            write_text(old, "x" * size)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_a_full_disk_is_named(old: Path, size: int, small_files: None) -> None:
+    with pytest.raises(FormworkError, match=f"Cannot write {old}: File too large. Nothing was changed."):
+        write_text(old, "x" * size)
 
     assert old.read_bytes() == b"old"
     assert names(old.parent) == ["file"]

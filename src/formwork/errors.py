@@ -3,11 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
-from io import TextIOWrapper
-from signal import SIGTERM
+from signal import SIGPIPE, SIGTERM
 
-from formwork import signals
+from formwork import limits, signals, streams
 
 
 class FormworkError(Exception):
@@ -40,28 +40,42 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def run(command: Callable[[], None]) -> None:
     """Run a stage or a tool; report what the user can mend in plain words, without a traceback, and exit with 1.
 
-    A signal ends it with 128 + n, see formwork.signals; and as a stage of DVC it gets a SIGTERM when DVC ends.
+    So is what the system refuses, see formwork.limits. Where nobody reads the output any more, as after `| head -1`,
+    the status is that of SIGPIPE. A signal ends it with 128 + n, see formwork.signals; and as a stage of DVC it gets a
+    SIGTERM when DVC ends.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: file names need not be text
+    streams.make_usable()
     if "DVC_STAGE" in os.environ:  # nobody would look at what a stage makes without DVC
         signals.end_with_parent(SIGTERM)
     try:
         with signals.raised():
             command()
+            streams.flush()
     except FormworkError as error:
-        _close_bars()
-        if not signals.received():
-            sys.exit(f"ERROR: {error}")
-        print(f"ERROR: {error}", file=sys.stderr)
+        _fail(str(error))
     except KeyboardInterrupt as error:
         _close_bars()
         signals.end(error)
-    except BaseException:
+    except BaseException as error:
         if not signals.received():
+            if isinstance(error, BrokenPipeError) and streams.left_unread():
+                streams.discard()
+                sys.exit(128 + SIGPIPE)
+            if message := limits.explain(error):
+                _fail(message)
             raise
     if number := signals.received():  # its exception was lost in a destructor, or in another one
         signals.end(signals.Interrupted(number))
+
+
+def _fail(message: str) -> None:
+    """Say what is wrong, and exit; but where a signal has come before, that is how the process ends."""
+    _close_bars()
+    with suppress(OSError):  # nobody listens
+        print(f"ERROR: {message}", file=sys.stderr, flush=True)
+    if not signals.received():
+        streams.discard()
+        sys.exit(1)
 
 
 def _close_bars() -> None:

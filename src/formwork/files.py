@@ -1,12 +1,14 @@
 """Writing files so that a reader sees the old one or the whole new one, never a part."""
 
 import fcntl
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from formwork import limits
 from formwork.errors import FormworkError
 
 
@@ -21,28 +23,88 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         FormworkError: the folder cannot be written, the disk is full, or another process is writing the same file.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # without truncating another's
-    except OSError as error:
-        raise FormworkError(f"Cannot write {path}: {error.strerror}. Check the permissions of its folder.") from error
-    with file:
-        if not (try_lock(file.fileno()) and _is_named(file, temporary)):
-            raise FormworkError(f"Another process is writing {path}. Wait for it, or stop it.")
-        file.truncate(0)
+    with _temporary(path) as (temporary, file):
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: of torch, for whatever writing has raised
+            refusal = limits.behind(error)
+            if refusal is None:
+                raise
+            raise FormworkError(f"Cannot write {path}: {_reason(refusal, 'Nothing was changed.')}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """`with writing(path):` around a library that writes a file or a folder by itself.
+
+    Raises:
+        FormworkError: the system refuses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not error.errno:
+            raise
+        raise FormworkError(f"Cannot write {error.filename or path}: {_reason(error)}") from error
+
+
+def check_writable(*paths: Path) -> None:
+    """Refuse now what would be refused after hours of work: a file in a folder that is read-only, or on a full disk.
+
+    Raises:
+        FormworkError: see atomic_write.
+    """
+    for path in paths:
+        with _temporary(path) as (temporary, file), writing(path):
+            file.write(bytes(mmap.PAGESIZE))
+            file.flush()
+            temporary.unlink()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """The name of a file beside `path`, and the file, empty and locked; it is gone when the block fails."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    if obstacle := _obstacle(path):
+        raise FormworkError(f"Cannot write {path}: {obstacle}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # without truncating another's
+    except OSError as error:
+        raise FormworkError(f"Cannot write {path}: {_reason(error)}") from error
+    with file:
+        if not (try_lock(file.fileno()) and _is_named(file, temporary)):
+            raise FormworkError(f"Another process is writing {path}. Wait for it, or stop it.")
+        file.truncate(0)
+        try:
+            yield temporary, file
+        except BaseException:
             temporary.unlink(missing_ok=True)
             with suppress(OSError):
                 file.close()  # a full disk refuses what is still buffered once more
-            if isinstance(error, OSError):
-                raise FormworkError(f"Cannot write {path}: {error.strerror or error}. Nothing was changed.") from error
             raise
+
+
+def _obstacle(path: Path) -> str | None:
+    """What stands in the way of a file, with what to do: a folder of its name, or no folder where one is needed."""
+    if path.is_dir() and not path.is_symlink():
+        return "it is a folder. Move it away."
+    for folder in path.parents:
+        if folder.is_dir():
+            return None
+        if folder.is_symlink():
+            return f"{folder} is a link to {os.readlink(folder)}, which is no folder. Mount it, or remove the link."
+        if folder.exists():
+            return f"{folder} is no folder. Move it away."
+    return None
+
+
+def _reason(error: OSError, *more: str) -> str:
+    """Sentences on why a file cannot be written, and what to do."""
+    return " ".join(filter(None, [f"{error.strerror or error}.", *more, limits.advice(error)]))
 
 
 def try_lock(descriptor: int) -> bool:

@@ -1,0 +1,94 @@
+"""What the system refuses a process: room, memory, files, processes, permissions. In words, with what to do then."""
+
+import errno
+import os
+import resource
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+MEMORY = "Give the process more memory, or lower data.num_workers and data.batch_size in params.yaml."
+PERMISSIONS = "Check the permissions of its folder."
+IN_THE_WAY = "A file stands where a folder is needed: move it away."
+ADVICE = {
+    errno.ENOSPC: "Make room there, then try again.",
+    errno.EDQUOT: "Make room within your quota, then try again.",
+    errno.EFBIG: "Raise the limit of file sizes (`ulimit -f unlimited`), or that of the file system.",
+    errno.EROFS: "Its file system is mounted for reading only: mount it for writing.",
+    errno.EACCES: PERMISSIONS,
+    errno.EPERM: PERMISSIONS,
+    errno.EIO: "The disk, or the way to it, has failed: `dmesg` may say more.",
+    errno.ENOTDIR: IN_THE_WAY,
+    errno.EEXIST: IN_THE_WAY,
+    errno.EISDIR: "A folder stands where a file is needed: move it away.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n 4096`), or lower data.num_workers in params.yaml.",
+    errno.ENFILE: "All processes of this machine together have too many files open: end some.",
+    errno.EAGAIN: "Raise the limit of processes (`ulimit -u`), or lower data.num_workers in params.yaml.",
+    errno.ENOMEM: MEMORY,
+}
+FULL = 1 << 16  # bytes: a file system with less room counts as full
+SHARED_MEMORY = Path("/dev/shm")  # of worker processes
+
+
+def advice(error: OSError) -> str:
+    """What to do about it, a sentence; "" where nobody knows."""
+    return ADVICE.get(error.errno or 0, "")
+
+
+def explain(error: BaseException) -> str | None:
+    """One line on an error that is the system's and not the program's; None for any other."""
+    if isinstance(error, OSError) and error.errno:
+        return _explain_refusal(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"Not enough memory{f': {text}' if text else ''}. {MEMORY}"
+    if isinstance(error, ImportError) and ("failed to map segment" in text or "Cannot allocate memory" in text):
+        return f"Not enough memory to load a library: {text}. {MEMORY}"
+    if isinstance(error, RuntimeError):
+        if refusal := behind(error):
+            return _explain_refusal(refusal)
+        if "can't start new thread" in text:
+            return f"The system starts no more threads. {ADVICE[errno.EAGAIN]}"
+        if "out of memory" in text or "can't allocate memory" in text:  # torch's, on a GPU and on the CPU
+            return f"Not enough memory: {text} {MEMORY}"
+    return None
+
+
+def behind(error: BaseException) -> OSError | None:
+    """The refusal that led to an error: torch, for one, turns it into a RuntimeError of other words."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _explain_refusal(error: OSError) -> str:
+    parts = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    what = f"{' to '.join(parts)}: {error.strerror}" if parts else f"{error.strerror}"
+    if error.errno == errno.ENOSPC and not parts and (full := _full_places()):
+        what += f" in {' and '.join(full)}"
+    return f"{what}. {advice(error)}".rstrip()
+
+
+def _full_places() -> list[str]:
+    """Folders that processes write to and whose file system is full, one for each file system."""
+    places = [*map(Path.absolute, map(Path, (".", "data", "models", "results", ".dvc/cache"))), SHARED_MEMORY]
+    with suppress(OSError):  # no folder for temporary files is usable
+        places.append(Path(tempfile.gettempdir()))
+    found: dict[int, str] = {}
+    for place in places:
+        with suppress(OSError):  # there is none
+            if shutil.disk_usage(place).free < FULL:
+                found.setdefault(os.stat(place).st_dev, str(place))
+    return list(found.values())
+
+
+def open_more_files() -> None:
+    """Raise the number of files that this process may have open as far as the system lets it: worker processes take
+    several each."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS has a limit below the one that it tells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
