@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from PIL import Image
 
 from benchmarks.measured_command import run_measured
@@ -26,6 +25,7 @@ from formwork.params import BetonParams
 from formwork.sources.synthetic import write_photos
 from formwork.text import table
 from formwork.tools.measure import alternate
+from formwork.yaml import dump_yaml
 
 MODES: dict[str, dict[str, Any]] = {
     "originals, jpg": {"write_mode": "jpg", "max_resolution": None},
@@ -189,7 +189,7 @@ def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int)
             link.symlink_to(raw.resolve())
     csv = write_manifest(folder / f"{count}.csv", rows).path
     (folder / "params.yaml").write_text(
-        yaml.safe_dump(
+        dump_yaml(
             {
                 "data": {"name": "photos", "num_workers": workers},
                 "ffcv": {"beton": MEMORY_PARAMS},

@@ -7,8 +7,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import yaml
-
+from formwork.yaml import read_yaml
 from tests.imports import Imports, last_name
 
 PACKAGE = "formwork"
@@ -22,7 +21,7 @@ def code_deps(root: Path) -> dict[str, set[str]]:
     """By stage of a repository, its deps in src/."""
     found = {}
     for file in (root / "dvc.yaml", root / "data/dvc.yaml"):
-        for name, stage in yaml.safe_load(file.read_text(encoding="utf-8"))["stages"].items():
+        for name, stage in read_yaml(file)["stages"].items():
             found[name] = {dep for dep in stage.get("do", stage)["deps"] if dep.startswith("src/")}
     return found
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import formwork
 from formwork.errors import ParamsError
 from formwork.params import Dataset, Params, load_params
+from formwork.yaml import dump_yaml
 from tests.make_images import make_dataset
 from tests.params import FIELDS
 
@@ -32,7 +32,7 @@ def load_with(tmp_path: Path, **values: object) -> Params:
         for name in sections:
             section = section.setdefault(name, {})
         section[last] = value
-    return load(tmp_path, yaml.safe_dump(tree))
+    return load(tmp_path, dump_yaml(tree))
 
 
 # --- Mistakes -----------------------------------------------------------------------------------
@@ -63,13 +63,54 @@ def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
         load_with(tmp_path, model__qqqq=1)
 
 
+NO_NAMES = [
+    "",
+    ".",
+    "..",
+    "-x",
+    "--help",
+    "a/b",
+    "/etc",
+    "x;touch y",
+    "$(touch y)",
+    "`touch y`",
+    "a'b",
+    'a"b',
+    "a\nb",
+    "a\0b",
+]
+NO_NAMES += [
+    "x ",
+    " x",
+    "~",
+    "*",
+    "a\\b",
+    "a:b",
+    "größe",
+    "日本",
+    "${seed}",
+    "x" * 101,
+    ".hidden",
+    "_x",
+    "a&b",
+    "a|b",
+    "#a",
+]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
         ("data", 5, "valid dictionary"),
         ("data.name", 5, "valid string"),
         ("data.name", "../up", "match pattern"),
+        ("data.name", "my photos", "letters, digits, '.', '_' and '-', with a letter or digit first"),
+        *[("data.name", name, f"and it is {name!r}. Rename the folder") for name in NO_NAMES],
         ("data.fetch", "digits", "valid list"),
+        ("data.fetch", ["digit"], "'digit' is no dataset that can be fetched. Did you mean 'digits'?"),
+        ("data.fetch", ["x;touch pwned"], "'x;touch pwned' is no dataset that can be fetched. Known: cifar10"),
+        ("data.fetch", ["mnist", "digits", "mnist"], "names mnist more than once"),
+        ("data.fetch", [1], "valid string"),
         ("data.use_ffcv", "yes", "valid boolean"),
         ("data.val_fraction", 0, "greater than 0"),
         ("data.val_fraction", 1, "less than 1"),

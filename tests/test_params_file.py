@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode
 
 from formwork.params import load_params
 from tests.params import FIELDS
@@ -17,12 +18,12 @@ pytestmark = pytest.mark.checkout
 FILE = ROOT / "params.yaml"
 
 
-def nodes(node: yaml.Node, prefix: str = "") -> dict[str, int]:
+def nodes(node: MappingNode, prefix: str = "") -> dict[str, int]:
     """Line, from 0, of each entry of a YAML mapping, by dotted key."""
     lines = {}
     for key, value in node.value:
         lines[prefix + key.value] = key.start_mark.line
-        if isinstance(value, yaml.MappingNode):
+        if isinstance(value, MappingNode):
             lines |= nodes(value, f"{prefix}{key.value}.")
     return lines
 
@@ -31,7 +32,7 @@ def test_it_names_every_param_and_says_what_it_is() -> None:
     """Beside the key or right above it; lists of operations beside `augment`, above them. The entries of datasets need
     not: what they hold may be left out."""
     text = FILE.read_text(encoding="utf-8")
-    lines, line_of = text.splitlines(), nodes(yaml.compose(text))
+    lines, line_of = text.splitlines(), nodes(YAML().compose(text))
     values = [key for key, is_section in FIELDS.items() if not is_section and not key.startswith("datasets.")]
 
     load_params(FILE)

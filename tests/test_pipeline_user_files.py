@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 
+from formwork.yaml import read_yaml
 from tests.conftest import Shared
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
@@ -18,7 +18,7 @@ LINK_AND_CONVERT = ["link", "convert@train", "convert@val"]
 
 def test_an_own_dataset_needs_no_entry_in_params(repo: Workspace):
     """A folder in data/raw, `dvc add`, `dvc exp run -S data.name=mine`. (`base` has trained on such a dataset.)"""
-    assert not {"shapes", "mine"} & yaml.safe_load((repo / "params.yaml").read_text())["datasets"].keys()
+    assert not {"shapes", "mine"} & read_yaml(repo / "params.yaml")["datasets"].keys()
     make_dataset(repo / "data/raw/mine", classes=("x", "y"), per_class=30, size=[(12, 10), (9, 14)], format="JPEG")
     before = snapshot(repo / "data/raw/mine")
     repo.dvc("add data/raw/mine")

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from formwork.params import Params
+from formwork.yaml import dump_yaml, read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
@@ -110,14 +109,14 @@ class Workspace:
 
     def set_params(self, **values: object) -> None:
         """Change params.yaml; the dots of a key are written __."""
-        params = yaml.safe_load((self / "params.yaml").read_text())
+        params = read_yaml(self / "params.yaml")
         for key, value in values.items():
             *sections, name = key.split("__")
             section = params
             for step in sections:
                 section = section[step]
             section[name] = value
-        (self / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        (self / "params.yaml").write_text(dump_yaml(params))
 
     def copy(self, folder: Path) -> "Workspace":
         """A copy in `folder`, of what stands beside it, too: the folder that is its remote."""
@@ -146,7 +145,7 @@ def copy_sources(target: Path, **datasets: dict) -> None:
     write_file(target / "src/own/__init__.py", "")
     write_file(target / "src/own/operations.py", "OPERATIONS = {}\n")
     write_file(target / ".dvc/config", "[core]\n    analytics = false\n")
-    write_file(target / "params.yaml", yaml.safe_dump(default_params(**datasets), sort_keys=False))
+    write_file(target / "params.yaml", dump_yaml(default_params(**datasets)))
 
 
 def default_params(**datasets: dict) -> dict:

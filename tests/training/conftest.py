@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from formwork.conversion.write import write_beton
@@ -13,6 +12,7 @@ from formwork.datasets.link import link
 from formwork.folders import Folders
 from formwork.images.manifest import read_manifest
 from formwork.params import Params
+from formwork.yaml import dump_yaml
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (200, 40, 50)}
 PARAMS = {
@@ -37,7 +37,7 @@ def merged(**sections: dict) -> dict:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with params.yaml and data/, linked and converted. 90 images, about 60 of them for training."""
     root = tmp_path_factory.mktemp("project")
-    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    (root / "params.yaml").write_text(dump_yaml(PARAMS))
     rng = np.random.default_rng(0)
     for name, colour in COLOURS.items():
         for number in range(30):

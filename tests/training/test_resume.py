@@ -10,9 +10,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-import yaml
 
 from formwork.training.resume import OTHERS, checkpoint_path, find_checkpoint
+from formwork.yaml import dump_yaml
 from tests.training.conftest import folders_of, make_params, merged
 from tests.training.test_fit import curve, files
 
@@ -58,7 +58,7 @@ def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, src: P
     for out in ("train", "speed"):  # as DVC does before it runs the stage
         shutil.rmtree(workspace / out, ignore_errors=True)
     settings = {"accelerator": "cpu", "max_epochs": EPOCHS, "checkpoint_minutes": 0} | trainer
-    (workspace / "params.yaml").write_text(yaml.safe_dump(merged(trainer=settings, ffcv=ffcv or {})))
+    (workspace / "params.yaml").write_text(dump_yaml(merged(trainer=settings, ffcv=ffcv or {})))
     (workspace / "kill.py").write_text(TRAIN.replace("SRC", repr(str(src))))
     folders = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
     done = subprocess.run(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from formwork.images.manifest import read_manifest
+from formwork.yaml import dump_yaml
 from tests.training.conftest import merged
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def workspace(project: Path, tmp_path: Path) -> Path:
 
 
 def start(workspace: Path, **sections: dict) -> subprocess.Popen[str]:
-    (workspace / "params.yaml").write_text(yaml.safe_dump(merged(**sections)))
+    (workspace / "params.yaml").write_text(dump_yaml(merged(**sections)))
     return subprocess.Popen(
         COMMAND, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

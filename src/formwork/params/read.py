@@ -1,14 +1,14 @@
 """Reading params.yaml: every mistake in one go, each with its key and the nearest valid name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from formwork.errors import ParamsError, did_you_mean
 from formwork.params.sections import Dataset, Params
+from formwork.yaml import YamlError, dump_yaml, read_yaml, spellings
 
 NAME = "params.yaml"
 
@@ -28,13 +28,13 @@ def load_params(path: str | Path = NAME, overrides: Mapping[str, Any] | None = N
     if path.is_dir():
         path = path / NAME
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing. Run from the root of the repository.") from error
     except OSError as error:
         raise ParamsError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is no valid YAML: {error}") from error
+    except YamlError as error:
+        raise ParamsError(str(error)) from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} must hold a mapping of sections, and holds {type(raw).__name__}.")
     for key, value in (overrides or {}).items():
@@ -43,7 +43,8 @@ def load_params(path: str | Path = NAME, overrides: Mapping[str, Any] | None = N
         return Params.model_validate(raw)
     except ValidationError as error:
         where = f"{path}, with {', '.join(overrides)} overridden" if overrides else str(path)
-        raise ParamsError("\n".join([f"{where}:", *_explain(error)])) from error
+        names = {"data.name": _folders(path.parent / "data/raw"), "data.group": _groups(raw)}
+        raise ParamsError("\n".join([f"{where}:", *_explain(error, names)])) from error
 
 
 def _override(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -57,10 +58,36 @@ def _override(raw: dict[str, Any], key: str, value: Any) -> None:
     section[name] = value
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """One line a mistake. A union reports each of its alternatives: their lines are merged by key."""
+def _folders(path: Path) -> list[str]:
+    return [entry.name for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+
+
+def _groups(raw: dict[str, Any]) -> list[str]:
+    """The names of the groups of all datasets, in a params.yaml that need not be sound."""
+    found: list[str] = []
+    datasets = raw.get("datasets")
+    for dataset in datasets.values() if isinstance(datasets, dict) else ():
+        groups = dataset.get("groups") if isinstance(dataset, dict) else None
+        found += groups if isinstance(groups, dict) else ()
+    return found
+
+
+def _quotes(key: str, value: Any, names: Iterable[str], in_list: bool) -> str:
+    """How to write a text that YAML takes for a number or the like; as one of `names` is spelled, if that is meant."""
+    (text, *_) = [*spellings(value, names), dump_yaml(value, one_line=True)]
+    command = "" if in_list else f"; in a command, -S '{key}=\"{text}\"'"
+    return f". In quotes it is text: '{text}'{command}"
+
+
+def _explain(error: ValidationError, names: Mapping[str, Iterable[str]]) -> list[str]:
+    """One line a mistake. A union reports each of its alternatives: their lines are merged by key.
+
+    Args:
+        names: by key, those that its value may be one of, as far as they are known.
+    """
     reasons: dict[str, list[str]] = {}
     values: dict[str, object] = {}
+    hints: dict[str, str] = {}
     for item in error.errors():
         path, model = _place(item["loc"])
         key = ".".join(path) or "(top level)"
@@ -74,10 +101,12 @@ def _explain(error: ValidationError) -> list[str]:
         else:
             reason = item["msg"][0].lower() + item["msg"][1:]
             values[key] = item["input"]
+            if item["type"] == "string_type" and not isinstance(item["input"], (dict, list)):
+                hints[key] = _quotes(key, item["input"], names.get(key, ()), in_list=len(path) < len(item["loc"]))
         reasons.setdefault(key, []).append(reason)
     return [
         f"  {key}: {' or '.join(dict.fromkeys(alternatives))}"
-        + (f", and it is {values[key]!r}" if key in values else "")
+        + (f", and it is {values[key]!r}{hints.get(key, '')}" if key in values else "")
         for key, alternatives in reasons.items()
     ]
 

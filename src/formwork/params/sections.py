@@ -3,22 +3,32 @@
 docs/parameters.md is made from them by `make docs`.
 """
 
+import math
+import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-Operations = list[dict[str, dict[str, Any]]]
-"""An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
+from formwork.errors import did_you_mean
 
 
 def _float(value: object) -> object:
-    """YAML reads 1e-3 as a string: PyYAML follows YAML 1.1, which wants 1.0e-3. Both mean the number."""
+    """A number in quotes is that number: other programs write 1e-3 so, to which it is text."""
     if isinstance(value, str):
         try:
             return float(value)
         except ValueError:
             return value
+    return value
+
+
+def _finite(value: Any) -> Any:
+    """Refuse what holds .inf or .nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"numbers must be finite, and one is {value}")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _finite(item)
     return value
 
 
@@ -33,6 +43,9 @@ def param(default: Any, description: str, unit: str = "", values: str = "") -> A
     return Field(default, description=description, json_schema_extra={"unit": unit, "values": values})
 
 
+Operations = Annotated[list[dict[str, dict[str, Any]]], AfterValidator(_finite)]
+"""An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
+
 Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
@@ -40,6 +53,9 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ModelName = Literal["small_cnn", "resnet18", "rcnn"]  # each has a function in models/build.py
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
+
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A dataset's name: a folder's, in paths that a shell, git and DVC read on any system."""
 
 A_LIST = "a [list](augmentation.md) of operations"
 
@@ -51,10 +67,10 @@ class Section(BaseModel):
 class Data(Section):
     """The dataset, and how it is loaded."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = param(
+    name: str = param(
         ...,
         "The dataset: its images are in `data/raw/<name>`, its settings in `datasets.<name>`.",
-        values="letters, digits, `.`, `_`, `-`",
+        values="letters, digits, `.`, `_` and `-`, with a letter or digit first; 100 characters at most",
     )
     fetch: list[str] = param(
         [], "Datasets that the pipeline generates or downloads, one stage each.", values="a list of names in `sources`"
@@ -90,6 +106,28 @@ class Data(Section):
         "Type of the images in a batch. `uint8` takes a quarter of the memory of `float32` and is normalised on the "
         "device; the others are normalised by the loader.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"should match pattern {NAME.pattern}: letters, digits, '.', '_' and '-', with a letter or digit "
+                f"first, 100 characters at most; and it is {name!r}. Rename the folder in data/raw"
+            )
+        return name
+
+    @field_validator("fetch")
+    @classmethod
+    def _names_sources(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in Sources.model_fields:
+                raise ValueError(
+                    f"{name!r} is no dataset that can be fetched. {did_you_mean(name, Sources.model_fields)}"
+                )
+        if twice := [name for name in set(names) if names.count(name) > 1]:
+            raise ValueError(f"names {' and '.join(sorted(twice))} more than once")
+        return names
 
 
 class BetonParams(Section):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from formwork.params import Dataset, Params
+from formwork.yaml import dump_yaml, read_yaml
 
 PAGE = "docs/parameters.md"
 
@@ -38,7 +38,7 @@ IN_COMMANDS = {"data.name": "all", "data.fetch": "fetch"}
 
 def parameters_page(repository: Path) -> str:
     """The page, in Markdown; params.yaml and dvc.yaml are those of a repository."""
-    shipped = yaml.safe_load((repository / "params.yaml").read_text(encoding="utf-8"))
+    shipped = read_yaml(repository / "params.yaml")
     stages = stages_by_key(repository)
     parts = [HEAD]
     for section, fields in _sections():
@@ -92,8 +92,7 @@ def _default(shipped: dict[str, Any], key: str, field: dict[str, Any]) -> str:
         value = value.get(step, {}) if isinstance(value, dict) else {}
     if value == {}:
         value = field["default"]
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000)
-    return text.removesuffix("\n").removesuffix("\n...")
+    return dump_yaml(value, one_line=True)
 
 
 def _values(field: dict[str, Any]) -> str:
@@ -131,7 +130,7 @@ def _tracked(repository: Path) -> dict[str, list[str]]:
     """The params that each stage tracks, as dvc.yaml names them; of `sources.${item}` the part before the dot."""
     stages: dict[str, Any] = {}
     for file in ("dvc.yaml", "data/dvc.yaml"):
-        stages |= yaml.safe_load((repository / file).read_text(encoding="utf-8"))["stages"]
+        stages |= read_yaml(repository / file)["stages"]
     return {
         name: [re.sub(r"\.\$\{.*\}$", "", param) for param in stages[name].get("do", stages[name]).get("params", [])]
         for name in STAGES

@@ -23,10 +23,10 @@ from tests.workspace import Workspace
 TRAIN = """
 import json, os, sys, time
 from pathlib import Path
-import yaml
+from formwork.yaml import read_yaml
 
 model, results, speed = map(Path, sys.argv[4:])
-params = yaml.safe_load(Path("params.yaml").read_text())
+params = read_yaml(Path("params.yaml"))
 asked = "ffcv" if params["data"]["use_ffcv"] else "pytorch"
 with open(os.environ["TRAININGS"], "a") as file:
     print(asked, params["seed"], file=file)
@@ -59,9 +59,9 @@ if "WAIT" in os.environ:
 EVALUATE = """
 import json, sys
 from pathlib import Path
-import yaml
+from formwork.yaml import read_yaml
 
-seed = yaml.safe_load(Path("params.yaml").read_text())["seed"]
+seed = read_yaml(Path("params.yaml"))["seed"]
 results = Path(sys.argv[5])
 results.mkdir(parents=True, exist_ok=True)
 (results / "metrics.json").write_text(json.dumps({"accuracy": 0.5 + seed / 100}))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from formwork.tools.doctor import checks
 from formwork.tools.doctor.children import Child
 from formwork.tools.doctor.project import Project
 from formwork.tools.doctor.verdict import Result
+from formwork.yaml import dump_yaml
 from tests.training.conftest import merged, project
 from tests.workspace import Workspace
 
@@ -52,7 +52,7 @@ class Patient:
 
     def set_params(self, **sections: dict) -> None:
         """set_params(data={"num_workers": 7})"""
-        (self / "params.yaml").write_text(yaml.safe_dump(merged(**sections)))
+        (self / "params.yaml").write_text(dump_yaml(merged(**sections)))
 
     def write_json(self, path: str, value: object) -> None:
         (self / path).parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from formwork.conversion.write import write_beton
@@ -21,6 +20,7 @@ from formwork.loading.project import ProjectData
 from formwork.params import BetonParams
 from formwork.tools.preview import preview as module
 from formwork.tools.preview.preview import Drawn, preview
+from formwork.yaml import dump_yaml
 from tests.training.conftest import PARAMS, folders_of, make_params, project
 from tests.workspace import ROOT
 
@@ -226,7 +226,7 @@ def test_chosen_classes(draw):
 def test_the_command(project, tmp_path):
     """In a repository whose data/raw is there under its usual name."""
     (tmp_path / "data").symlink_to(project / "data")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    (tmp_path / "params.yaml").write_text(dump_yaml(PARAMS))
     command = [sys.executable, ROOT / "src/preview.py", "results/preview.png", "--classes", "green", "blue"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from formwork.folders import Folders
 from formwork.params import Params
@@ -14,6 +13,7 @@ from formwork.tools.report.charts import draw_confusion, draw_curves, read_confu
 from formwork.tools.report.experiments import find_experiments
 from formwork.tools.report.page import Code, Missing, Section, Table, Text, markdown, render
 from formwork.tools.report.sections import sections
+from formwork.yaml import read_yaml
 
 PIXEL = bytes.fromhex(  # a PNG of one pixel
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -99,7 +99,7 @@ def test_markdown_keeps_its_tables_and_pictures(tmp_path):
 
 def test_experiments_of_this_dataset_are_listed_with_what_differs(repo):
     """The most accurate first; not those of other datasets, nor what has no metrics."""
-    params = yaml.safe_load((repo / "params.yaml").read_text())
+    params = read_yaml(repo / "params.yaml")
     head = repo.git("rev-parse HEAD").strip()
 
     def experiment(name: str, accuracy: float | None, **changed: object) -> None:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 
 from formwork.datasets.link import link
@@ -24,6 +23,7 @@ from formwork.tools.tune import speed, trial
 from formwork.tools.tune.grid import FREE_SHARE, Grid, Request
 from formwork.tools.tune.pick import command
 from formwork.tools.tune.tune import tune
+from formwork.yaml import read_yaml
 from tests.make_images import make_dataset
 from tests.workspace import ROOT, Workspace
 
@@ -250,7 +250,7 @@ def test_the_line_works(repo: Workspace):
     assert repo.changes() == {"results/tune/tune.json", "results/tune/tune.md"}
     assert "convert@train" in repo.dvc(f"{shlex.join(shlex.split(line)[1:])} convert").ran
     picked = json.loads((repo / "results/tune/tune.json").read_text())["pick"]["params"]
-    params = yaml.safe_load((repo / "params.yaml").read_text())
+    params = read_yaml(repo / "params.yaml")
     for key, value in picked.items():
         section = params
         for step in key.split("."):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from formwork.git import experiments, read_files
 from formwork.params import Params
+from formwork.yaml import YamlError, parse_yaml
 
 FILES = ("params.yaml", "results/evaluate/metrics.json", "results/speed/metrics.json")
 
@@ -42,11 +41,12 @@ def find_experiments(root: Path, params: Params) -> list[Experiment]:
     here, found = _flat(_of_dataset(params)), []
     for number, (_, name) in enumerate(named):
         try:
-            raw, evaluation, speed = map(_parsed, contents[number * len(FILES) : (number + 1) * len(FILES)])
-            there = Params.model_validate(raw)
+            raw, *metrics = (content or b"" for content in contents[number * len(FILES) : (number + 1) * len(FILES)])
+            there = Params.model_validate(parse_yaml(raw, FILES[0]))
+            evaluation, speed = map(json.loads, metrics)
             accuracy = float(evaluation["accuracy"])
             rate, loader = f"{speed['images_per_second']:,.0f}", str(speed["loader"])
-        except (ValueError, KeyError, TypeError, yaml.YAMLError):
+        except (ValueError, KeyError, TypeError, YamlError):
             continue
         if there.data.name != params.data.name:
             continue
@@ -54,10 +54,6 @@ def find_experiments(root: Path, params: Params) -> list[Experiment]:
         changes = [f"{key}={_shown(values.get(key))}" for key in values | here if values.get(key) != here.get(key)]
         found.append((accuracy, Experiment(name, ", ".join(changes), f"{accuracy:.2%}", rate, loader)))
     return [experiment for _, experiment in sorted(found, key=lambda one: -one[0])]
-
-
-def _parsed(content: bytes | None) -> Any:
-    return yaml.load(content or b"", Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # JSON is YAML
 
 
 def _of_dataset(params: Params) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from formwork.errors import FormworkError
 from formwork.files import write_text
 from formwork.folders import Folders
@@ -25,6 +23,7 @@ from formwork.tools.report.charts import draw_confusion, draw_curves, read_confu
 from formwork.tools.report.experiments import find_experiments
 from formwork.tools.report.page import Code, Missing, Part, Picture, Section, Table, Text, markdown, render
 from formwork.tools.summary import summary
+from formwork.yaml import dump_yaml
 
 RESULTS = Path("results")
 EXPERIMENT = "dvc exp run -S trainer.max_epochs=20"  # for example
@@ -61,7 +60,7 @@ def _yaml(params: Params) -> str:
     """The params as YAML, without the settings of other datasets."""
     values = params.model_dump()
     values["datasets"] = {name: value for name, value in values["datasets"].items() if name == params.data.name}
-    return yaml.safe_dump(values, sort_keys=False)
+    return dump_yaml(values)
 
 
 def _try(make: Callable[[], list[Part]], command: str) -> list[Part]:
