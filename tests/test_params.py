@@ -107,9 +107,6 @@ NO_NAMES += [
         ("data.name", "my photos", "letters, digits, '.', '_' and '-', with a letter or digit first"),
         *[("data.name", name, f"and it is {name!r}. Rename the folder") for name in NO_NAMES],
         ("data.fetch", "digits", "valid list"),
-        ("data.fetch", ["digit"], "'digit' is no dataset that can be fetched. Did you mean 'digits'?"),
-        ("data.fetch", ["x;touch pwned"], "'x;touch pwned' is no dataset that can be fetched. Known: cifar10"),
-        ("data.fetch", ["mnist", "digits", "mnist"], "names mnist more than once"),
         ("data.fetch", [1], "valid string"),
         ("data.use_ffcv", "yes", "valid boolean"),
         ("data.val_fraction", 0, "greater than 0"),
@@ -167,6 +164,9 @@ def test_a_wrong_value_is_refused_at_its_key(tmp_path: Path, key: str, value: ob
     [
         ({"trainer__devices": 2}, "Set ffcv.distributed: true, or trainer.devices: 1"),
         ({"trainer__devices": 3, "ffcv__distributed": True, "data__batch_size": 64}, "use a multiple of 3"),
+        ({"data__fetch": ["digit"]}, "data.fetch lists 'digit', which cannot be fetched. Did you mean 'digits'?"),
+        ({"data__fetch": ["digits", "x;touch y"]}, "data.fetch lists 'x;touch y', which cannot be fetched. Known: cif"),
+        ({"data__fetch": ["mnist", "digits", "mnist"]}, "data.fetch lists 'mnist' more than once"),
         ({"model__timesteps": 4, "model__name": "resnet18"}, "need the recurrent model rcnn, not resnet18"),
     ],
 )

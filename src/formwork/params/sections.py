@@ -117,18 +117,6 @@ class Data(Section):
             )
         return name
 
-    @field_validator("fetch")
-    @classmethod
-    def _names_sources(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in Sources.model_fields:
-                raise ValueError(
-                    f"{name!r} is no dataset that can be fetched. {did_you_mean(name, Sources.model_fields)}"
-                )
-        if twice := [name for name in set(names) if names.count(name) > 1]:
-            raise ValueError(f"names {' and '.join(sorted(twice))} more than once")
-        return names
-
 
 class BetonParams(Section):
     """How images are stored; a change converts them again."""
@@ -334,6 +322,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Params":
+        for name in self.data.fetch:
+            if name not in Sources.model_fields:
+                near = did_you_mean(name, Sources.model_fields)
+                raise ValueError(f"data.fetch lists {name!r}, which cannot be fetched. {near}")
+            if self.data.fetch.count(name) > 1:
+                raise ValueError(f"data.fetch lists {name!r} more than once")
         if self.trainer.devices != "auto" and self.trainer.devices > 1:
             if not self.ffcv.distributed:
                 raise ValueError(

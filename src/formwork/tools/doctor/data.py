@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from formwork.errors import DatasetError, FormworkError, did_you_mean
+from formwork.errors import DatasetError, FormworkError
 from formwork.system import cores
 from formwork.text import count
 from formwork.tools.doctor.project import SPLITS, Project
@@ -14,18 +14,12 @@ NAMED = 3  # files in a message
 
 
 def params(project: Project) -> Result:
-    from formwork.params import Sources, load_params
+    from formwork.params import load_params
 
     try:
         data = load_params().data
     except FormworkError as error:
         return problem(error)
-    unknown = [name for name in data.fetch if name not in Sources.model_fields]
-    if unknown:
-        return problem(
-            f"params.yaml: data.fetch lists {unknown[0]!r}, which cannot be fetched. "
-            f"{did_you_mean(unknown[0], Sources.model_fields)}"
-        )
     return ok(f"params.yaml is valid; the dataset is {data.name}")
 
 
