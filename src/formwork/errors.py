@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from signal import SIGPIPE, SIGTERM
 
 from formwork import limits, signals, streams
+from formwork.escapes import printable_lines
 
 
 class FormworkError(Exception):
@@ -72,7 +73,7 @@ def _fail(message: str) -> None:
     """Say what is wrong, and exit; but where a signal has come before, that is how the process ends."""
     _close_bars()
     with suppress(OSError):  # nobody listens
-        print(f"ERROR: {message}", file=sys.stderr, flush=True)
+        print(f"ERROR: {printable_lines(message)}", file=sys.stderr, flush=True)
     if not signals.received():
         streams.discard()
         sys.exit(1)

@@ -133,7 +133,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     ),
     "class of no text": (
         lambda raw: (make_dataset(raw), (raw / os.fsdecode(b"caf\xe9")).mkdir()),
-        ("{raw}/caf\udce9 is no UTF-8. Rename it",),
+        (r"{raw}/caf\udce9 is no UTF-8. Rename it",),
     ),
 }
 

@@ -1,5 +1,6 @@
 """Groups of classes, by name and by id."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,50 @@ def test_an_unknown_group_is_found_before_any_image_is_read(tmp_path: Path) -> N
 
     with pytest.raises(DatasetError, match="Did you mean 'cats'"):
         run_link(tmp_path, {"groups": GROUPS}, group="cast")
+
+
+# --- Classes that are named by numbers --------------------------------------------------------------
+
+
+def chosen(names: list[str], *entries: str | int) -> list[str]:
+    candidates = [Candidate("train", name, f"{name}/1.png") for name in names]
+    return [c.class_name for c in select_group(candidates, "zoo", "g", {"g": list(entries)})]
+
+
+MONTHS = [str(month) for month in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("names", "entries", "classes"),
+    [
+        (MONTHS, [1, 2, 10], ["1", "2", "10"]),
+        (MONTHS, [12], ["12"]),
+        (MONTHS, ["3", 4], ["3", "4"]),
+        ([f"{agent:03}" for agent in range(1, 12)], [7, 10], ["007", "010"]),
+        (["00", "01", "02"], [0, 2], ["00", "02"]),
+        (["-1", "0", "1"], [-1, 1], ["-1", "1"]),
+        (["1", "01", "cat"], [1], ["1"]),
+        (["5", "cat", "dog"], [5, "dog"], ["5", "dog"]),
+        (["1a", "2nd", "0x1"], [0], ["0x1"]),  # none of these is a number: ids
+        ([str(2**70), "1"], [2**70], [str(2**70)]),
+    ],
+)
+def test_a_number_is_the_name_of_a_class_that_is_called_so(
+    names: list[str], entries: list[str | int], classes: list[str]
+) -> None:
+    assert chosen(names, *entries) == classes
+
+
+@pytest.mark.parametrize(
+    ("names", "entry", "reason"),
+    [
+        (MONTHS, 0, "0: no class is called so. Classes of this dataset are named by numbers, such as '1'"),
+        (MONTHS, 13, "13: no class is called so"),
+        (["5", "cat", "dog"], 1, "1: no class is called so"),
+        (["001", "01"], 1, "1: there are '001' and '01'. Write which one, in quotes."),
+        (["007", "008"], "7", "'7': Did you mean '007'?"),
+    ],
+)
+def test_a_number_that_could_mean_two_things_is_an_error(names: list[str], entry: str | int, reason: str) -> None:
+    with pytest.raises(DatasetError, match=re.escape(reason)):
+        chosen(names, entry)

@@ -1,12 +1,15 @@
 """The files of a raw dataset that should be images, with the split and the class of each."""
 
-import os
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from formwork.datasets.layout import find_layout
+from formwork.datasets.listing import LeftOut, RawFolder, name_of
 from formwork.errors import DatasetError
-from formwork.images.manifest import SPLIT_FOLDERS, SPLITS, in_validation
+from formwork.escapes import printable
+from formwork.images.manifest import in_validation
 
 LISTED = 20  # names in an error message
 
@@ -20,104 +23,114 @@ class Candidate:
     path: str
 
 
-def find_candidates(raw: Path, val_fraction: float) -> list[Candidate]:
-    """Every file below the class folders of `raw`, which is laid out <class>/* or {train,val|test}/<class>/*.
+@dataclass(frozen=True)
+class RawFiles:
+    """What was found in a raw dataset.
 
-    Files and folders whose name starts with a dot are passed over.
+    Attributes:
+        candidates: the files that should be images, by split, class and path.
+        left_out: all other files, by path.
+        notes: for people, one line each: how the layout was read, and names that are easily confused.
+    """
+
+    candidates: list[Candidate]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+def find_candidates(
+    raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()
+) -> list[Candidate]:
+    """The candidates alone; see find_files."""
+    return find_files(raw, val_fraction, layout, ignore).candidates
+
+
+def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()) -> RawFiles:
+    """The files of `raw`, which is laid out <class>/* or {train,val|test}/<class>/*; see docs/datasets.md.
+
+    Args:
+        val_fraction: share of the images to validate on, where there are no folders for splits.
+        layout: "auto", or "classes" where each top folder is a class, whatever its name and content.
+        ignore: patterns of what is left out, as in a .gitignore.
 
     Raises:
-        DatasetError: `raw` is missing, has no class folders or a mixed layout; or a folder is empty or cannot be read.
+        DatasetError: `raw` is missing, has no class folders, or it is not plain which these are; or a folder is empty
+            or cannot be read.
     """
     if not raw.is_dir():
         raise DatasetError(
             f"{raw} is missing. Run `dvc pull {raw}`; add {raw.name!r} to data.fetch in params.yaml if it is a dataset "
             f"that Formwork can fetch; or put your own images there, a folder a class, and run `dvc add {raw}`."
         )
-    folders = _folders(raw)
-    own_splits = [f for f in folders if f.name in SPLIT_FOLDERS]
-    if not own_splits:
-        classes = _classes(raw, folders)
-        return [
-            Candidate("val" if in_validation(path, val_fraction) else "train", name, path)
-            for name, paths in classes.items()
-            for path in paths
-        ]
-    others = [f.name for f in folders if f.name not in SPLIT_FOLDERS]
-    if others:
-        raise DatasetError(
-            f"{raw} mixes split folders ({', '.join(f.name for f in own_splits)}) with others ({', '.join(others)}). "
-            "Use either <class>/* or {train,val}/<class>/*."
-        )
-    found = {SPLIT_FOLDERS[f.name]: _classes(f, _folders(f), f"{f.name}/") for f in own_splits}
-    if len(found) != len(own_splits):
-        raise DatasetError(f"{raw} has both val/ and test/. Keep the one to validate on, and move the other elsewhere.")
-    for split in SPLITS:
-        if split not in found:
+    folder = RawFolder(raw, ignore)
+    found = find_layout(folder, layout)
+    found_files = {split: _classes(folder, paths) for split, paths in found.classes.items()}
+    if None not in found_files:
+        _check_same_classes(raw, found_files["train"], found_files["val"])
+    names = sorted({name for classes in found_files.values() for name in classes})
+    notes = [*found.notes, *_check_names(raw, names)]
+    candidates = [
+        Candidate(split or ("val" if in_validation(path, val_fraction) else "train"), name, path)
+        for split, classes in found_files.items()
+        for name, paths in classes.items()
+        for path in paths
+    ]
+    return RawFiles(candidates, folder.left_out, notes)
+
+
+def _classes(folder: RawFolder, class_folders: Sequence[str]) -> dict[str, list[str]]:
+    """Sorted paths by class, for the class folders of one split."""
+    for path in class_folders:
+        if not _is_text(path):
             raise DatasetError(
-                f"{raw} has {own_splits[0].name}/ and no folder for the {split} split. Add {raw / split}."
+                f"The name of the class folder {folder.place(path.rstrip('/'))} is no UTF-8. Rename it: "
+                f"`mv {folder.argument(path.rstrip('/'))} ...`, or all names below at once: "
+                f"`convmv -r -f latin1 -t utf8 --notest {folder.argument()}`."
             )
-    if found["train"].keys() != found["val"].keys():
-        only = sorted(found["train"].keys() ^ found["val"].keys())
-        raise DatasetError(
-            f"{raw}: the splits have different classes; only one of them has {', '.join(only[:LISTED])}."
-        )
-    return [Candidate(s, name, p) for s, classes in found.items() for name, paths in classes.items() for p in paths]
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in _entries(parent) if _is_folder(entry))
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    try:
-        return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be read: {error.strerror}.") from error
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a symlink to itself: a candidate, to be reported as a bad file
-        return False
-
-
-def _classes(parent: Path, folders: Sequence[Path], prefix: str = "") -> dict[str, list[str]]:
-    """Sorted paths by class, relative to the raw dataset, for the class folders of one split.
-
-    Args:
-        prefix: path of `parent` relative to the raw dataset, with a slash at its end.
-    """
-    for folder in folders:
-        if not _is_text(folder.name):
-            raise DatasetError(f"The name of the class folder {folder} is no UTF-8. Rename it.")
-    classes = {folder.name: sorted(_files(folder, f"{prefix}{folder.name}/")) for folder in folders}
-    if not classes:
-        raise DatasetError(f"{parent} holds no class folders. Put the images of each class into a folder of its own.")
-    empty = [str(parent / name) for name, paths in classes.items() if not paths]
+    classes = {name_of(path): sorted(folder.files_below(path)) for path in class_folders}
+    empty = [folder.place(path.rstrip("/")) for path in class_folders if not classes[name_of(path)]]
     if empty:
-        raise DatasetError(f"Class without any file: {', '.join(empty[:LISTED])}. Add images, or remove the folder.")
-    if len(classes) == 1:
-        raise DatasetError(f"{parent} holds one class only, {next(iter(classes))!r}: there is nothing to tell apart.")
+        raise DatasetError(
+            f"Class without any file: {', '.join(empty[:LISTED])}. Add images, or remove the folder; data.ignore in "
+            "params.yaml leaves out folders that are no classes."
+        )
     return classes
 
 
-def _files(folder: Path, prefix: str, links_in: tuple[Path, ...] = ()) -> Iterator[str]:
-    """The files below a folder, each with `prefix` before its path.
+def _check_same_classes(raw: Path, train: Iterable[str], val: Iterable[str]) -> None:
+    only = sorted(set(train) ^ set(val))
+    if not only:
+        return
+    listed = ", ".join(map(printable, only[:LISTED]))
+    for names in _alike(only, _same_at_sight):
+        listed += f". {' and '.join(map(ascii, names))} look the same: rename one of them"
+    raise DatasetError(f"{raw}: the splits have different classes; only one of them has {listed}.")
 
-    Args:
-        links_in: the real paths of the folders that hold the links through which the folder was reached.
-    """
-    for entry in _entries(folder):
-        if not _is_folder(entry):
-            yield prefix + entry.name
-        elif not entry.is_symlink():
-            yield from _files(Path(entry.path), f"{prefix}{entry.name}/", links_in)
-        else:
-            target, holders = Path(entry.path).resolve(), (*links_in, folder.resolve())
-            if any(holder.is_relative_to(target) for holder in holders):
-                raise DatasetError(f"{entry.path} is a link to a folder that it lies in. Remove it.")
-            yield from _files(Path(entry.path), f"{prefix}{entry.name}/", holders)
+
+def _check_names(raw: Path, names: Sequence[str]) -> list[str]:
+    """Notes on names of classes that are easily confused. Raises DatasetError: some look the same."""
+    for alike in _alike(names, _same_at_sight):
+        raise DatasetError(
+            f"{raw} has class folders whose names look the same: {' and '.join(map(ascii, alike))}. They differ in "
+            "spaces, or in how Unicode spells their letters. Move the images of one into the other, and remove it."
+        )
+    return [
+        f"WARNING: the classes {' and '.join(map(printable, alike))} differ in case alone: macOS and Windows take them "
+        "for one folder."
+        for alike in _alike(names, str.casefold)
+    ]
+
+
+def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
+    """Groups of several names with the same key."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _same_at_sight(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _is_text(name: str) -> bool:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from formwork.datasets.candidates import Candidate
+from formwork.datasets.listing import LEFT_OUT, LeftOut
 from formwork.datasets.verify_file import BadFile
+from formwork.escapes import cell, printable
 from formwork.formats import write_csv
 from formwork.images.manifest import Row, path_bytes
 from formwork.images.pixels import EXTENSIONS
+from formwork.text import count
 
 BAD = (
     "unreadable",
@@ -27,6 +30,8 @@ DUPLICATES = ("label conflict", "leakage", "duplicate")
 """Files with the same content as others: data.on_duplicate decides."""
 NOTES = ("wrong extension",)
 """Oddities of images that are used all the same."""
+NAMED = 3  # files named on screen of those that are no candidates
+REPORTED = 1000  # of these in the report, for each kind: some systems leave a file for each image
 SHOWN = 5  # files named on screen for each kind and action; the report has all
 HEADER = ("path", "split", "class_name", "kind", "reason", "duplicate_of", "action")
 FORMAT_OF = {extension: name for name, extensions in EXTENSIONS.items() for extension in extensions}
@@ -117,16 +122,45 @@ def _findings_of_copies(candidates: Sequence[Candidate], group: Sequence[int]) -
 
 
 def write_report(
-    path: Path, candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_image: str, on_duplicate: str
+    path: Path,
+    candidates: Sequence[Candidate],
+    found: Sequence[Finding],
+    left_out: Sequence[LeftOut],
+    on_bad_image: str,
+    on_duplicate: str,
 ) -> None:
-    """Write a CSV with one line a finding."""
-    lines = []
+    """Write a CSV with one line a finding, then one for each file that is no candidate, the first REPORTED of a kind.
+
+    Names are escaped: the manifests have them as they are.
+    """
+    lines: list[tuple[str, ...]] = []
     for finding in found:
         file, action = candidates[finding.position], finding.action(on_bad_image, on_duplicate)
         lines.append(
             (file.path, file.split, file.class_name, finding.kind, finding.reason, finding.duplicate_of, action)
         )
-    write_csv(path, [HEADER, *lines])
+    for kind, paths in _by_kind(left_out).items():
+        lines += [(path, "", "", kind, "", "", "left out") for path in paths[:REPORTED]]
+        if len(paths) > REPORTED:
+            lines.append(("", "", "", kind, f"and {len(paths) - REPORTED} more", "", "left out"))
+    write_csv(path, [HEADER, *(map(cell, line) for line in lines)])
+
+
+def _by_kind(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """Paths by kind, in the order of LEFT_OUT."""
+    paths: dict[str, list[str]] = {kind: [] for kind in LEFT_OUT}
+    for file in left_out:
+        paths[file.kind].append(file.path)
+    return {kind: found for kind, found in paths.items() if found}
+
+
+def left_out_line(left_out: Sequence[LeftOut], report: Path) -> str:
+    """How many files and folders are no candidates, by kind, with the first of each; "" where there are none."""
+    parts = []
+    for kind, paths in _by_kind(left_out).items():
+        named = ", ".join([*map(printable, paths[:NAMED]), *(["..."] if len(paths) > NAMED else [])])
+        parts.append(f"{count(len(paths), *LEFT_OUT[kind])} ({named})")
+    return f"Left out: {'; '.join(parts)}. Listed in {report}." if parts else ""
 
 
 def summary(candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_image: str, on_duplicate: str) -> str:
@@ -145,7 +179,7 @@ def summary(candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_im
 
 
 def _line(candidates: Sequence[Candidate], finding: Finding) -> str:
-    path = candidates[finding.position].path
+    path = printable(candidates[finding.position].path)
     if finding.duplicate_of:
-        return f"{path} = {finding.duplicate_of}"
-    return f"{path}: {finding.reason}"
+        return f"{path} = {printable(finding.duplicate_of)}"
+    return f"{path}: {printable(finding.reason)}"

@@ -1,5 +1,6 @@
 """Groups: named subsets of a dataset's classes, defined in params.yaml."""
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -18,7 +19,8 @@ def select_group(
     Args:
         dataset: name of the dataset, for error messages.
         group: "all", or a key of `groups`.
-        groups: the classes of each group, by name or by id, the position in the sorted list of all class names.
+        groups: the classes of each group, by name or by id, the position in the sorted list of all class names. Where
+            classes are named by numbers, a number is a name.
 
     Raises:
         DatasetError: the group is unknown or empty, or names classes that the dataset does not have; near matches are
@@ -35,19 +37,50 @@ def select_group(
     names = sorted({candidate.class_name for candidate in candidates})
     chosen, faults = set(), []
     for entry in groups[group]:
-        if isinstance(entry, int) and 0 <= entry < len(names):
-            chosen.add(names[entry])
-        elif isinstance(entry, int):
-            faults.append(f"  {entry}: ids go from 0 to {len(names) - 1}.")
-        elif entry in names:
-            chosen.add(entry)
-        else:
-            faults.append(f"  {entry!r}: {_nearest(entry, names)}")
+        try:
+            chosen.add(_class_name(entry, names))
+        except LookupError as error:
+            faults.append(f"  {error.args[0]}")
     if faults:
         raise DatasetError("\n".join([f"{key} in params.yaml names classes that {dataset} does not have:", *faults]))
     if not chosen:
         raise DatasetError(f"{key} in params.yaml is empty. List class names, or their ids, from 0.")
     return [candidate for candidate in candidates if candidate.class_name in chosen]
+
+
+def _class_name(entry: str | int, names: Sequence[str]) -> str:
+    """The class that an entry of a group means.
+
+    A number is a name where classes are named by numbers, also with zeros before it, and an id where none is.
+
+    Raises:
+        LookupError: none, or more than one; with the reason.
+    """
+    text = str(entry)
+    if text in names:
+        return text
+    same = [name for name in names if _is_number(name) and _is_number(text) and int(name) == int(text)]
+    if isinstance(entry, str):
+        hint = f"Did you mean {' or '.join(map(repr, same))}?" if same else _nearest(entry, names)
+        raise LookupError(f"{entry!r}: {hint}")
+    if len(same) == 1:
+        return same[0]
+    if same:
+        raise LookupError(f"{entry}: there are {' and '.join(map(repr, same))}. Write which one, in quotes.")
+    numbers = [name for name in names if _is_number(name)]
+    if numbers:
+        raise LookupError(
+            f"{entry}: no class is called so. Classes of this dataset are named by numbers, such as {numbers[0]!r}, so "
+            "a number in a group is a name, and no id."
+        )
+    if not 0 <= entry < len(names):
+        raise LookupError(f"{entry}: ids go from 0 to {len(names) - 1}.")
+    return names[entry]
+
+
+def _is_number(text: str) -> bool:
+    """Whether a name is a whole number, as YAML reads it without quotes, "007" too."""
+    return re.fullmatch(r"[+-]?[0-9]+", text) is not None
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from PIL import Image
 
-from formwork.drawing.text import FAMILY, cut, missing_glyphs_ignored, printable, wrap
+from formwork.drawing.text import FAMILY, cut, missing_glyphs_ignored, wrap
+from formwork.escapes import printable
 from formwork.files import atomic_write
 from formwork.interim.settings import Settings
 

@@ -1,6 +1,5 @@
 """Text that users chose, class and file names for the most part, in pictures and charts."""
 
-import re
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -10,12 +9,6 @@ from matplotlib.font_manager import fontManager
 
 FAMILY = ["DejaVu Sans", *sorted(name for name in set(fontManager.get_font_names()) if "CJK" in name)]
 """Matplotlib's own font, and for what it lacks those with Chinese, Japanese and Korean that are installed."""
-
-
-def printable(text: str) -> str:
-    """One line that can be drawn: control characters, and bytes that are no UTF-8, become escapes."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @contextmanager

@@ -16,8 +16,6 @@ from formwork.errors import DatasetError
 from formwork.formats import write_csv
 
 SPLITS = ("train", "val")
-SPLIT_FOLDERS = {"train": "train", "val": "val", "test": "val"}
-"""The split of each folder in raw datasets that are laid out {train,val|test}/<class>/*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,11 @@ class Row:
 
     @property
     def tree_path(self) -> str:
-        """Path in the tree of links of its split: <class>/<file>."""
-        first, _, rest = self.path.partition("/")
-        return rest if first in SPLIT_FOLDERS and rest.startswith(f"{self.class_name}/") else self.path
+        """Path in the tree of links of its split: <class>/<file>, without the folders that the class folder lies in."""
+        if self.path.startswith(f"{self.class_name}/"):
+            return self.path
+        _, found, rest = self.path.partition(f"/{self.class_name}/")
+        return f"{self.class_name}/{rest}" if found else self.path
 
 
 HEADER = [field.name for field in fields(Row)]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from formwork.errors import did_you_mean
+from formwork.params.patterns import parse_patterns
 
 
 def _float(value: object) -> object:
@@ -95,6 +96,12 @@ class Data(Section):
         "What to do with files of identical content: list them, stop, or keep one of each (the one in the validation "
         "split, if there is one; none, where their classes differ).",
     )
+    ignore: list[str] = param(
+        [],
+        "Files and folders of `data/raw/<name>` that are left out, as in a `.gitignore`: `masks/` is every folder of "
+        "that name, `/test/` the one at the top, `*_mask.png` every such file.",
+        values="a list of patterns",
+    )
     batch_size: PositiveInt = param(64, "Size of a batch, over all devices together.", unit="images")
     num_workers: Annotated[int, Field(ge=0)] = param(
         2,
@@ -116,6 +123,12 @@ class Data(Section):
                 f"first, 100 characters at most; and it is {name!r}. Rename the folder in data/raw"
             )
         return name
+
+    @field_validator("ignore")
+    @classmethod
+    def _patterns_mean_something(cls, patterns: list[str]) -> list[str]:
+        parse_patterns(patterns)
+        return patterns
 
 
 class BetonParams(Section):
@@ -301,6 +314,11 @@ class Dataset(Section):
         values="a list of three numbers above 0, or `auto`",
     )
     augment: DatasetAugment = DatasetAugment()
+    layout: Literal["auto", "classes"] = param(
+        "auto",
+        "What the folders in `data/raw/<name>` are. `auto`: classes, or splits that hold them, by names and content; "
+        "`link` stops where that is not plain. `classes`: each of them is a class, whatever its name and content.",
+    )
     groups: dict[str, list[str | int]] = param(
         {}, "Groups of classes for `data.group`.", values="a mapping of names to lists of classes"
     )

@@ -5,13 +5,13 @@ import importlib
 import json
 import os
 import shutil
+from itertools import filterfalse
 from pathlib import Path
 
 from formwork.errors import DatasetError, did_you_mean
+from formwork.fetched import RECORD, advice, edited
+from formwork.litter import is_litter
 from formwork.params import Section, Sources
-
-RECORD = ".fetched.json"
-"""In the fetched folder: version and options of the source, and the SHA-256 of each file that was written."""
 
 
 def fetch(name: str, target: Path, sources: Sources) -> None:
@@ -78,45 +78,34 @@ def _made_by(target: Path, name: str) -> dict[str, object]:
     Raises:
         DatasetError: it was not written by a fetch, or was changed since.
     """
-    advice = (
-        f"Nothing was changed. To keep these images as a dataset of your own: `mv {target} {target}-mine`, "
-        f"`dvc add {target}-mine`, and set data.name to {target.name}-mine in params.yaml. Do so before `dvc exp run` "
-        f"and `dvc exp apply`, which put the original back unasked. To get it back yourself: move or remove {target}, "
-        "then `dvc repro`."
-    )
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
         # Records without options are older than options.
         made_by = {"version": record["version"], "options": record.get("options", {})}
         before = dict(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice}") from error
+        raise DatasetError(f"{target} exists and was not written by fetching {name!r}. {advice(target)}") from error
     now = _digests(target)
     changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
     if changed:
-        kinds = [
-            f"  {path} ({'removed' if path not in now else 'changed' if path in before else 'added'})"
-            for path in changed
-        ]
-        listing = "\n".join(kinds[:10] + ([f"  ... and {len(kinds) - 10} more"] if len(kinds) > 10 else []))
-        raise DatasetError(f"{target} was edited after it was fetched:\n{listing}\n{advice}")
+        raise edited(target, {p: "removed" if p not in now else "changed" if p in before else "added" for p in changed})
     return made_by
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file below `folder` but the record, by path; "link" for symlinks to folders and to nothing.
+    """SHA-256 by path of each file below `folder` but litter; "link" for symlinks to folders and to nothing.
 
     A symlink to a file counts as that file: DVC may replace files by links into its cache.
     """
     digests = {}
     for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        for name in (*folders, *filterfalse(is_litter, files)):
             path = os.path.join(place, name)
             if os.path.isfile(path):
                 digests[os.path.relpath(path, folder)] = _digest(path)
             elif os.path.islink(path):
                 digests[os.path.relpath(path, folder)] = "link"
-    digests.pop(RECORD, None)
     return digests
 
 

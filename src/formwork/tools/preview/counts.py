@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from formwork.drawing.text import printable
+from formwork.escapes import printable
 from formwork.tools.charts import OTHERS, chart
 
 NAMED = 40  # classes that have a bar and a name each; more are sorted by size

@@ -1,0 +1,211 @@
+"""What is said where a raw dataset is not plainly a folder for each class: what was found, and what to type."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from formwork.datasets.folder_names import TABLES, SplitName, extension, split_name
+from formwork.datasets.listing import RawFolder, name_of, parent_of
+from formwork.errors import DatasetError
+from formwork.escapes import printable, shell_word
+from formwork.text import count
+
+LISTED = 20  # names in a message
+COMMANDS = 4  # commands in a message
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+# --- Splits -------------------------------------------------------------------------------------
+
+
+def mixed(folder: RawFolder, root: str, splits: Sequence[str], others: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{_place(folder, root)} mixes split folders ({_names(splits)}) with others ({_names(others)}). Use either "
+        f"<class>/* or {{train,val}}/<class>/*. To leave the others out: {_ignore(folder, _patterns(others))}."
+        f"{_or_classes(folder)}"
+    )
+
+
+def reserved(folder: RawFolder, top: str) -> DatasetError:
+    name, path = name_of(top), top.rstrip("/")
+    return DatasetError(
+        f"{folder.place(path)} stands beside class folders, and {printable(name)} is reserved as the name of a split. "
+        f"If it is a class, rename it: `mv {folder.argument(path)} {folder.argument(f'{path}_class')}`."
+        f"{_or_classes(folder)}"
+    )
+
+
+def split_in_names(folder: RawFolder, root: str, named: Mapping[str, SplitName]) -> DatasetError:
+    moves = []
+    for top, name in named.items():
+        parent = f"{root}{_split(name)}/"
+        moves.append(_move(folder, top, parent, "_".join(name.rest) or name_of(top)))
+    return DatasetError(
+        f"The folders of {_place(folder, root)} are named after splits ({_names(named)}). Have a folder for each "
+        f"split, with one for each class in it:{_commands(moves)}{_or_classes(folder).strip()}"
+    )
+
+
+def flat_splits(folder: RawFolder, root: str, splits: Sequence[str], flat: Sequence[str]) -> DatasetError:
+    advice = _no_labels(folder, root)
+    if len(flat) < len(splits):
+        advice = f"To leave out what has no labels: {_ignore(folder, _patterns(flat))}. {advice}"
+    hold = "hold" if len(flat) > 1 else "holds"
+    return DatasetError(
+        f"{_place(folder, root)} has folders named after splits ({_names(splits)}), and {_names(flat)} {hold} files "
+        f"and no class folders. {advice}{_or_classes(folder)}"
+    )
+
+
+def two_of_a_split(folder: RawFolder, tops: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{' and '.join(_place(folder, top) for top in tops)} are both named after the same split. Merge them, or "
+        f"leave one out: {_ignore(folder, _patterns(tops[1:]))}.{_or_classes(folder)}"
+    )
+
+
+def val_and_test(folder: RawFolder, val: str, test: str) -> DatasetError:
+    return DatasetError(
+        f"{_place(folder, parent_of(val))} has both {printable(name_of(val))}/ and {printable(name_of(test))}/, and "
+        f"one split is validated on. Keep that one, and leave the other out: {_ignore(folder, _patterns([test]))}."
+    )
+
+
+def no_such_split(folder: RawFolder, there: str, split: str) -> DatasetError:
+    root = parent_of(there)
+    path = there.rstrip("/")
+    return DatasetError(
+        f"{_place(folder, root)} has {printable(name_of(there))}/ and no folder for the {split} split. Add "
+        f"{folder.place(f'{root}{split}')}. Or let data.val_fraction decide, without folders for splits: "
+        f"`mv {folder.argument(path)}/* {folder.argument(root).rstrip('/')}/ && rmdir {folder.argument(path)}`."
+    )
+
+
+# --- Classes ------------------------------------------------------------------------------------
+
+
+def no_classes(folder: RawFolder, parent: str) -> DatasetError:
+    content = folder.content(parent)
+    archives = [name for name in content.files if extension(name) in ARCHIVES]
+    if content.images:
+        lie = "lies" if len(content.images) == 1 else "lie"
+        more = f": {count(len(content.images), 'image')} {lie} loose there. {_no_labels(folder, parent)}"
+    elif archives:
+        more = f", but {printable(archives[0])}: unpack it there."
+    else:
+        more = ". Put the images of each class into a folder of its own."
+    return DatasetError(f"{_place(folder, parent)} holds no class folders{more}")
+
+
+def one_class(folder: RawFolder, top: str, flat: bool) -> DatasetError:
+    """flat: whether the folder is named as if it held all images of the dataset."""
+    parent = parent_of(top)
+    message = (
+        f"{_place(folder, parent)} holds one class only, {printable(name_of(top))!r}: there is nothing to tell apart."
+    )
+    images = len(folder.content(top).images)
+    if images and (flat or _tables(folder, parent)):
+        message += f" All {count(images, 'image')} lie in one folder. {_no_labels(folder, parent)}"
+    return DatasetError(message)
+
+
+def images_and_targets(folder: RawFolder, parent: str, tops: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{_place(folder, parent)} holds {_names(tops)}, and no class folders: images beside their masks, annotations "
+        f"or labels, as for segmentation or detection. Formwork classifies images. {_no_labels(folder, parent)}"
+        f"{_or_classes(folder)}"
+    )
+
+
+def targets_in_classes(folder: RawFolder, top: str, targets: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{_place(folder, top)} holds images beside {_names(targets)}, which would count as images of the class. Leave "
+        f"them out: {_ignore(folder, [pattern[1:] for pattern in _patterns(f'{name}/' for name in targets)])}."
+        f"{_or_classes(folder)}"
+    )
+
+
+def splits_in_classes(folder: RawFolder, top: str, splits: Sequence[str]) -> DatasetError:
+    moves = []
+    for name in splits:
+        named = split_name(name)
+        assert named is not None  # the caller says so
+        moves.append(_move(folder, f"{top}{name}/", f"{parent_of(top)}{_split(named)}/", name_of(top)))
+    return DatasetError(
+        f"{_place(folder, top)} holds folders named after splits ({_names(splits)}). Have them the other way round, a "
+        f"folder for each split with one for each class in it:{_commands(moves)}and so on.{_or_classes(folder)}"
+    )
+
+
+def same_folders(folder: RawFolder, parent: str, tops: Sequence[str], common: Sequence[str]) -> DatasetError:
+    moves = [
+        f"mv {folder.argument(top.rstrip('/'))} {folder.argument(f'{parent}{split}')}"
+        for top, split in zip(tops, ("train", "val"), strict=False)
+    ]
+    return DatasetError(
+        f"The folders of {_place(folder, parent)} ({_names(tops)}) hold the same folders ({_names(common)}), which "
+        f"look like the classes. If two of them are splits, name them so:{_commands(moves)}If they are parts of one "
+        f"dataset, put the images of each class into one folder.{_or_classes(folder)}"
+    )
+
+
+# --- Words that they share ------------------------------------------------------------------------
+
+
+def _or_classes(folder: RawFolder) -> str:
+    return (
+        f" If each folder in {folder.place()} is a class all the same, add `layout: classes` to "
+        f"datasets.{printable(folder.raw.name)} in params.yaml."
+    )
+
+
+def _no_labels(folder: RawFolder, parent: str) -> str:
+    tables = _tables(folder, parent)
+    by = f" by what {printable(tables[0])} says of it" if tables else ""
+    return (
+        f"Put each image into a folder named after its class{by}; docs/datasets.md has a few lines of Python for that."
+    )
+
+
+def _tables(folder: RawFolder, parent: str) -> list[str]:
+    """Files that may hold labels: beside a folder, or at the top."""
+    places = dict.fromkeys([parent, ""])
+    return [name for place in places for name in folder.content(place).files if extension(name) in TABLES]
+
+
+def _split(named: SplitName) -> str:
+    return "train" if named.split == "train" else "val"
+
+
+def _move(folder: RawFolder, path: str, parent: str, name: str) -> str:
+    """The command that moves a folder into another one, which need not exist, under a name."""
+    to = parent.rstrip("/")
+    source = folder.argument(path.rstrip("/"))
+    return f"mkdir -p {folder.argument(to)} && mv {source} {folder.argument(f'{to}/{name}')}"
+
+
+def _ignore(folder: RawFolder, patterns: Iterable[str]) -> str:
+    """The option that leaves out what the patterns match, beside what is left out already."""
+    plain = re.compile(r"[\w./*-]+")
+    listed = [pattern if plain.fullmatch(pattern) else f'"{pattern}"' for pattern in (*folder.ignore, *patterns)]
+    option = f"data.ignore=[{', '.join(listed)}]"
+    return f"`-S {shell_word(option)}`"
+
+
+def _patterns(paths: Iterable[str]) -> list[str]:
+    """Patterns of data.ignore that match just these folders."""
+    return ["/" + re.sub(r"[\\*?\[]", r"\\\g<0>", path) for path in paths]
+
+
+def _commands(lines: Sequence[str]) -> str:
+    more = ["\n  ..."] if len(lines) > COMMANDS else []
+    return "".join([*(f"\n  {line}" for line in lines[:COMMANDS]), *more, "\n"])
+
+
+def _names(paths: Iterable[str]) -> str:
+    listed = [printable(name_of(path)) for path in islice(paths, LISTED + 1)]
+    return ", ".join(listed[:LISTED] + ["..."] * (len(listed) > LISTED))
+
+
+def _place(folder: RawFolder, path: str) -> str:
+    return folder.place(path.rstrip("/"))
