@@ -47,6 +47,7 @@ from tests.beton import test_faults as conversions
 from tests.beton.test_faults import conversion, small_disk
 from tests.datasets.test_verification_cache import killed, small_chunks
 from tests.loading import test_fallback as fallbacks
+from tests.loading.augmentation.test_trial import write_own
 from tests.loading.conftest import dataset, make_config, make_split, split
 from tests.make_images import make_dataset
 from tests.sources.test_downloads import server
@@ -72,6 +73,7 @@ __all__ += [
     "target",
     "user_cache",
     "versioned",
+    "write_own",
 ]
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -391,6 +393,22 @@ def error_of_list(*operations: dict) -> Exception:
 @pytest.fixture
 def unknown_operation() -> Said:
     return error_of_list({"RandomCrops": {"padding": 4}})
+
+
+@pytest.fixture
+def wrong_value() -> Said:
+    return error_of_list({"ColorJitter": {"brightness": "4e-1"}})
+
+
+@pytest.fixture
+def no_training_image() -> Said:
+    return error_of(lambda: Augmentation([{"Pad": {"padding": 4}}], 16, 0, "augment.train"))
+
+
+@pytest.fixture
+def own_mistake(write_own: Callable[..., Path]) -> Said:
+    write_own(function="raise KeyError(3)")
+    return error_of_list({"Own": {}})
 
 
 @pytest.fixture

@@ -54,6 +54,14 @@ def folder() -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin and spec.submodule_search_locations else None
 
 
+def place(error: BaseException) -> str | None:
+    """The file and line in src/own that an error comes from; None where it comes from elsewhere."""
+    here = folder()
+    frames = traceback.extract_tb(error.__traceback__) if here else []
+    lines = [f"{frame.filename}, line {frame.lineno}" for frame in frames if here in Path(frame.filename).parents]
+    return lines[-1] if lines else None
+
+
 def operations() -> dict[str, Callable[..., Any]]:
     """Operations for augmentation lists by name: OPERATIONS of src/own/operations.py; none where there is no such file.
 
@@ -67,9 +75,8 @@ def operations() -> dict[str, Callable[..., Any]]:
     try:
         from own.operations import OPERATIONS
     except Exception as error:  # whatever the code raises
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-        place = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise FormworkError(f"{place}: {type(error).__name__}: {error}. Correct it, or remove the file.") from error
+        where = place(error) or path
+        raise FormworkError(f"{where}: {type(error).__name__}: {error}. Correct it, or remove the file.") from error
     if not isinstance(OPERATIONS, dict):
         raise FormworkError(f"{path}: OPERATIONS must be a mapping of names to operations, and is {OPERATIONS!r}.")
     return OPERATIONS

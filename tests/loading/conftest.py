@@ -24,7 +24,7 @@ TRAIN = [
 
 def make_config(operations: list | None = None, **changes) -> LoaderConfig:
     """LoaderConfig with random crops, shifts and flips, unless told otherwise."""
-    augmentation = Augmentation(TRAIN if operations is None else operations, RESOLUTION, seed=3)
+    augmentation = Augmentation(TRAIN if operations is None else operations, RESOLUTION, 3, "augment.train")
     defaults = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "batch_size": 16, "seed": 3, "num_workers": 2}
     return LoaderConfig(augmentation=augmentation, **(defaults | changes))
 

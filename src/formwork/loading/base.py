@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +77,7 @@ class LoaderConfig:
     def augmentation_at(self, epoch: int) -> Augmentation:
         """The augmentation, at the resolution of this epoch."""
         started = [side for start, side in self.resolution_schedule if start <= epoch]
-        augmentation = copy(self.augmentation)
-        augmentation.resolution = started[-1] if started else self.augmentation.resolution
-        return augmentation
+        return self.augmentation.at(started[-1]) if started else self.augmentation
 
     def sampler(self, storage_order: np.ndarray) -> BatchSampler:
         return BatchSampler(

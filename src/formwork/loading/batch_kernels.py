@@ -15,6 +15,7 @@ from formwork.kernels import libjpeg
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
 from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widths
+from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import blend
@@ -299,6 +300,9 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
 
     Args:
         dtype: in formwork.loading.dtypes.STORED, of the batches.
+
+    Raises:
+        AugmentationError: an operation of the user's own, or of FFCV's, cannot be compiled.
     """
     none, nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
     normal, side = np.ones((2, 3), np.float32), augmentation.resolution
@@ -306,7 +310,11 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
     pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
     changed = bool(augmentation.pixel or augmentation.mixup)
     load(nothing, none, none, nothing, none, none, plan, normal, 0, 0, pixels if changed else images, nothing)
-    for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
-        change(operation, pixels, values)
+    for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+        if name in NATIVE:
+            change(operation, pixels, values)
+            continue
+        with augmentation.named(name):  # the kernels of others are no reason to do without ours
+            change(operation, pixels, values)
     if changed:
         finish(pixels, none, none, normal, 0, 0, images)

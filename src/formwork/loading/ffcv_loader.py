@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from formwork.beton.read import check_beton
-from formwork.errors import AugmentationError, BetonError
+from formwork.errors import AugmentationError, BetonError, FormworkError
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
 from formwork.loading.augmentation.mixup import mixed_labels, with_partners
@@ -40,7 +40,7 @@ class FFCVDataLoader(BaseLoader):
 
     Raises:
         BetonError: the beton cannot be used; while iterating, a sample of it is damaged, or the file was changed.
-        AugmentationError: the augmentation list holds an operation that has no FFCV form.
+        AugmentationError: the augmentation list holds an operation that has no FFCV form; while iterating, one fails.
     """
 
     name = "ffcv"
@@ -49,8 +49,8 @@ class FFCVDataLoader(BaseLoader):
     def __init__(self, split: SplitFiles, config: LoaderConfig):
         if config.augmentation.torchvision:
             raise AugmentationError(
-                f"augment.{split.name}: {config.augmentation.torchvision[0][0]} has no FFCV form. Remove it from the "
-                "list, or set data.use_ffcv: false."
+                f"{config.augmentation.key}: {config.augmentation.torchvision[0][0]} has no FFCV form. Remove it from "
+                "the list, or set data.use_ffcv: false."
             )
         super().__init__()
         self.split = split
@@ -142,8 +142,9 @@ class FFCVDataLoader(BaseLoader):
 
         def run(start: int, stop: int) -> None:
             code.load(memory, offsets, sizes, modes, heights, widths, plan, self.normal, start, stop, pixels, status)
-            for (_, operation), values in zip(augmentation.pixel, plan.values, strict=True):
-                code.change(operation, pixels[start:stop], values[start:stop])
+            for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+                with augmentation.named(name):
+                    code.change(operation, pixels[start:stop], values[start:stop])
             if pixels is not images and not mixes:
                 finish(start, stop)
 
@@ -195,7 +196,7 @@ def _batch_code(config: LoaderConfig) -> ModuleType:
 
             batch_kernels.compile_for(config.augmentation, STORED[config.dtype])
             return batch_kernels
-        except MemoryError:
+        except (FormworkError, MemoryError):
             raise
         except Exception as error:  # whatever numba and LLVM raise
             compilation.give_up(error)

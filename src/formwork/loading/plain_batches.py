@@ -1,7 +1,5 @@
 """The plain form of formwork.loading.batch_kernels, with Pillow and torch: the same arguments, the same pixels."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from PIL import Image
@@ -30,7 +28,6 @@ def load(
     status: np.ndarray,
 ) -> None:
     """See formwork.loading.batch_kernels.load."""
-    geometry = replace(plan, values=[])
     for i in range(start, stop):
         sample = memory[offsets[i] : offsets[i] + sizes[i]]
         if offsets[i] < 0 or sizes[i] <= 0 or offsets[i] + sizes[i] > memory.size:
@@ -40,7 +37,7 @@ def load(
         else:
             status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
             if pixels is not None:
-                image = training_image(Image.fromarray(pixels), geometry, i, out.shape[1])
+                image = training_image(Image.fromarray(pixels), plan, i, out.shape[1])
                 _store(image, normal, out[i])
 
 

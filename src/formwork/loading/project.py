@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from formwork.errors import AugmentationError, DatasetError
+from formwork.errors import DatasetError
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.settings import Settings, read_settings
-from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.project import augmentation_of
 from formwork.loading.base import BaseLoader, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.factory import make_loader
@@ -46,14 +46,11 @@ class ProjectData:
         }
         operations = {"train": self.settings.augment_train, "val": self.settings.augment_val}
         self.augmentations = {
-            name: Augmentation(operations[name], self.settings.resolution, params.seed, f"augment.{name}")
-            for name in splits
+            name: augmentation_of(params, name, operations[name], self.settings.resolution) for name in splits
         }
         for split in self.splits.values():
             if not len(split.manifest):
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
-            if split.name != "train" and self.augmentations[split.name].mixup:
-                raise AugmentationError(f"augment.{split.name}: Mixup is for training alone. Remove it from the list.")
             self.config(split.name).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
         self.used: dict[str, str] = {}
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from formwork.errors import DatasetError, FormworkError
+from formwork.errors import AugmentationError, DatasetError, FormworkError
 from formwork.images.pixels import read_rgb
 from formwork.interim.tree import ensure_tree
 from formwork.loading.augmentation.augmentation import Augmentation
@@ -30,10 +30,10 @@ class TreeDataset(Dataset):
         self.tree = ensure_tree(split.manifest, split.raw)
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
 
-    def __getitem__(self, index: Indices) -> Batch | DatasetError:
+    def __getitem__(self, index: Indices) -> Batch | FormworkError:
         try:
             return self._batch(*index)
-        except DatasetError as error:
+        except FormworkError as error:
             return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
 
     def _batch(self, epoch: int, ids: np.ndarray, partners: np.ndarray) -> Batch:
@@ -75,7 +75,10 @@ class TreeDataset(Dataset):
             ) from error
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
-        return carry_out(augmentation, plan, i, image, epoch, sample)
+        try:
+            return carry_out(augmentation, plan, i, image, epoch, sample)
+        except AugmentationError as error:
+            raise AugmentationError(f"Sample {sample}, {path}: {error}") from error
 
 
 class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
@@ -83,6 +86,7 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
 
     Raises:
         DatasetError: the original images are missing; while iterating, one cannot be read.
+        AugmentationError: while iterating, an operation fails on an image.
         FormworkError: while iterating, a worker process was killed.
     """
 
@@ -107,7 +111,7 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
         iterator = DataLoader.__iter__(self)
         try:
             for batch in iterator:
-                if isinstance(batch, DatasetError):
+                if isinstance(batch, FormworkError):
                     raise batch
                 yield batch
         except (RuntimeError, EOFError, OSError) as error:  # what PyTorch raises depends on when it notices

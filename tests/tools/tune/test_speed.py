@@ -49,7 +49,7 @@ def test_all_images_by_sample_id(split):
 
 
 def test_no_other_loader_stands_in(split, make_split):
-    options = replace(make_config(), augmentation=Augmentation([{"RandomEqualize": {}}], 20, 0))
+    options = replace(make_config(), augmentation=Augmentation([{"RandomEqualize": {}}], 20, 0, "augment.train"))
     with pytest.raises(FormworkError) as refused:
         speed.open_loader(split, options)
     assert str(refused.value) == (

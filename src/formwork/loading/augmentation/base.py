@@ -9,9 +9,11 @@ the same numbers, drawn for both in one place. Fractions are whole numbers of 1 
 differ with the order in which a compiler adds them, these do not.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ PRECISION = 14  # bits of a fraction: 255 times a factor below 500 fits into 32 
 UNIT = 1 << PRECISION
 HALF = UNIT // 2
 LARGEST_FACTOR = 256
+LARGEST_SIDE = 16384  # pixels; of training images, and so of what an argument counts
+SMALLEST, LARGEST = 0.0001, 10000  # of proportions and widths: far beyond any use, and well within what floats hold
 
 
 @dataclass
@@ -85,22 +89,46 @@ def fixed(values: np.ndarray) -> np.ndarray:
     return np.rint(np.asarray(values) * UNIT).astype(np.int64)
 
 
-def check_probability(p: float) -> float:
-    if not 0 <= p <= 1:
-        raise ValueError(f"p must be from 0 to 1, and is {p}")
-    return p
+def check_number(name: str, value: object, lowest: float = -np.inf, highest: float = np.inf) -> float:
+    """A finite number from `lowest` to `highest`. The ValueErrors of these checks are told with key and operation."""
+    if not _is_number(value) or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be a number{_limits(lowest, highest)}, and is {value!r}")
+    return value
 
 
-def check_range(name: str, low_high: Sequence[float], highest: float = np.inf) -> tuple[float, float]:
-    if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1] <= highest:
-        limit = "" if highest == np.inf else f" <= {highest}"
-        raise ValueError(f"{name} must be [low, high] with 0 < low <= high{limit}, and is {list(low_high)}")
-    return float(low_high[0]), float(low_high[1])
+def check_integer(name: str, value: object, lowest: int = 1, highest: int = LARGEST_SIDE) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be a whole number from {lowest} to {highest}, and is {value!r}")
+    return value
 
 
-def check_colour(name: str, value: int | Sequence[int]) -> np.ndarray:
+def check_probability(p: object) -> float:
+    return check_number("p", p, 0, 1)
+
+
+def check_range(name: str, low_high: object, lowest: float = SMALLEST, highest: float = LARGEST) -> tuple[float, float]:
+    """Two numbers, lowest <= low <= high <= highest."""
+    if isinstance(low_high, Sequence) and len(low_high) == 2 and all(map(_is_number, low_high)):
+        low, high = low_high
+        if lowest <= low <= high <= highest:
+            return float(low), float(high)
+    value = list(low_high) if isinstance(low_high, tuple) else low_high
+    raise ValueError(f"{name} must be [low, high], two numbers{_limits(lowest, highest)}, and is {value!r}")
+
+
+def check_colour(name: str, value: object) -> np.ndarray:
     """(3,) uint8 RGB, of one number for all channels or of three."""
-    numbers = [value] * 3 if isinstance(value, int) else list(value)
-    if len(numbers) != 3 or any(not isinstance(n, int) or not 0 <= n <= 255 for n in numbers):
-        raise ValueError(f"{name} must be a number from 0 to 255 or three of them, and is {value}")
+    numbers = list(value) if isinstance(value, list | tuple) else [value] * 3
+    if len(numbers) != 3 or any(type(n) is not int or not 0 <= n <= 255 for n in numbers):
+        raise ValueError(f"{name} must be a whole number from 0 to 255 or a list of three of them, and is {value!r}")
     return np.array(numbers, np.uint8)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _limits(lowest: float, highest: float) -> str:
+    if math.isfinite(lowest) and math.isfinite(highest):
+        return f" from {lowest:g} to {highest:g}"
+    return f" of at least {lowest:g}" if math.isfinite(lowest) else ""

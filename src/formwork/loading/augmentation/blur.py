@@ -6,12 +6,22 @@ import numpy as np
 import torch
 
 from formwork.kernels.compile import inner_kernel, kernel
-from formwork.loading.augmentation.base import Draw, PixelOperation, check_probability, check_range
+from formwork.loading.augmentation.base import (
+    LARGEST,
+    SMALLEST,
+    Draw,
+    PixelOperation,
+    check_integer,
+    check_number,
+    check_probability,
+    check_range,
+)
 
 # Weights are whole numbers whose sum is WHOLE. After the first pass, along rows, a value has EXTRA bits of fraction;
 # 255 * 2**EXTRA * WHOLE fits into 32 bits.
 WEIGHT_BITS, EXTRA = 15, 8
 WHOLE = 1 << WEIGHT_BITS
+LARGEST_KERNEL = 999  # pixels
 FIRST_SHIFT, SECOND_SHIFT = WEIGHT_BITS - EXTRA, WEIGHT_BITS + EXTRA
 FIRST_HALF, SECOND_HALF = 1 << (FIRST_SHIFT - 1), 1 << (SECOND_SHIFT - 1)
 
@@ -72,10 +82,11 @@ class GaussianBlur(PixelOperation):
     kernel = staticmethod(_blur)
 
     def __init__(self, kernel_size: int = 9, sigma: float | Sequence[float] = (0.1, 2.0), p: float = 1.0):
-        if kernel_size < 1 or kernel_size % 2 == 0:
+        if check_integer("kernel_size", kernel_size, 1, LARGEST_KERNEL) % 2 == 0:
             raise ValueError(f"kernel_size must be odd, and is {kernel_size}")
         self.distances = np.arange(kernel_size) - kernel_size // 2
-        self.sigma = check_range("sigma", (sigma, sigma) if isinstance(sigma, int | float) else sigma)
+        one = None if isinstance(sigma, list | tuple) else check_number("sigma", sigma, SMALLEST, LARGEST)
+        self.sigma = check_range("sigma", sigma if one is None else (one, one))
         self.p = check_probability(p)
 
     def draw(self, draw: Draw, resolution: int) -> np.ndarray:

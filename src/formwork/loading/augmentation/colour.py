@@ -18,7 +18,9 @@ from formwork.loading.augmentation.base import (
     UNIT,
     Draw,
     PixelOperation,
+    check_number,
     check_probability,
+    check_range,
     fixed,
 )
 
@@ -171,15 +173,10 @@ class ColorJitter(PixelOperation):
 def _range(
     name: str, value: float | Sequence[float], centre: float, lowest: float, highest: float
 ) -> tuple[float, float]:
-    if isinstance(value, int | float):
-        low, high, valid = max(lowest, centre - value), centre + value, value >= 0
-    else:
-        (low, high), valid = value, True
-    if not valid or not lowest <= low <= high <= highest:
-        raise ValueError(
-            f"{name} must be a number from 0 on or [low, high], within {lowest} and {highest}; it is {value}"
-        )
-    return low, high
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return check_range(name, value, lowest, highest)
+    number = check_number(name, value, 0, highest - centre)
+    return max(lowest, centre - number), centre + number
 
 
 def _luma(pixels: torch.Tensor) -> torch.Tensor:
@@ -235,9 +232,7 @@ class Solarize(PixelOperation):
     kernel = staticmethod(_solarize)
 
     def __init__(self, threshold: int = 128, p: float = 1.0):
-        if not 0 <= threshold <= 255:
-            raise ValueError(f"threshold must be from 0 to 255, and is {threshold}")
-        self.threshold = threshold
+        self.threshold = check_number("threshold", threshold, 0, 255)
         self.p = check_probability(p)
 
     def draw(self, draw: Draw, resolution: int) -> np.ndarray:

@@ -6,7 +6,14 @@ import numpy as np
 import torch
 
 from formwork.kernels.compile import kernel
-from formwork.loading.augmentation.base import Draw, PixelOperation, check_colour, check_probability, check_range
+from formwork.loading.augmentation.base import (
+    Draw,
+    PixelOperation,
+    check_colour,
+    check_integer,
+    check_probability,
+    check_range,
+)
 
 ATTEMPTS = 10  # of torchvision.transforms.RandomErasing, before it leaves the image as it is
 
@@ -40,9 +47,7 @@ class Cutout(_Painting):
     """
 
     def __init__(self, crop_size: int, fill: int | Sequence[int] = 0):
-        if crop_size < 1:
-            raise ValueError(f"crop_size must be at least 1, and is {crop_size}")
-        self.crop_size = crop_size
+        self.crop_size = check_integer("crop_size", crop_size)
         self.fill = check_colour("fill", fill)
 
     def draw(self, draw: Draw, resolution: int) -> np.ndarray:

@@ -9,11 +9,14 @@ from formwork.loading.augmentation.base import (
     Draw,
     GeometricOperation,
     check_colour,
+    check_integer,
+    check_number,
     check_probability,
     check_range,
 )
 
 CROP_ATTEMPTS = 10  # of torchvision.transforms.RandomResizedCrop, before it falls back to a centre crop
+SMALLEST_RATIO = 0.01  # of CenterCrop: a part of a hundredth of each side
 
 
 class Resize(GeometricOperation):
@@ -30,9 +33,7 @@ class CenterCrop(GeometricOperation):
     """
 
     def __init__(self, ratio: float = 1.0):
-        if not 0 < ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1, and is {ratio}")
-        self.ratio = ratio
+        self.ratio = check_number("ratio", ratio, SMALLEST_RATIO, 1)
 
     def apply(self, plan: AugmentPlan, heights: np.ndarray, widths: np.ndarray, resolution: int, draw: Draw) -> None:
         short = round(resolution / self.ratio)
@@ -85,9 +86,7 @@ class RandomCrop(GeometricOperation):
     out."""
 
     def __init__(self, padding: int, fill: int | Sequence[int] = 0):
-        if padding < 1:
-            raise ValueError(f"padding must be at least 1, and is {padding}")
-        self.padding = padding
+        self.padding = check_integer("padding", padding)
         self.fill = check_colour("fill", fill)
 
     def apply(self, plan: AugmentPlan, heights: np.ndarray, widths: np.ndarray, resolution: int, draw: Draw) -> None:

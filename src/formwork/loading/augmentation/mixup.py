@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from formwork.kernels.compile import inner_kernel
-from formwork.loading.augmentation.base import HALF, PRECISION, UNIT, Draw, fixed
+from formwork.loading.augmentation.base import HALF, PRECISION, UNIT, Draw, check_number, fixed
+
+ALPHA = 0.001, 1000  # from almost nothing mixed to always half of each
 
 
 class Mixup:
     """Each image is `share` of itself and the rest of its partner; the share is drawn from Beta(alpha, alpha)."""
 
     def __init__(self, alpha: float = 0.2):
-        if not alpha > 0:
-            raise ValueError(f"alpha must be above 0, and is {alpha}")
-        self.alpha = alpha
+        self.alpha = check_number("alpha", alpha, *ALPHA)
 
     def draw(self, draw: Draw) -> np.ndarray:
         """(B,) int64 the share, in units of 1 / UNIT."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from formwork.errors import did_you_mean
+from formwork.loading.augmentation.arguments import bind
 from formwork.loading.augmentation.base import Draw, PixelOperation
 
 _ONCE = threading.Lock()
@@ -52,7 +53,7 @@ class FFCVOperation(PixelOperation):
         found = getattr(transforms, self.name, None)
         if not (inspect.isclass(found) and issubclass(found, Operation)):
             raise ValueError(f"ffcv.transforms has no such operation. {did_you_mean(self.name, transforms.__all__)}")
-        return found(**self.arguments)
+        return found(**bind(found, self.arguments, typed=True))
 
     def _memory(self, operation: Any, size: int) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of what it wants to work in, for an image of size x size pixels."""
