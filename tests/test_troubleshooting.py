@@ -36,10 +36,12 @@ from formwork.loading.factory import FALLBACK, make_loader
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import PyTorchDataLoader, TreeDataset
+from formwork.models.build import build_model
 from formwork.params import BetonParams, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
 from formwork.sources.fetch import fetch
 from formwork.training.fit import build_trainer
+from formwork.training.geometry import check_model
 from formwork.training.resume import find_checkpoint
 from tests import permissions
 from tests.archives import Server
@@ -376,6 +378,15 @@ def memory_worker(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
     monkeypatch.setattr(TreeDataset, "_image", load_or_die)
     loader = PyTorchDataLoader(split, make_config(batch_size=1, num_workers=1, batches_ahead=1))
     return error_of(lambda: list(loader))
+
+
+# --- Model ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_value() -> Said:
+    params = make_params(data={"batch_size": 1}, model={"name": "resnet18"})
+    return error_of(lambda: check_model(build_model("resnet18", 3, 8), params, 8, 1))
 
 
 # --- Augmentation -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
 from formwork.training.callbacks import BestEpoch, EpochLogger, InterruptHandler, ProgressBar
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.module import Classifier
@@ -48,6 +49,7 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
         callbacks.append(PeriodicCheckpoint(resume, params.trainer.checkpoint_minutes))
         checkpoint = find_checkpoint(resume)
     trainer = build_trainer(params.trainer, [*callbacks, ProgressBar()])
+    check_model(classifier.model, params, settings.resolution, trainer.num_devices)
     if checkpoint and trainer.is_global_zero:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
     with interrupts, memory:

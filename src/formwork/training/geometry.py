@@ -1,0 +1,75 @@
+"""Whether a model can be trained with the images and batches that params.yaml asks for, tried before any work."""
+
+import torch
+from torch import nn
+
+from formwork.errors import ParamsError
+from formwork.models.build import build_model
+from formwork.params import Params
+
+LARGEST = 224
+"""Side in pixels above which nothing is tried: what a model takes then, it takes at any size above."""
+
+
+def check_params(params: Params) -> None:
+    """check_model with nothing but params.yaml; a resolution that is `auto` is not tried.
+
+    Raises:
+        ParamsError: see check_model.
+    """
+    devices = 1 if params.trainer.devices == "auto" else params.trainer.devices
+    resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
+    if resolution or params.ffcv.resolution_schedule:
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(params.model.name, 2, resolution or LARGEST)
+        check_model(model, params, resolution, devices)
+
+
+def check_model(model: nn.Module, params: Params, resolution: int | None, devices: int) -> None:
+    """Give a model, on the CPU, one or two images of each size that it is to be trained with. It stays as it is.
+
+    Args:
+        resolution: side of the images in pixels, where no schedule says otherwise.
+        devices: number of processes that share a batch.
+
+    Raises:
+        ParamsError: it cannot take them.
+    """
+    count = min(max(params.data.batch_size // devices, 1), 2)
+    sizes = {side: "ffcv.resolution_schedule" for _, side in params.ffcv.resolution_schedule or []}
+    if resolution:
+        sizes[resolution] = f"datasets.{params.data.name}.resolution"
+    for side, key in sorted(sizes.items()):
+        error = _failure(model, count, side, params.model.timesteps)
+        if error is None:
+            continue
+        start = f"model.name {params.model.name} cannot be trained on images of {side} x {side} pixels"
+        if count == 1 and _failure(model, 2, side, params.model.timesteps) is None:
+            share = "one image a batch" if devices == 1 else f"one image a device ({devices} devices)"
+            raise ParamsError(
+                f"{start} with {share}: batch norm needs more than one value of each channel. Set data.batch_size to "
+                f"{2 * devices} or more (it is {params.data.batch_size}), or make the images larger: {key}."
+            ) from error
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ParamsError(f"{start}: {reason}. Make them larger ({key}), or choose another model.name.") from error
+
+
+def _failure(model: nn.Module, count: int, side: int, timesteps: int) -> Exception | None:
+    """What a step with `count` images raises."""
+    side = min(side, LARGEST)
+    shape = (count, 3, side, side) if timesteps == 1 else (count, 2, 3, side, side)
+    before = [buffer.clone() for buffer in model.buffers()]
+    training = model.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.train()(torch.zeros(shape))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the layers of a model raise
+        return error
+    finally:
+        model.train(training)
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), before, strict=True):  # batch norm has counted these images
+                buffer.copy_(value)
+    return None
