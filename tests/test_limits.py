@@ -40,7 +40,7 @@ REFUSED = {
     "a file that is not there": ("open('gone/file')", "gone/file: No such file or directory."),
     "open files": (
         "resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))\nfiles = [open(os.devnull) for _ in range(10)]",
-        f"{os.devnull}: Too many open files. {ADVICE[errno.EMFILE]}",
+        f"Too many open files. {ADVICE[errno.EMFILE]}",
     ),
     "the size of a file": (
         "import tempfile\nresource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 import tempfile
@@ -27,6 +28,10 @@ ADVICE = {
     errno.EAGAIN: "Raise the limit of processes (`ulimit -u`), or lower data.num_workers in params.yaml.",
     errno.ENOMEM: MEMORY,
 }
+NO_SHARED_MEMORY = (
+    "/dev/shm has no room for a batch. Enlarge it (`mount -o remount,size=8g /dev/shm`; a container: `--shm-size=8g`), "
+    "or lower data.num_workers and data.batch_size."
+)
 FULL = 1 << 16  # bytes: a file system with less room counts as full
 SHARED_MEMORY = Path("/dev/shm")  # of worker processes
 
@@ -46,13 +51,24 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ImportError) and ("failed to map segment" in text or "Cannot allocate memory" in text):
         return f"Not enough memory to load a library: {text}. {MEMORY}"
     if isinstance(error, RuntimeError):
-        if refusal := behind(error):
-            return _explain_refusal(refusal)
+        if "shared memory(shm)" in text:  # torch's, as the next ones
+            return NO_SHARED_MEMORY
+        if killed := re.match(r"DataLoader worker \(pid.* killed by signal: (?P<signal>[\w ]+)", text):
+            return f"A worker process of the PyTorch DataLoader {worker_killed(killed['signal'])}"
         if "can't start new thread" in text:
             return f"The system starts no more threads. {ADVICE[errno.EAGAIN]}"
         if "out of memory" in text or "can't allocate memory" in text:  # torch's, on a GPU and on the CPU
             return f"Not enough memory: {text} {MEMORY}"
+        if refusal := behind(error):
+            return _explain_refusal(refusal)
     return None
+
+
+def worker_killed(by: str) -> str:
+    """How a worker process of a DataLoader ended, and what to do."""
+    if by == "Bus error":
+        return f"was killed: {NO_SHARED_MEMORY}"
+    return f"was killed ({by}), often for lack of memory. Lower data.num_workers or data.batch_size."
 
 
 def behind(error: BaseException) -> OSError | None:
@@ -67,6 +83,8 @@ def behind(error: BaseException) -> OSError | None:
 
 def _explain_refusal(error: OSError) -> str:
     parts = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    if error.errno in (errno.EMFILE, errno.ENFILE):  # the file that is one too many is not to blame
+        parts = []
     what = f"{' to '.join(parts)}: {error.strerror}" if parts else f"{error.strerror}"
     if error.errno == errno.ENOSPC and not parts and (full := _full_places()):
         what += f" in {' and '.join(full)}"

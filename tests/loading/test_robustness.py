@@ -1,5 +1,6 @@
 """Nothing hangs: errors reach the training process with their own message, and leaving early cleans up."""
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from PIL.ImageFile import ImageFile
 
 from formwork.beton.read import open_beton
 from formwork.errors import BetonError, DatasetError
+from formwork.limits import ADVICE
 from formwork.loading import ffcv_loader
 from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
@@ -158,7 +160,51 @@ run(load)
     (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_config(batch_size=1, num_workers=1))))
     done = python(script, str(tmp_path / "arguments"))
     assert done.returncode == 1
-    assert "worker process of the PyTorch DataLoader was killed" in done.stderr or "killed by signal" in done.stderr
+    assert done.stderr.startswith("ERROR: A worker process of the PyTorch DataLoader was killed (")
+    assert done.stderr.count("\n") == 1
+
+
+def load_with(files: int, split: SplitFiles, tmp_path: Path, **changes) -> str:
+    """What a command says that loads a split with the PyTorch loader and may have so many files open."""
+    script = f"""
+import pickle, resource, sys
+from formwork.errors import run
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+with open(sys.argv[1], "rb") as file:
+    loader = PyTorchDataLoader(*pickle.load(file))
+resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
+run(lambda: print(len(list(loader))))
+"""
+    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_config(**changes))))
+    done = python(script, str(tmp_path / "arguments"))
+    assert done.returncode == (0 if done.stdout else 1)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("files", [14, 24, 32])
+def test_too_few_open_files_for_its_workers_are_one_line_however_few(split, tmp_path, files):
+    said = load_with(files, split, tmp_path, num_workers=4, batch_size=2)
+    assert said.count("\n") == 1
+    assert said == "35\n" or (said.startswith("ERROR: ") and said.endswith(f"{ADVICE[errno.EMFILE]}\n"))
+
+
+def test_workers_that_cannot_be_started_are_counted(split, tmp_path):
+    said = load_with(64, split, tmp_path, num_workers=64)
+    assert said.startswith(
+        "ERROR: 64 worker processes of the PyTorch DataLoader cannot be started: Too many open files."
+    )
+
+
+def test_open_files_are_raised_as_far_as_the_system_lets_them(split, tmp_path):
+    script = """
+import pickle, resource, sys
+from formwork.loading.pytorch_loader import PyTorchDataLoader
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+with open(sys.argv[1], "rb") as file:
+    print(len(list(PyTorchDataLoader(*pickle.load(file)))))
+"""
+    (tmp_path / "arguments").write_bytes(pickle.dumps((split, make_config(num_workers=4, batch_size=2))))
+    assert python(script, str(tmp_path / "arguments")).stdout == "35\n"
 
 
 @pytest.mark.parametrize(

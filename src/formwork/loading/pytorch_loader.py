@@ -1,13 +1,22 @@
 """PyTorchDataLoader: the same batches from the original images."""
 
+import errno
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from traceback import walk_tb
+from types import TracebackType
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from formwork import limits
 from formwork.errors import AugmentationError, DatasetError, FormworkError
 from formwork.images.pixels import read_rgb
 from formwork.interim.tree import ensure_tree
@@ -18,6 +27,9 @@ from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
 from formwork.loading.order import Indices
 from formwork.loading.transforms import carry_out, channels_last
+from formwork.text import count
+
+NOT_SENT = 71  # exit status of a worker, the system's own for an error of the system
 
 
 class TreeDataset(Dataset):
@@ -35,6 +47,10 @@ class TreeDataset(Dataset):
             return self._batch(*index)
         except FormworkError as error:
             return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
+        except Exception as error:
+            if message := limits.explain(error):
+                return FormworkError(message)
+            raise
 
     def _batch(self, epoch: int, ids: np.ndarray, partners: np.ndarray) -> Batch:
         augmentation = self.config.augmentation_at(epoch)
@@ -84,10 +100,10 @@ class TreeDataset(Dataset):
 class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
     """Batches of a split from its original images; see formwork.loading.base.Batch.
 
-    Raises:
-        DatasetError: the original images are missing; while iterating, one cannot be read.
-        AugmentationError: while iterating, an operation fails on an image.
-        FormworkError: while iterating, a worker process was killed.
+        Raises:
+            DatasetError: the original images are missing; while iterating, one cannot be read.
+    from formwork import limits
+    from formwork.errors import AugmentationError, DatasetError, FormworkError
     """
 
     name = "pytorch"
@@ -104,11 +120,12 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
             num_workers=workers,
             prefetch_factor=max(-(-config.batches_ahead // workers), 1) if workers else None,
             persistent_workers=workers > 0,
+            worker_init_fn=_start_worker if workers else None,
             generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
         )
 
     def batches(self) -> Iterator[Batch]:
-        iterator = DataLoader.__iter__(self)
+        iterator = self._start()
         try:
             for batch in iterator:
                 if isinstance(batch, FormworkError):
@@ -120,13 +137,58 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
                 raise
             with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
                 iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
-            raise FormworkError(
-                f"A worker process of the PyTorch DataLoader was killed (exit code {killed[0]}), often for lack of "
-                "memory. Lower data.num_workers or data.batch_size."
-            ) from error
+            raise FormworkError(f"A worker process of the PyTorch DataLoader {_end_of(killed[0])}") from error
+
+    def _start(self) -> Iterator[Batch]:
+        """Start the workers, unless they run already."""
+        if self.num_workers:
+            limits.open_more_files()
+        try:
+            return DataLoader.__iter__(self)
+        except (RuntimeError, OSError) as error:
+            _put_away(error)
+            message = limits.explain(error)
+            if message is None:
+                raise
+            workers = count(self.num_workers, "worker process", "worker processes")
+            raise FormworkError(f"{workers} of the PyTorch DataLoader cannot be started: {message}") from error
+
+    def check_worker_number_rationality(self) -> None:
+        """Two lines of PyTorch's for each loader, where the doctor has one: not said."""
+
+
+def _put_away(error: BaseException) -> None:
+    """End the workers of an iterator that could not be made to its end; PyTorch would complain when it is deleted."""
+    for frame, _ in walk_tb(error.__traceback__):
+        unfinished = frame.f_locals.get("self")
+        if isinstance(unfinished, _MultiProcessingDataLoaderIter):
+            for worker in getattr(unfinished, "_workers", []):
+                worker.kill()
+                worker.join()
+            unfinished._shutdown = True
+
+
+def _start_worker(worker: int) -> None:
+    """End a worker that cannot hand over a batch. Python would drop the batch, and the training would wait for it."""
+    Queue._on_queue_feeder_error = staticmethod(lambda error, batch: os._exit(NOT_SENT))  # type: ignore[attr-defined]
+    sys.excepthook = _end_worker
+
+
+def _end_worker(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends a thread of a worker, such as the one that hands over open files."""
+    if not limits.explain(error):
+        sys.__excepthook__(kind, error, trace)
+    os._exit(NOT_SENT)
 
 
 def _exit_code(worker: BaseProcess) -> int | None:
     """None for a worker that runs. A connection to one that was killed breaks before its end is known: wait for it."""
     worker.join(timeout=0.5)
     return worker.exitcode
+
+
+def _end_of(code: int) -> str:
+    """How a worker ended, and what to do."""
+    if code == NOT_SENT:
+        return f"cannot hand over a batch: too many files are open, or /dev/shm is full. {limits.ADVICE[errno.EMFILE]}"
+    return limits.worker_killed("Bus error" if code == -signal.SIGBUS else f"exit code {code}")
