@@ -48,6 +48,8 @@ from tests.archives import Server
 from tests.beton import test_faults as conversions
 from tests.beton.test_faults import conversion, small_disk
 from tests.datasets.test_verification_cache import killed, small_chunks
+from tests.kernels.test_cache import SMALL
+from tests.kernels.test_cache import warning_of as kernel_warning
 from tests.loading import test_fallback as fallbacks
 from tests.loading.augmentation.test_trial import write_own
 from tests.loading.conftest import dataset, make_config, make_split, split
@@ -304,6 +306,12 @@ def doctor_kernels(patient: Patient, kernel_folder: Path) -> Said:
 def doctor_kernels_lost(patient: Patient, kernel_folder: Path) -> Said:
     kernel_folder.touch()
     return finding(patient, "kernels")
+
+
+@pytest.fixture
+def kernels_not_kept(kernel_folder: Path) -> Said:
+    kernel_folder.touch()
+    return kernel_warning(SMALL, kernel_folder)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Kernels are compiled once for each state of the sources, wherever they are, and kept as long as they are used."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import formwork
 from formwork.kernels import cache
+from tests import permissions
 
 pytestmark = pytest.mark.slow
 
@@ -27,15 +29,29 @@ print(len(numbers), len(compiled.buffer), cache_folder(source_digest()))
 """
 
 
-def start(script: str, cache: Path, *arguments: Path, sources: Path = SOURCES) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(sources), "XDG_CACHE_HOME": str(cache)}
+def start(script: str, cache: Path, *arguments: Path, sources: Path = SOURCES, **options) -> subprocess.Popen[str]:
+    paths = f"{sources}{os.pathsep}{Path(__file__).parents[2]}"
+    environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(cache)}
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def warning_of(script: str, cache: Path) -> str:
+    """The one warning of a process that runs a script, without its place."""
+    _, said = start(script, cache).communicate(timeout=120)
+    place, _, warning = said.splitlines()[0].partition(" UserWarning: ")
+    assert place.startswith("/")
+    assert said.count("Warning") == 1
+    assert "Traceback" not in said
+    return warning
 
 
 def run(*arguments, **options) -> tuple[int, int, Path]:
     """(what was made, compilations, folder of the kernels) of a process that runs a script."""
-    output, _ = start(*arguments, **options).communicate(timeout=120)
+    output, said = start(*arguments, **options).communicate(timeout=120)
+    assert "cannot be kept" not in said
     made, compilations, folder = output.split()
     return int(made), int(compilations), Path(folder)
 
@@ -64,12 +80,49 @@ def test_processes_that_start_together_do_not_disturb_each_other(tmp_path):
     assert run(SMALL, tmp_path / "cache")[:2] == (3, 0)
 
 
-def test_where_nothing_can_be_kept_it_still_works_and_leaves_nothing(tmp_path):
-    (tmp_path / "cache").touch()  # where a folder is wanted: for root, too
-    made, compilations, folder = run(SMALL, tmp_path / "cache")
-    assert made == 3
-    assert compilations > 0
-    assert not folder.exists()
+def in_the_way(cache: Path) -> None:
+    cache.touch()
+
+
+def without_room(cache: Path) -> None:
+    """Files cannot grow, as on a full disk."""
+    cache.mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def not_allowed(cache: Path) -> None:
+    cache.mkdir(mode=0o500)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "reason"),
+    [(in_the_way, "Not a directory"), (without_room, "File too large"), (not_allowed, "Permission denied")],
+)
+def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothing(tmp_path, refuse, reason):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        refuse(tmp_path / "cache")
+        process = start(SMALL, tmp_path / "cache", preexec_fn=permissions.give_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    output, said = process.communicate(timeout=120)
+    made, compilations, folder = output.split()
+    assert int(made) == 3
+    assert int(compilations) > 0
+    assert said.count(f"UserWarning: Kernels cannot be kept in {folder} ({reason}): each process") == 1
+    assert said.count("Warning") == 1
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_user_without_a_name_and_a_home_keeps_nothing(monkeypatch):
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(cache.config, "CACHE_DIR", "")
+    assert cache.why_not_kept(cache.cache_folder.__wrapped__("used")) == "Not a directory"
 
 
 def test_what_a_loss_of_power_leaves_is_compiled_again(tmp_path):

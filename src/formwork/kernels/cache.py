@@ -3,13 +3,14 @@
 Importing this module tells numba so; it must be imported before the first kernel is defined.
 """
 
-import atexit
+import mmap
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -35,19 +36,49 @@ def source_digest(with_own: bool = False) -> str:
 @cache
 def cache_folder(digest: str) -> Path:
     """The folder of this user's kernels for one state of the sources, in whatever clone or copy of the repository that
-    is; where it cannot be written, a temporary folder of this process."""
-    base = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    is. Where it cannot be written, kernels are not kept."""
+    try:
+        base = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a name, as in some containers
+        return Path(os.devnull) / digest
     kept = Path(base) / "formwork" / "kernels"
     folder = kept / digest
-    try:
+    with suppress(OSError):  # KernelCache says so, where there is anything to keep
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
         os.utime(folder)  # in use
         _tidy(kept, folder)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="formwork-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def why_not_kept(folder: Path) -> str | None:
+    """What the system says against keeping kernels there; None where they are kept."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(mmap.PAGESIZE))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+class KernelCache(caching.FunctionCache):
+    """Numba's cache of a function: where it cannot be used, the function is compiled in each process."""
+
+    warned = False
+
+    @contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever the system refuses, or numba makes of a damaged file
+            self.disable()
+            if not KernelCache.warned:
+                KernelCache.warned = True
+                reason = error.strerror if isinstance(error, OSError) else None
+                warnings.warn(
+                    f"Kernels cannot be kept in {self.cache_path} ({reason or error or type(error).__name__}): each "
+                    "process compiles them anew. Make room there, or set NUMBA_CACHE_DIR to another folder.",
+                    stacklevel=2,
+                )
 
 
 def _tidy(kept: Path, used: Path) -> None:

@@ -101,8 +101,20 @@ if _state.plain:
 else:
     from numba import njit
 
-    kernel = njit(nogil=True, cache=True, error_model="numpy")
-    inner_kernel = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    from formwork.kernels.cache import KernelCache
+
+    def _kept(**options: Any) -> Callable[[F], F]:
+        compiled = njit(nogil=True, error_model="numpy", **options)
+
+        def define(function: F) -> F:
+            dispatcher = compiled(function)
+            dispatcher._cache = KernelCache(function)  # as numba does for cache=True, with its own
+            return dispatcher
+
+        return define
+
+    kernel = _kept()
+    inner_kernel = _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True)
     inlined_kernel = njit(inline="always")
 
 

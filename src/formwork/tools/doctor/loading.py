@@ -75,12 +75,12 @@ def kernels(project: Project) -> Result:
     if is_plain():
         command = [f"unset {SWITCH}"] if SWITCH in os.environ else []
         return note("kernels are not compiled: plain code takes their place, at a fraction of the speed", *command)
-    from formwork.kernels.cache import cache_folder, source_digest
+    from formwork.kernels.cache import cache_folder, source_digest, why_not_kept
 
     folder = cache_folder(source_digest())
-    if folder.name != source_digest():
+    if reason := why_not_kept(folder):
         return note(
-            f"kernels cannot be kept in a cache: each process compiles them anew, in {folder}",
+            f"kernels cannot be kept in a cache: each process compiles them anew. {folder}: {reason}",
             'export NUMBA_CACHE_DIR="/a/folder/that/can/be/written"',
         )
     if next(folder.glob("*-formwork.loading.*.nbi"), None):
