@@ -33,8 +33,8 @@ LAYERS = (
 import no package. Only the public names in __init__.py come from anywhere."""
 
 STAGES = {
-    "fetch": ("litter.py", "sources"),
-    "link": ("datasets", "escapes.py", "formats.py", "images", "interim", "litter.py"),
+    "fetch": ("fetched.py", "litter.py", "sources"),
+    "link": ("datasets", "escapes.py", "fetched.py", "formats.py", "images", "interim", "litter.py"),
     "convert": ("beton", "conversion", "formats.py", "images", "kernels"),
     "train": ("beton", "images", "interim", "kernels", "loading", "models", "training"),
     "evaluate": (
@@ -65,7 +65,6 @@ UNTRACKED = {
     "__init__.py": "names for notebooks, which no stage uses",
     "code.py": "this table: a change of it is a change of dvc.yaml, too",
     "errors.py": "words for people; no output holds them",
-    "fetched.py": "whose folder it is, in words for people; no output holds them",
     "files.py": "puts bytes into place, and decides none of them",
     "folders.py": "paths that dvc.yaml passes to each stage",
     "limits.py": "words for people; no output holds them",

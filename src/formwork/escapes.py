@@ -17,7 +17,15 @@ UNSAFE = re.compile(f"[{CONTROLS}{SEPARATORS}{DIRECTIONS}{INVISIBLE}{SURROGATES}
 UNSAFE_IN_LINES = re.compile(f"(?!\n)[{CONTROLS}{SEPARATORS}{DIRECTIONS}{INVISIBLE}{SURROGATES}]")
 UNSAFE_IN_CELL = re.compile(f"[{CONTROLS}{SEPARATORS}{DIRECTIONS}{INVISIBLE}]")
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count in some spreadsheets
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name is UTF-8. Python decodes other bytes to lone surrogates, which cannot be encoded."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(text: object) -> str:
@@ -31,12 +39,12 @@ def printable_lines(text: object) -> str:
 
 
 def cell(value: object) -> object:
-    """A field of a CSV for people: one line, which no spreadsheet takes for a formula. Numbers stay what they are, and
-    so do bytes of file names that are no UTF-8."""
+    """A field of a CSV for people: one line, which no spreadsheet takes for a formula. Values that are no text stay
+    what they are, and so do bytes of file names that are no UTF-8."""
     if not isinstance(value, str):
         return value
     text = UNSAFE_IN_CELL.sub(_escape, value)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) and not NUMBER.fullmatch(text) else text
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def shell_word(text: object) -> str:

@@ -1,10 +1,14 @@
-"""What a folder that fetch wrote says of itself, for those who read it."""
+"""Folders that fetch wrote: what they hold, and what is said where somebody edited one."""
 
 import json
+import os
+from collections.abc import Iterator
+from itertools import filterfalse
 from pathlib import Path
 
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.litter import is_litter
 
 RECORD = ".fetched.json"
 """In the fetched folder: version and options of the source, and the SHA-256 of each file that was written."""
@@ -18,6 +22,31 @@ def fetched_files(folder: Path) -> dict[str, str] | None:
         return dict(record["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def check_fetched(folder: Path) -> dict[str, str] | None:
+    """The same, after a comparison with the names of the files that are there, which reads none of them.
+
+    Raises:
+        DatasetError: some were added or removed.
+    """
+    written = fetched_files(folder)
+    if written is not None:
+        there = {path for path, _ in files_of(folder)}
+        changes = dict.fromkeys(there - written.keys(), "added") | dict.fromkeys(written.keys() - there, "removed")
+        if changes:
+            raise edited(folder, changes)
+    return written
+
+
+def files_of(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each file and symlink below a fetched folder but litter and the record: relative to the folder, and on disk."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        links = (name for name in folders if os.path.islink(os.path.join(place, name)))
+        for name in (*links, *filterfalse(is_litter, files)):
+            path = os.path.join(place, name)
+            yield os.path.relpath(path, folder), path
 
 
 def edited(folder: Path, changes: dict[str, str]) -> DatasetError:

@@ -1,5 +1,6 @@
 """Bad images and duplicates: what link reports, and what it does about them."""
 
+import csv
 import os
 import re
 import subprocess
@@ -133,3 +134,76 @@ def test_duplicates_stop_the_stage_on_demand(tmp_path: Path) -> None:
         run_link(tmp_path, on_duplicate="error")
 
     assert report(tmp_path) == FOUND
+
+
+# --- What is left out ---------------------------------------------------------------------------
+
+
+def test_what_is_left_out_is_counted_in_a_line_and_listed(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "@eaDir").mkdir()
+    for name in ("Thumbs.db", "cat/._000.png", "labels.csv", "loose 1.png", "loose 2.JPG"):
+        (raw / name).touch()
+
+    run_link(tmp_path, ignore=["a dog/00[0-4].png"])
+
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "Left out: 2 images in no class folder (loose 1.png, loose 2.JPG); 5 matches of data.ignore (a dog/000.png, "
+        "a dog/001.png, a dog/002.png, ...); 1 other file (labels.csv); 3 hidden or system files (@eaDir/, Thumbs.db, "
+        f"cat/._000.png). Listed in {tmp_path / 'report.csv'}."
+    )
+    assert report(tmp_path) == {
+        "'@eaDir/": "system file",
+        "Thumbs.db": "system file",
+        **{f"a dog/00{number}.png": "ignored" for number in range(5)},
+        "cat/._000.png": "system file",
+        "labels.csv": "other file",
+        "loose 1.png": "outside classes",
+        "loose 2.JPG": "outside classes",
+    }
+    assert len(rows(tmp_path, "train") | rows(tmp_path, "val")) == 31
+
+
+def test_of_very_many_files_the_report_has_the_first_of_each_kind(raw: Path, tmp_path: Path) -> None:
+    for number in range(1010):
+        (raw / f"cat/._{number:04}").touch()
+    (raw / "labels.csv").touch()
+
+    run_link(tmp_path)
+
+    lines = (tmp_path / "report.csv").read_text().splitlines()
+    assert lines[1] == "labels.csv,,,other file,,,left out"
+    assert lines[2] == "cat/._0000,,,system file,,,left out"
+    assert lines[-1] == ",,,system file,and 10 more,,left out"
+    assert len(lines) == 2 + 1001
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+EVIL = ["=cmd()", "+1", "-x", "@x", "\x1b[31mred", "two\nlines", "\u202egnp", "<script>"]
+
+
+def test_names_can_do_nothing_in_the_report_nor_on_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_dataset(tmp_path / "raw" / NAME, EVIL, per_class=6)
+    for name in EVIL:
+        (raw / name / f"{name}.png").write_bytes(b"")
+    (raw / "\x1b[2J.png").touch()
+
+    run_link(tmp_path, on_bad_image="skip")
+
+    printed = capsys.readouterr().out
+    text = (tmp_path / "report.csv").read_text(encoding="utf-8")
+    for shown in (printed, text):
+        assert not set(shown) & {"\x1b", "\u202e", "\r"}
+        assert r"\x1b[2J.png" in shown
+    assert r"two\x0alines/two\x0alines.png" in text
+    with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as file:
+        fields = [field for line in csv.reader(file) for field in line]
+    assert not [field for field in fields if field.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert "'=cmd()/=cmd().png" in fields
+    manifest = rows(tmp_path, "train") | rows(tmp_path, "val")
+    assert {name for name, _ in manifest.values()} == set(EVIL)  # the manifest is exact
+    assert {path.rpartition("/")[0] for path in manifest} == set(EVIL)

@@ -1,7 +1,10 @@
 """The link stage: raw images to manifests, tree and settings, or one clear message."""
 
+import hashlib
+import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from formwork.datasets.link import CACHE_FILE
+from formwork.datasets.link import CACHE_FILE, link
 from formwork.datasets.verify_file import verify_files
 from formwork.errors import DatasetError
 from formwork.images.manifest import in_validation
 from formwork.interim.settings import Settings
+from formwork.params import Params
 from tests.datasets.linking import NAME, OUTS, outs, rows, run_link
 from tests.make_images import make_dataset
 
@@ -260,3 +264,55 @@ def test_a_damaged_cache_is_made_anew(raw: Path, tmp_path: Path, content: bytes)
     run_link(tmp_path)
 
     assert outs(tmp_path) == before
+
+
+# --- Folders that fetch made --------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(raw: Path) -> Path:
+    """As fetch leaves a folder."""
+    digests = {path.relative_to(raw).as_posix(): digest(path) for path in raw.rglob("*.png")}
+    (raw / ".fetched.json").write_text(json.dumps({"version": 1, "options": {}, "sha256": digests}))
+    return raw
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "added": (lambda raw: shutil.copy(raw / "cat/000.png", raw / "cat/new.png"), "cat/new.png (added)"),
+    "added beside": (lambda raw: (raw / "notes.txt").touch(), "notes.txt (added)"),
+    "a class": (lambda raw: shutil.copytree(raw / "cat", raw / "cow"), "cow/000.png (added)"),
+    "removed": (lambda raw: (raw / "cat/000.png").unlink(), "cat/000.png (removed)"),
+    "changed": (lambda raw: shutil.copy(raw / "a dog/000.png", raw / "cat/000.png"), "cat/000.png (changed)"),
+}
+
+
+def link_digits(raw: Path, **data: object) -> None:
+    params = Params.model_validate({"data": {"name": "digits", **data}})
+    link(params, raw, raw.parent / "interim", raw.parent / "report.csv")
+
+
+@pytest.mark.parametrize(("edit", "expected"), EDITS.values(), ids=EDITS)
+def test_a_fetched_folder_that_was_edited_is_not_the_users_to_edit(
+    fetched: Path, edit: Callable[[Path], object], expected: str
+) -> None:
+    link_digits(fetched, fetch=["digits"])
+    edit(fetched)
+
+    with pytest.raises(DatasetError) as error:
+        link_digits(fetched, fetch=["digits"])
+
+    assert f"{fetched} was edited after it was fetched:\n  {expected}" in str(error.value)
+    assert f"`mv {fetched} {fetched}-mine`, `dvc add {fetched}-mine`" in str(error.value)
+    assert "before `dvc exp run`" in str(error.value)
+    link_digits(fetched)  # a copy under another name is its owner's
+
+
+def test_litter_and_patterns_are_no_edit_of_a_fetched_folder(fetched: Path) -> None:
+    for name in (".DS_Store", "cat/Thumbs.db"):
+        (fetched / name).touch()
+
+    link_digits(fetched, fetch=["digits"], ignore=["cat/00[0-4].png", "/a dog/"])

@@ -11,6 +11,7 @@ from formwork.beton.format import JPG, MAX_SIDE, RAW
 from formwork.beton.provenance import CHECKSUM_BYTES, checksum
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
+from formwork.escapes import printable
 from formwork.images.manifest import Row, chosen_by_hash, path_bytes
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
@@ -42,8 +43,8 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
         return _encode(row, raw, params)
     except MemoryError as error:
         raise BetonError(
-            f"{raw / row.path}: not enough memory to convert {row.width} x {row.height} pixels. Lower data.num_workers "
-            "in params.yaml, or give the process more memory."
+            f"{printable(raw / row.path)}: not enough memory to convert {row.width} x {row.height} pixels. Lower "
+            "data.num_workers in params.yaml, or give the process more memory."
         ) from error
 
 
@@ -53,11 +54,13 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
         content = path.read_bytes()
     except OSError as error:
         raise BetonError(
-            f"{path}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
+            f"{printable(path)}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
         ) from error
     digest = hashlib.sha256(content)
     if digest.hexdigest() != row.sha256:
-        raise BetonError(f"{path} changed after its manifest was made. Run `dvc repro` to list the images anew.")
+        raise BetonError(
+            f"{printable(path)} changed after its manifest was made. Run `dvc repro` to list the images anew."
+        )
     size = plain_size(content)
     passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
     if passes and size is not None and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
@@ -68,11 +71,13 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     except OSError as error:
         if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
             raise error.__cause__ from None
-        raise BetonError(f"{path} cannot be read: {error}. Run `dvc repro -f link` to list all bad images.") from error
+        raise BetonError(
+            f"{printable(path)} cannot be read: {error}. Run `dvc repro -f link` to list all bad images."
+        ) from error
     height, width, _ = pixels.shape
     if max(height, width) > MAX_SIDE:
         raise BetonError(
-            f"{path} is {width} x {height} pixels, and a beton holds {MAX_SIDE} at most. "
+            f"{printable(path)} is {width} x {height} pixels, and a beton holds {MAX_SIDE} at most. "
             "Set ffcv.beton.max_resolution in params.yaml."
         )
     mode, data = (RAW, pixels.tobytes()) if passes else _store(pixels, row, params)

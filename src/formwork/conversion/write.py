@@ -19,6 +19,7 @@ from formwork.beton import format as layout
 from formwork.beton import provenance
 from formwork.conversion.encode import Stored, encode
 from formwork.errors import BetonError
+from formwork.escapes import printable
 from formwork.files import atomic_write
 from formwork.images.manifest import Manifest, Row
 from formwork.parallel import in_order
@@ -141,7 +142,7 @@ def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tu
         page = max(page, 1 << (size - 1).bit_length())
         if page >= layout.MAX_PAGE_SIZE:
             raise BetonError(
-                f"{manifest.rows[sample].path} takes {size / 1e9:.1f} GB, too much for a beton. Set "
+                f"{printable(manifest.rows[sample].path)} takes {size / 1e9:.1f} GB, too much for a beton. Set "
                 "ffcv.beton.max_resolution in params.yaml."
             )
         if position // page != (position + size - 1) // page:

@@ -8,8 +8,9 @@ from pathlib import Path
 from formwork.datasets.layout import find_layout
 from formwork.datasets.listing import LeftOut, RawFolder, name_of
 from formwork.errors import DatasetError
-from formwork.escapes import printable
+from formwork.escapes import is_text, printable
 from formwork.images.manifest import in_validation
+from formwork.text import count
 
 LISTED = 20  # names in an error message
 
@@ -68,7 +69,7 @@ def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Seq
     if None not in found_files:
         _check_same_classes(raw, found_files["train"], found_files["val"])
     names = sorted({name for classes in found_files.values() for name in classes})
-    notes = [*found.notes, *_check_names(raw, names)]
+    notes = [*found.notes, *_check_names(raw, names), *_links(folder)]
     candidates = [
         Candidate(split or ("val" if in_validation(path, val_fraction) else "train"), name, path)
         for split, classes in found_files.items()
@@ -81,20 +82,33 @@ def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Seq
 def _classes(folder: RawFolder, class_folders: Sequence[str]) -> dict[str, list[str]]:
     """Sorted paths by class, for the class folders of one split."""
     for path in class_folders:
-        if not _is_text(path):
+        if not is_text(path):
             raise DatasetError(
-                f"The name of the class folder {folder.place(path.rstrip('/'))} is no UTF-8. Rename it: "
-                f"`mv {folder.argument(path.rstrip('/'))} ...`, or all names below at once: "
-                f"`convmv -r -f latin1 -t utf8 --notest {folder.argument()}`."
+                f"The name of the class folder {folder.place(path.rstrip('/'))} is no UTF-8. Rename it; `make doctor` "
+                "says how."
             )
     classes = {name_of(path): sorted(folder.files_below(path)) for path in class_folders}
-    empty = [folder.place(path.rstrip("/")) for path in class_folders if not classes[name_of(path)]]
+    empty = [path for path in class_folders if not classes[name_of(path)]]
     if empty:
+        listed = ", ".join(folder.place(path.rstrip("/")) for path in empty[:LISTED])
+        without = sum(file.path.startswith(tuple(empty)) for file in folder.left_out)
+        but = f", but {count(without, 'file')} that {'is' if without == 1 else 'are'} left out" if without else ""
         raise DatasetError(
-            f"Class without any file: {', '.join(empty[:LISTED])}. Add images, or remove the folder; data.ignore in "
-            "params.yaml leaves out folders that are no classes."
+            f"Class without any file: {listed}{but}. Add images, or remove the folder; data.ignore in params.yaml "
+            "leaves out folders that are no classes."
         )
     return classes
+
+
+def _links(folder: RawFolder) -> list[str]:
+    if not folder.linked:
+        return []
+    first = folder.place(min(folder.linked).rstrip("/"))
+    others = f" and {count(len(folder.linked) - 1, 'other folder')} of it" if len(folder.linked) > 1 else ""
+    return [
+        f"WARNING: {first}{others} is a link to a folder, and DVC follows none: it keeps nothing of these images, "
+        "and does not see when they change (`dvc repro -f link` does). Better link the dataset itself, or each file."
+    ]
 
 
 def _check_same_classes(raw: Path, train: Iterable[str], val: Iterable[str]) -> None:
@@ -131,12 +145,3 @@ def _alike(names: Iterable[str], key: Callable[[str], str]) -> list[list[str]]:
 
 def _same_at_sight(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is UTF-8. Python decodes other bytes to lone surrogates, which cannot be encoded."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

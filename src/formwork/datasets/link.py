@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from formwork.datasets import findings
-from formwork.datasets.candidates import LISTED, RawFiles, find_files
+from formwork.datasets.candidates import LISTED, find_files
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import select_group
-from formwork.datasets.listing import SYSTEM
 from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
-from formwork.fetched import edited, fetched_files
+from formwork.escapes import printable
+from formwork.fetched import check_fetched, edited
 from formwork.images.manifest import SPLITS, Row, write_manifest
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
@@ -38,9 +38,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     data = params.data
     files = find_files(raw, data.val_fraction, params.dataset.layout, data.ignore)
     everything = files.candidates
-    written = fetched_files(raw) if data.name in data.fetch else None
-    if written is not None:
-        _check_fetched(raw, files, written)
+    fetched = check_fetched(raw) if data.name in data.fetch else None
     for line in [*files.notes, findings.left_out_line(files.left_out, report)]:
         if line:
             print(line)
@@ -49,8 +47,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     labels = {name: label for label, name in enumerate(class_names)}
     paths = [candidate.path for candidate in everything]  # going back from a group to all classes costs no verification
     verified = verify(raw, candidates, labels, data.num_workers, interim / CACHE_FILE, keep=paths)
-    if written is not None:
-        changed = [row.path for row in verified.rows if row is not None and row.sha256 != written[row.path]]
+    if fetched:
+        changed = [row.path for row in verified.rows if row is not None and row.sha256 != fetched[row.path]]
         if changed:
             raise edited(raw, dict.fromkeys(changed, "changed"))
     found = findings.collect_findings(candidates, verified.rows, verified.bad)
@@ -77,15 +75,6 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         print(f"{split}: {count(len(rows[split]), 'image')} of {classes}")
     moments = verified.moments[positions["train"]].sum(axis=0)
     make_settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
-
-
-def _check_fetched(raw: Path, files: RawFiles, written: Mapping[str, str]) -> None:
-    """Raises DatasetError: somebody added files to a folder that fetch made, or removed some."""
-    there = {candidate.path for candidate in files.candidates}
-    there |= {file.path for file in files.left_out if file.kind != SYSTEM}
-    changes = dict.fromkeys(there - written.keys(), "added") | dict.fromkeys(written.keys() - there, "removed")
-    if changes:
-        raise edited(raw, changes)
 
 
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
@@ -161,8 +150,9 @@ def _check_classes(class_names: Sequence[str], rows: Mapping[str, Sequence[Row]]
     missing = [name for name in class_names if not counts["train"][name]]
     if missing:
         raise DatasetError(
-            f"No training images of class {', '.join(missing[:LISTED])} in {raw}. Add images, or remove its folder."
+            f"No training images of class {', '.join(map(printable, missing[:LISTED]))} in {raw}. Add images, or "
+            "remove its folder."
         )
     unseen = [name for name in class_names if not counts["val"][name]]
     if unseen:
-        print(f"WARNING: no validation images of class {', '.join(unseen[:LISTED])}.")
+        print(f"WARNING: no validation images of class {', '.join(map(printable, unseen[:LISTED]))}.")

@@ -62,6 +62,7 @@ class RawFolder:
         self._ignored = parse_patterns(ignore) if ignore else None
         self._contents: dict[str, Content] = {}
         self._left_out: dict[str, str] = {}
+        self.linked: list[str] = []  # folders that are symlinks, of those that were read
 
     def place(self, path: str = "") -> str:
         """A folder or file for a message: as it is found from where the program runs, in one safe line."""
@@ -116,6 +117,8 @@ class RawFolder:
         folders: list[str] = []
         files: list[str] = []
         try:
+            if folder and os.path.islink(self._on_disk(folder).rstrip("/")):
+                self.linked.append(folder)
             with os.scandir(self._on_disk(folder)) as entries:
                 for entry in entries:
                     name, is_folder = entry.name, _is_folder(entry)

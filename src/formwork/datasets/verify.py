@@ -20,6 +20,7 @@ from formwork.datasets.candidates import Candidate
 from formwork.datasets.verification_cache import VerificationCache
 from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
+from formwork.escapes import printable
 from formwork.images.manifest import Row
 from formwork.parallel import in_order
 from formwork.progress import progress
@@ -158,7 +159,7 @@ def _verify_chunks(
             yield chunks[done], results
             done += 1
     except BrokenProcessPool as error:
-        first = f"{raw}/{candidates[chunks[done][0]].path}"
+        first = printable(f"{raw}/{candidates[chunks[done][0]].path}")
         raise DatasetError(
             f"A process that verified images was killed, often for lack of memory; {first} is among the files that it "
             "may have read, or stands shortly before them. Set data.num_workers in params.yaml lower, or look at them."

@@ -6,6 +6,7 @@ import numpy as np
 
 from formwork.drawing.image_grid import image_grid, to_pixels
 from formwork.errors import FormworkError
+from formwork.escapes import cell, printable
 from formwork.evaluation.metrics import class_accuracy, metrics
 from formwork.evaluation.predictions import Predictions, device, predict
 from formwork.folders import Folders
@@ -38,10 +39,10 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
 
 def _write_tables(results: Path, predictions: Predictions, names: list[str]) -> None:
     pairs = ((names[a], names[p]) for a, p in zip(predictions.labels, predictions.predicted, strict=True))
-    write_csv(results / "confusion.csv", [("actual", "predicted"), *pairs])
+    write_csv(results / "confusion.csv", [("actual", "predicted"), *(map(cell, pair) for pair in pairs)])
     counts = np.bincount(predictions.labels, minlength=len(names))
     by_class = class_accuracy(predictions, len(names))
-    rows = ((n, f"{a:.6f}", c) for n, a, c in zip(names, by_class, counts, strict=True) if c)
+    rows = ((cell(n), f"{a:.6f}", c) for n, a, c in zip(names, by_class, counts, strict=True) if c)
     write_csv(results / "class_accuracy.csv", [("class", "accuracy", "images"), *rows])
 
 
@@ -50,10 +51,10 @@ def _draw_mistakes(path: Path, predictions: Predictions, data: ProjectData, most
     wrong = np.flatnonzero(~predictions.correct)
     worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][:most].tolist()
     pixels = _pixels(data, worst)
-    names, manifest = data.settings.class_names, data.splits["val"].manifest
+    names, manifest = list(map(printable, data.settings.class_names)), data.splits["val"].manifest
     captions = [
         f"{names[predictions.labels[s]]}\ncalled {names[predictions.predicted[s]]} ({predictions.confidence[s]:.0%})\n"
-        f"{Path(manifest.rows[s].path).name}"
+        f"{printable(Path(manifest.rows[s].path).name)}"
         for s in worst
     ]
     title = f"{len(wrong)} of {len(predictions.labels)} validation images are wrong"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from formwork.escapes import printable
 from formwork.evaluation.predictions import Predictions
 
 
@@ -14,7 +15,7 @@ def metrics(predictions: Predictions, class_names: list[str]) -> dict[str, float
         "loss": float(predictions.losses.mean(dtype=np.float64)),
         "mean_class_accuracy": float(np.nanmean(by_class)),
         "worst_class_accuracy": float(np.nanmin(by_class)),
-        "worst_class": class_names[int(np.nanargmin(by_class))],
+        "worst_class": printable(class_names[int(np.nanargmin(by_class))]),
     }
 
 

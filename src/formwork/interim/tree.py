@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from formwork.errors import DatasetError
+from formwork.escapes import printable
 from formwork.files import write_text
 from formwork.images.manifest import Manifest
 
@@ -91,7 +92,7 @@ def _remove(tree: Path) -> None:
         return
     for path in _users_files(tree):
         raise DatasetError(
-            f"{path} is a file of your own in a folder that is made anew from the manifest. Move it to data/raw, then "
-            "try again."
+            f"{printable(path)} is a file of your own in a folder that is made anew from the manifest. Move it to "
+            "data/raw, then try again."
         )
     shutil.rmtree(tree)

@@ -17,6 +17,7 @@ import torch
 
 from formwork.beton.read import check_beton
 from formwork.errors import AugmentationError, BetonError, FormworkError
+from formwork.escapes import printable
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
 from formwork.loading.augmentation.mixup import mixed_labels, with_partners
@@ -183,7 +184,7 @@ class FFCVDataLoader(BaseLoader):
         first = int(np.flatnonzero(status)[0])
         sample = int(ids[first])
         return BetonError(
-            f"{self.beton.path}: sample {sample} ({self.split.manifest.rows[sample].path}) cannot be used: "
+            f"{self.beton.path}: sample {sample} ({printable(self.split.manifest.rows[sample].path)}) cannot be used: "
             f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
         )
 

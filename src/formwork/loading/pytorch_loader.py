@@ -18,6 +18,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from formwork import limits
 from formwork.errors import AugmentationError, DatasetError, FormworkError
+from formwork.escapes import printable
 from formwork.images.pixels import read_rgb
 from formwork.interim.tree import ensure_tree
 from formwork.loading.augmentation.augmentation import Augmentation
@@ -82,19 +83,21 @@ class TreeDataset(Dataset):
             if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
                 height, width = self.sizes[sample]
                 raise DatasetError(
-                    f"Sample {sample}, {path}: not enough memory to decode {width} x {height} pixels. Lower "
+                    f"Sample {sample}, {printable(path)}: not enough memory to decode {width} x {height} pixels. Lower "
                     "data.num_workers in params.yaml, or give the process more memory."
                 ) from error
             raise DatasetError(
-                f"Sample {sample}, {path}: {error.strerror or error}. Run `dvc repro -f link` to list all bad images, "
-                "or `dvc pull` where the originals are missing."
+                f"Sample {sample}, {printable(path)}: {error.strerror or error}. Run `dvc repro -f link` to list all "
+                "bad images, or `dvc pull` where the originals are missing."
             ) from error
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
-            raise DatasetError(f"Sample {sample}, {path}, changed after its manifest was made. Run `dvc repro`.")
+            raise DatasetError(
+                f"Sample {sample}, {printable(path)}, changed after its manifest was made. Run `dvc repro`."
+            )
         try:
             return carry_out(augmentation, plan, i, image, epoch, sample)
         except AugmentationError as error:
-            raise AugmentationError(f"Sample {sample}, {path}: {error}") from error
+            raise AugmentationError(f"Sample {sample}, {printable(path)}: {error}") from error
 
 
 class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader

@@ -5,12 +5,10 @@ import importlib
 import json
 import os
 import shutil
-from itertools import filterfalse
 from pathlib import Path
 
 from formwork.errors import DatasetError, did_you_mean
-from formwork.fetched import RECORD, advice, edited
-from formwork.litter import is_litter
+from formwork.fetched import RECORD, advice, edited, files_of
 from formwork.params import Section, Sources
 
 
@@ -97,16 +95,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
     A symlink to a file counts as that file: DVC may replace files by links into its cache.
     """
-    digests = {}
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not is_litter(name)]
-        for name in (*folders, *filterfalse(is_litter, files)):
-            path = os.path.join(place, name)
-            if os.path.isfile(path):
-                digests[os.path.relpath(path, folder)] = _digest(path)
-            elif os.path.islink(path):
-                digests[os.path.relpath(path, folder)] = "link"
-    return digests
+    return {name: _digest(path) if os.path.isfile(path) else "link" for name, path in files_of(folder)}
 
 
 def _digest(path: str) -> str:

@@ -28,6 +28,22 @@ def test_a_sound_project_is_ok(patient: Patient, name: str) -> None:
     assert patient.look(name, full=True).verdict == "ok"
 
 
+def test_files_that_dvc_cannot_hash_are_a_problem_also_in_folders_that_are_not_added_yet(patient: Patient) -> None:
+    assert patient.look("raw files").verdict == "ok"
+    other = patient / "data/raw/other/cat"
+    other.mkdir(parents=True)
+    (other / os.fsdecode(b"caf\xe9.png")).touch()
+
+    found = patient.look("raw files")
+
+    assert found.verdict == "problem"
+    assert (
+        r"DVC stops at 1 file in data/raw/other: data/raw/other/cat/caf\udce9.png (the name is no UTF-8)"
+        in found.finding
+    )
+    assert found.commands == (r"mv -n $'data/raw/other/cat/caf\xe9.png' 'data/raw/other/cat/café.png'",)
+
+
 NOT_MADE_YET = {
     "manifest train": "dvc repro link",
     "originals": None,

@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     Check("params", data.params),
     Check("dvc", pipeline.repository),
     Check("raw images", data.raw),
+    Check("raw files", data.raw_files),
     *_of_splits("manifest", data.manifest),
     Check("originals", data.originals),
     Check("page cache", resources.page_cache),  # before what reads the betons

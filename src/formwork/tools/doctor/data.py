@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError
+from formwork.escapes import printable
 from formwork.system import cores
 from formwork.text import count
 from formwork.tools.doctor.project import SPLITS, Project
@@ -11,6 +12,7 @@ from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 SAMPLES, SAMPLE_BYTES = 256, 64 << 20  # of a beton, and files of a dataset, that are looked at without --full
 NAMED = 3  # files in a message
+WALK_SECONDS = 5  # for the names of all files in a folder, without --full
 
 
 def params(project: Project) -> Result:
@@ -40,7 +42,8 @@ def raw(project: Project) -> Result:
         return note(f"{folder} is not there: there are manifests to train by", "dvc exp run --allow-missing")
     try:
         # What has manifests was looked through by link: whether it has changed since is for DVC to say.
-        found = find_candidates(folder, data.val_fraction) if not manifests else None
+        layout = project.params.dataset.layout
+        found = find_candidates(folder, data.val_fraction, layout, data.ignore) if not manifests else None
     except DatasetError as error:
         return problem(error)
     about = f"{folder} is there" if found is None else f"{count(len(found), 'file')} in {folder}"
@@ -53,6 +56,22 @@ def raw(project: Project) -> Result:
             f"git add {pointer}",
         )
     return ok(about)
+
+
+def raw_files(project: Project) -> Result:
+    """Whether DVC can hash all that is in data/raw, also what is not added yet."""
+    from formwork.obstacles import find_obstacles
+
+    folders = sorted(path for path in project.raw.parent.glob("*") if path.is_dir())
+    for folder in folders:
+        found = list(find_obstacles(folder, float("inf") if project.full else WALK_SECONDS))
+        if found:
+            named = ", ".join(f"{printable(o.path)} ({o.reason})" for o in found[:NAMED])
+            return problem(
+                f"DVC stops at {count(len(found), 'file')} in {folder}: {named}{', ...' if len(found) > NAMED else ''}",
+                *(o.command for o in found[:NAMED]),
+            )
+    return ok(f"DVC can hash all that is in {project.raw.parent}")
 
 
 def manifest(project: Project, split: str) -> Result:
@@ -76,7 +95,7 @@ def originals(project: Project) -> Result:
     looked_at = rows[:: 1 if project.full else max(len(rows) // SAMPLES, 1)]
     wrong = [row.path for row in looked_at if _bytes(project.raw / row.path) != row.bytes]
     if wrong:
-        named = ", ".join(wrong[:NAMED]) + (", ..." if len(wrong) > NAMED else "")
+        named = ", ".join(map(printable, wrong[:NAMED])) + (", ..." if len(wrong) > NAMED else "")
         return note(
             f"{len(wrong)} of {count(len(looked_at), 'file')} looked at are missing in {project.raw}, or not of "
             f"the size in the manifest: {named}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from formwork import system
 from formwork.errors import FormworkError
+from formwork.escapes import printable
 from formwork.text import format_bytes
 from formwork.tools.doctor.children import Failed
 from formwork.tools.doctor.data import outdated
@@ -100,7 +101,7 @@ def estimate(project: Project, split: str) -> int:
         try:
             stored += len(encode(row, project.raw, params).data)
         except FormworkError as error:
-            raise NotChecked(f"{project.raw / row.path} cannot be converted") from error
+            raise NotChecked(f"{printable(project.raw / row.path)} cannot be converted") from error
         pixels += _stored_pixels(row, params.max_resolution)
         if time.monotonic() > stop:
             break
@@ -199,7 +200,7 @@ def conversion(project: Project) -> Result:
     if need <= available:
         return ok(finding)
     return note(
-        f"{finding}; the largest image is {project.raw / rows[needs.index(max(needs))].path}",
+        f"{finding}; the largest image is {printable(project.raw / rows[needs.index(max(needs))].path)}",
         "dvc exp run -S data.num_workers=1 convert",
     )
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from formwork.escapes import printable, printable_lines
 from formwork.text import count
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -71,8 +72,8 @@ def as_table(found: Sequence[tuple[str, Result]], width: int | None = None) -> s
     for verdict in VERDICTS:
         for name, result in _rows([(name, result) for name, result in found if result.verdict == verdict]):
             start = f"{verdict:<{max(map(len, VERDICTS))}}  {name}".ljust(len(margin))
-            lines += _wrapped(start, margin, result.finding, width)
-            lines += [f"{margin}$ {command}" for command in result.commands if command not in result.finding]
+            lines += _wrapped(start, margin, printable_lines(result.finding), width)
+            lines += [f"{margin}$ {printable(command)}" for command in result.commands if command not in result.finding]
     counts = Counter(result.verdict for _, result in found)
     summary = f"{count(counts[PROBLEM], 'problem')}, {count(counts[NOTE], 'note')}, {counts[OK]} ok"
     return "\n".join([*lines, "", summary])

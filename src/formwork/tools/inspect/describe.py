@@ -8,6 +8,7 @@ import numpy as np
 
 from formwork.beton.format import MODE_NAMES
 from formwork.beton.read import Beton
+from formwork.escapes import printable
 from formwork.text import count, format_bytes
 
 WIDTH = 100  # characters a line
@@ -34,9 +35,9 @@ def describe(beton: Beton) -> str:
 
 
 def class_names(beton: Beton) -> dict[int, str]:
-    """What to call each label."""
+    """What to call each label, safe to print."""
     known = beton.provenance.facts["class_names"] if beton.provenance else {}
-    return {label: known.get(str(label), f"label {label}") for label in np.unique(beton.labels).tolist()}
+    return {label: printable(known.get(str(label), f"label {label}")) for label in np.unique(beton.labels).tolist()}
 
 
 def histogram(values: np.ndarray) -> str:

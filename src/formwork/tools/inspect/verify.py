@@ -13,6 +13,7 @@ from formwork.beton.format import RAW
 from formwork.beton.read import Beton, check_beton
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
+from formwork.escapes import printable
 from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
@@ -118,7 +119,7 @@ def verify(beton: Beton, manifest: Manifest | None, workers: int) -> str:
     damage = find_damage(beton, workers)
     names = class_names(beton)
     for sample, fault in damage.items():
-        source = f", {_source(manifest, sample)}" if manifest else ""
+        source = f", {printable(_source(manifest, sample))}" if manifest else ""
         print(f"sample {sample} ({names[int(beton.labels[sample])]}{source}): {fault}")
     if damage:
         raise BetonError(

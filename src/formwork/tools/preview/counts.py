@@ -89,4 +89,4 @@ def _sorted(axes: Sequence[Axes], dataset: str, names: Sequence[str], counts: Co
 
 
 def _listed(names: Sequence[str], counts: np.ndarray, labels: np.ndarray) -> str:
-    return ", ".join(f"{names[label]} ({counts[label]:,})" for label in labels.tolist())
+    return ", ".join(f"{printable(names[label])} ({counts[label]:,})" for label in labels.tolist())

@@ -12,6 +12,7 @@ import torch
 from formwork.beton.read import check_beton, open_beton
 from formwork.drawing.image_grid import COLUMNS, Row, image_rows, to_pixels
 from formwork.errors import BetonError, DatasetError, FormworkError, did_you_mean
+from formwork.escapes import printable
 from formwork.folders import Folders
 from formwork.images.pixels import read_rgb
 from formwork.loading.base import LoaderConfig, SplitFiles
@@ -89,7 +90,7 @@ def _draw_batches(data: ProjectData, path: Path) -> list[str]:
             except FormworkError as error:
                 # make_loader wraps the reason in advice on how to fall back, which is not done here.
                 reason = error.__cause__ if isinstance(error.__cause__, FormworkError) else error
-                missing.append(f"{split}: no images from {name}. {reason}")
+                missing.append(f"{split}: no images from {name}. {printable(reason)}")
                 rows.append(Row(missing[-1]))
             else:
                 source = of_split.beton if use_ffcv else of_split.raw
@@ -130,8 +131,8 @@ def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) ->
 def _caption(label: torch.Tensor, names: Sequence[str]) -> str:
     """The class, or, of probabilities, each class that has one: a mixed image has two."""
     if not label.is_floating_point():
-        return names[int(label)]
-    shares = [(float(label[i]), names[i]) for i in label.nonzero().flatten().tolist()]
+        return printable(names[int(label)])
+    shares = [(float(label[i]), printable(names[i])) for i in label.nonzero().flatten().tolist()]
     return "\n".join(f"{name} {share:.0%}" for share, name in sorted(shares, reverse=True))
 
 
@@ -158,7 +159,7 @@ def _difference(data: ProjectData, split: str, one: Drawn, other: Drawn) -> Row:
 
 def _draw_classes(data: ProjectData, shown: Sequence[int], counts: dict[str, np.ndarray], path: Path) -> None:
     split = data.splits["train"]
-    names, rows = data.settings.class_names, split.manifest.rows
+    names, rows = list(map(printable, data.settings.class_names)), split.manifest.rows
     classes = {}
     for label in shown:
         images = ", ".join(f"{of_split[label]:,} in {name}" for name, of_split in counts.items())

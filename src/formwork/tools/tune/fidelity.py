@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from formwork.errors import DatasetError
+from formwork.escapes import printable
 from formwork.images.manifest import Manifest
 from formwork.images.pixels import read_rgb
 from formwork.loading.augmentation.augmentation import Augmentation
@@ -55,7 +56,9 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
         try:
             return apply_plan(read_rgb(path), plan, i, augmentation.resolution)
         except OSError as error:
-            raise DatasetError(f"{path}: {error}. Run `dvc repro -f link` to list all bad images.") from error
+            raise DatasetError(
+                f"{printable(path)}: {error}. Run `dvc repro -f link` to list all bad images."
+            ) from error
 
     pool = ThreadPoolExecutor(workers)
     try:

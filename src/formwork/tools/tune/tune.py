@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError
+from formwork.escapes import printable
 from formwork.files import try_lock
 from formwork.folders import Folders
 from formwork.images.manifest import Row, write_manifest
@@ -67,8 +68,8 @@ def _check_originals(rows: Sequence[Row], raw: Path) -> None:
     missing = [row.path for row in rows if not (raw / row.path).is_file()]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of the {len(rows)} images of the sample are missing, {raw / missing[0]} for one. Run "
-            f"`dvc pull {raw}`, or `dvc repro link` to list the images anew."
+            f"{len(missing)} of the {len(rows)} images of the sample are missing, {printable(raw / missing[0])} for "
+            f"one. Run `dvc pull {raw}`, or `dvc repro link` to list the images anew."
         )
 
 
