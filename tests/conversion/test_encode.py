@@ -137,6 +137,18 @@ def test_a_jpeg_is_stored_as_it_is(jpegs: Manifest) -> None:
     assert all(sample.checksum == checksum(sample.data) for sample in samples)
 
 
+def test_what_is_appended_to_a_jpeg_is_not_stored(jpegs: Manifest) -> None:
+    """Nor does it count where sizes decide how an image is stored."""
+    before = stored(jpegs, write_mode="smart", smart_threshold=1.5)
+    assert any(sample.passed_through for sample in before)
+    for row in jpegs.rows:
+        path = jpegs.path.parent / "raw" / row.path
+        path.write_bytes(path.read_bytes() + b"a film" * 10_000)
+    longer = make_manifest(jpegs.path.parent / "raw", jpegs.path)
+
+    assert stored(longer, write_mode="smart", smart_threshold=1.5) == before
+
+
 def test_settings_of_the_encoder_do_not_matter_to_what_is_stored_as_it_is(jpegs: Manifest) -> None:
     assert stored(jpegs, jpeg_quality=30, chroma_subsampling=422) == stored(jpegs)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from formwork.conversion.passthrough import PLAIN_SAMPLING, plain_size
+from formwork.conversion.passthrough import PLAIN_SAMPLING, plain_size, without_appendix
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
+from tests.images import odd_files
 from tests.make_images import photo
 
 FACTORS = {"4:4:4": "444", "4:2:2": "422", "4:2:0": "420", "4:4:0": "440", "4:1:1": "411"}
@@ -166,6 +167,68 @@ def test_a_file_of_red_green_and_blue_is_plain_as_its_decoders_agree() -> None:
 
     assert plain_size(content) == (45, 31)
     assert np.array_equal(libjpeg.decode(content, 45, 31), expected)
+
+
+# --- What is appended ---------------------------------------------------------------------------
+
+APPENDED = {
+    "text": b"appended",
+    "zeros": bytes(1000),
+    "another end": b"\xff\xd9",
+    "another JPEG": jpeg(progressive=True),
+    "an archive": b"PK\3\4" + random.Random(0).randbytes(1000) + b"\xff\xd9",
+    "a film": b"\0\0\0\x18ftypmp42" + random.Random(1).randbytes(5000),
+}
+THUMBNAIL = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + jpeg(IMAGE.resize((8, 8)))
+
+
+@pytest.mark.parametrize("what", APPENDED)
+@pytest.mark.parametrize(
+    "content",
+    [
+        jpeg(),
+        jpeg(progressive=True, optimize=True),
+        sampled("4:1:1", progressive=True),
+        cv2_jpeg(cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
+        with_segment(jpeg(progressive=True), 0xE1, THUMBNAIL),
+        with_segment(jpeg(), 0xFE, b"\xff\xd9\xff\xda\xff\xd9"),
+        jpeg(progressive=True).replace(b"\xff\xda", b"\xff\xfe\0\6\xff\xd9\xff\xda\xff\xda", 3),  # a comment each
+        jpeg()[:-2] + b"\xff\xff\xff\xd9",
+    ],
+    ids=["plain", "progressive", "4:1:1", "restarts", "thumbnail", "comment", "comments within", "fill bytes"],
+)
+def test_a_jpeg_ends_where_its_picture_does(content: bytes, what: str) -> None:
+    assert without_appendix(content) == content
+    assert without_appendix(content + APPENDED[what]) == content
+    assert np.array_equal(read_rgb(content), read_rgb(content + APPENDED[what]))
+
+
+def test_the_other_pictures_of_a_phone_are_left_out() -> None:
+    buffer = io.BytesIO()
+    IMAGE.save(buffer, "MPO", save_all=True, append_images=[IMAGE.transpose(Image.Transpose.ROTATE_180)])
+    content = buffer.getvalue()
+    first = without_appendix(content)
+
+    assert len(first) < 0.6 * len(content)
+    assert first.endswith(b"\xff\xd9")
+    assert np.array_equal(read_rgb(first), read_rgb(content))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8", jpeg()[:-2], jpeg()[:200], b"\xff\xd8\xff\xd9text", b"no JPEG"])
+def test_where_no_end_is_found_nothing_is_left_out(content: bytes) -> None:
+    assert without_appendix(content) == content
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4, 6, 8, 9])
+def test_an_orientation_of_any_type_counts(kind: int) -> None:
+    """Among tags of types that they should not have, which Pillow refuses."""
+    odd = (odd_files.MAKE, odd_files.RATIONAL, 1, 0), (odd_files.X_RESOLUTION, odd_files.ASCII, 1, 0)
+    for orientation in (1, 6):
+        exif = odd_files.exif(*odd, (odd_files.ORIENTATION, kind, 1, orientation), order=">")
+        content = odd_files.with_segments(jpeg(), odd_files.exif_segment(exif))
+
+        assert plain_size(content) == ((45, 31) if orientation == 1 else None)
+        assert read_rgb(content).size == ((45, 31) if orientation == 1 else (31, 45))
 
 
 # --- Anything -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The verification cache: processes share it, killed writers leave it sound, and no changed file is found in it."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import formwork
+from formwork import code
 from formwork.datasets import verification_cache
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verification_cache import VerificationCache
@@ -102,13 +104,19 @@ def test_other_code_forgets_everything(raw: Path, path: Path, monkeypatch: pytes
 
 
 def test_the_version_follows_the_code_and_pillow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = verification_cache._version()
+    copy = shutil.copytree(code.PACKAGE, tmp_path / "formwork")
+    monkeypatch.setattr(code, "PACKAGE", copy)
+    versions = [verification_cache._version()]
+    for name in ("images/pixels.py", "images/png.py", "images/bare.py", "datasets/verify_file.py"):
+        with (copy / name).open("a") as file:
+            file.write("# changed")
+        versions.append(verification_cache._version())
     monkeypatch.setattr("PIL.__version__", "0.0")
-    other_pillow = verification_cache._version()
-    (tmp_path / "changed.py").write_text("# changed")
-    monkeypatch.setattr(verification_cache.verify_file, "__file__", str(tmp_path / "changed.py"))
+    versions.append(verification_cache._version())
+    (copy / "datasets/link.py").write_text("# changed, and finds nothing in a file")
 
-    assert len({before, other_pillow, verification_cache._version()}) == 3
+    assert len(set(versions)) == 6
+    assert verification_cache._version() == versions[-1]
 
 
 def test_removed_files_are_forgotten_when_they_are_most(raw: Path, path: Path) -> None:

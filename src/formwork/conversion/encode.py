@@ -1,15 +1,14 @@
 """One image of a manifest to the bytes that a beton holds for it."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from formwork.beton.format import JPG, MAX_SIDE, RAW
-from formwork.beton.provenance import CHECKSUM_BYTES, checksum
-from formwork.conversion.passthrough import plain_size
+from formwork.beton.provenance import checksum
+from formwork.conversion.passthrough import plain_size, without_appendix
 from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.images.manifest import Row, chosen_by_hash, path_bytes
@@ -23,7 +22,7 @@ from formwork.params import BetonParams
 @dataclass(frozen=True, slots=True)
 class Stored:
     """mode is JPG or RAW; width and height in pixels; data a JPEG file, or rows of 8-bit RGB pixels; passed_through
-    whether it is the source file itself."""
+    whether it is the source file itself, up to the end of its picture."""
 
     mode: int
     width: int
@@ -56,16 +55,16 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
         raise BetonError(
             f"{printable(path)}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
         ) from error
-    digest = hashlib.sha256(content)
-    if digest.hexdigest() != row.sha256:
+    if hashlib.sha256(content).hexdigest() != row.sha256:
         raise BetonError(
             f"{printable(path)} changed after its manifest was made. Run `dvc repro` to list the images anew."
         )
     size = plain_size(content)
     passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
-    if passes and size is not None and _stores_jpg(row, params, size[0] * size[1] * 3, len(content)):
-        width, height = size
-        return Stored(JPG, width, height, content, digest.digest()[:CHECKSUM_BYTES], passed_through=True)
+    if passes and size is not None:
+        (width, height), jpeg = size, without_appendix(content)
+        if _stores_jpg(row, params, width * height * 3, len(jpeg)):
+            return Stored(JPG, width, height, jpeg, checksum(jpeg), passed_through=True)
     try:
         pixels = scale_down(_read(content, size), params.max_resolution)
     except OSError as error:
@@ -99,7 +98,7 @@ def scale_down(pixels: np.ndarray, max_resolution: int | None) -> np.ndarray:
 def _read(content: bytes, jpeg_size: tuple[int, int] | None) -> np.ndarray:
     """(H, W, 3) uint8, the pixels that read_rgb gives."""
     pixels = decode(content, *jpeg_size) if jpeg_size else None
-    return np.array(read_rgb(io.BytesIO(content))) if pixels is None else pixels
+    return np.array(read_rgb(content)) if pixels is None else pixels
 
 
 def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, bytes]:

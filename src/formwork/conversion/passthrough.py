@@ -1,13 +1,15 @@
 """Which JPEG files can stand in a beton as they are, without being decoded and encoded again."""
 
-import io
+import re
 import struct
 
-from PIL import ExifTags, Image
+from formwork.images.bare import bare
+from formwork.images.orientation import UPRIGHT, orientation
+from formwork.kernels.jpeg.segments import APP1, EOI, HUFFMAN_FRAMES, OTHER_FRAMES, SOS, segments
 
-from formwork.kernels.jpeg.segments import APP1, HUFFMAN_FRAMES, OTHER_FRAMES, SOS, segments
-
-SCAN, EXIF_OR_XMP = bytes((0xFF, SOS)), bytes((0xFF, APP1))
+SCAN, END, EXIF_OR_XMP = bytes((0xFF, SOS)), bytes((0xFF, EOI)), bytes((0xFF, APP1))
+MARKER = re.compile(rb"\xff+[^\xff\0\xd0-\xd7]", re.DOTALL)
+"""In compressed data: neither a stuffed zero nor a restart marker follows."""
 
 PLAIN_SAMPLING = {  # of the first component, horizontally and vertically; the other two then have (1, 1)
     (1, 1): "4:4:4",
@@ -38,6 +40,22 @@ def plain_size(content: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def without_appendix(content: bytes) -> bytes:
+    """A JPEG up to its end, without what phones and programs append: other pictures, films, archives, text, zeros.
+
+    `content` itself where nothing is appended, or where no end is found.
+    """
+    at = next((stop for marker, _, stop in segments(content) if marker == SOS), len(content))
+    if content.find(END, at) == len(content) - len(END):  # compressed data has no such bytes
+        return content
+    while match := MARKER.search(content, at):
+        at = match.end()
+        if content[at - 1] == EOI:
+            return content[:at]
+        at += int.from_bytes(content[at : at + 2], "big")  # a segment between two scans
+    return content
+
+
 def _header(content: bytes) -> tuple[bytes | None, bool]:
     """The content of the frame header (None where there is none of a known kind), and whether anything before it may
     hold an orientation."""
@@ -54,9 +72,6 @@ def _header(content: bytes) -> tuple[bytes | None, bool]:
 
 
 def _upright(content: bytes) -> bool:
-    """Whether Pillow, which reads the originals, leaves the image as it lies in the file."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
-    except Exception:  # whatever Pillow's parsers raise: then the image is encoded anew
-        return False
+    """Whether the image is shown as it lies in the file."""
+    found = bare(content)
+    return found is not None and orientation(found.info) not in UPRIGHT

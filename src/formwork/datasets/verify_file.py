@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Sequence
@@ -95,7 +94,7 @@ def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
     if not data:
         return BadFile("zero bytes", "the file is empty")
     try:
-        image = decode(io.BytesIO(data))
+        image = decode(data)
         digest = hashlib.sha256(data).digest()
         channels.add(image.rgb)  # last: a file that raises must add nothing
         return (len(data), status.st_mtime_ns, status.st_ino, *image.rgb.size, image.mode, image.format, digest)

@@ -4,8 +4,9 @@ docs/pixels.md has the table: which files are images, and what each kind of pixe
 """
 
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
+from os import PathLike
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from PIL import (  # each registers its format; Pillow itself would import every
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
-    ImageOps,
     Jpeg2KImagePlugin,  # noqa: F401
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,
@@ -23,6 +23,10 @@ from PIL import (  # each registers its format; Pillow itself would import every
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
+
+from formwork.images import png
+from formwork.images.bare import Bare, bare
+from formwork.images.orientation import ORIENTATION, from_exif, upright
 
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -43,13 +47,10 @@ are found in any damaged file.
 FORMATS = [name for name in EXTENSIONS if name in Image.OPEN]  # Pillow may be built without WebP or AVIF
 STILLS_OF_MANY_FRAMES = ("MPO",)  # a phone's JPEG, followed by other versions of the picture: the first one counts
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
 MAX_PIXELS = 1 << 28  # 16,384 x 16,384: 0.8 GB as RGB
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces Pillow's limit, above which it warns, and raises at twice as many
 
 WHITE = (255, 255, 255, 255)
-ORIENTATION_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # of Image.info
 CONVERTED = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 GREY_16 = {"I;16", "I;16B", "I;16L", "I;16N"}
 
@@ -83,42 +84,77 @@ class Decoded(NamedTuple):
     format: str
 
 
-def read_rgb(path: Path | BinaryIO) -> Image.Image:
-    """Read, decode and convert an image file, by path or opened.
+def read_rgb(source: str | PathLike | BinaryIO | bytes) -> Image.Image:
+    """Read, decode and convert an image file, by path, opened, or as its content.
 
     Raises:
         OSError: it is missing, unreadable, no image, cut short, or of undefined pixels; the message says which.
+        MemoryError: there is not enough for it.
     """
-    return decode(path).rgb
+    return decode(source).rgb
 
 
-def decode(path: Path | BinaryIO) -> Decoded:
+def decode(source: str | PathLike | BinaryIO | bytes) -> Decoded:
     """As read_rgb, with mode and format of the file."""
-    try:
-        with _open(path) as image:
-            mode, kind, (width, height) = image.mode, image.format or "", image.size
-            if width * height > MAX_PIXELS:
-                raise UndefinedPixels(
-                    "too large", f"{width} x {height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
-                )
-            if getattr(image, "is_animated", False) and kind not in STILLS_OF_MANY_FRAMES:
-                raise UndefinedPixels("animated", f"{getattr(image, 'n_frames', 'several')} frames or pages")
-            return Decoded(to_rgb(image), mode, kind)
-    except OSError:
-        raise
-    except Exception as error:  # Pillow's parsers raise many kinds on damaged data (SyntaxError, struct.error...)
-        raise OSError(f"damaged image data: {type(error).__name__}: {error}") from error
-
-
-def _open(path: Path | BinaryIO) -> Image.Image:
-    """As Image.open, but without its search for the format where that is PNG: 5 % of the time of a small image."""
-    if isinstance(path, BytesIO) and path.getbuffer()[:8] == PNG_SIGNATURE:
-        path.seek(0)
+    content = _content(source)
+    errors: list[Exception] = []
+    for file in _versions(content):
         try:
-            return PngImagePlugin.PngImageFile(path)
+            return _decode(file)
+        except (UndefinedPixels, MemoryError):
+            raise
+        except Exception as error:  # Pillow's parsers raise many kinds on damaged data (SyntaxError, struct.error...)
+            errors.append(error)
+    first = errors[0]  # says what is wrong with the whole file
+    if isinstance(first, OSError):
+        raise first
+    raise OSError(f"damaged image data: {type(first).__name__}: {first}") from first
+
+
+def _content(source: str | PathLike | BinaryIO | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, (str, PathLike)):
+        with open(source, "rb", buffering=0) as file:
+            return file.readall()
+    source.seek(0)
+    return source.read()
+
+
+def _versions(content: bytes) -> Iterator[Bare]:
+    """The file, and where it cannot be read as it is, the same without its metadata: what changes no pixel makes no
+    image bad."""
+    if content.startswith(png.SIGNATURE):
+        yield png.bare(content)
+        return
+    yield Bare(content, {})
+    if without := bare(content):
+        yield without
+
+
+def _decode(file: Bare) -> Decoded:
+    with _open(file.content) as image:
+        mode, kind, (width, height) = image.mode, image.format or "", image.size
+        if width * height > MAX_PIXELS:
+            raise UndefinedPixels(
+                "too large", f"{width} x {height} pixels, above the limit of {MAX_PIXELS / 1e6:.0f} MP"
+            )
+        if getattr(image, "is_animated", False) and kind not in STILLS_OF_MANY_FRAMES:
+            raise UndefinedPixels("animated", f"{getattr(image, 'n_frames', 'several')} frames or pages")
+        if kind == "TIFF" and from_exif(file.content) not in (None, getattr(image, "tag_v2", {}).get(ORIENTATION)):
+            raise ValueError("an orientation that Pillow does not read")
+        image.info.update(file.info)
+        return Decoded(to_rgb(image), mode, kind)
+
+
+def _open(content: bytes) -> Image.Image:
+    """As Image.open, but without its search for the format where that is PNG: 5 % of the time of a small image."""
+    if content.startswith(png.SIGNATURE):
+        try:
+            return PngImagePlugin.PngImageFile(BytesIO(content))
         except SyntaxError as error:
             raise UnidentifiedImageError(f"no sound PNG header: {error}") from error
-    return Image.open(path, formats=FORMATS)
+    return Image.open(BytesIO(content), formats=FORMATS)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -134,8 +170,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     tile = getattr(image, "tile", None)  # how the file stores the pixels; Image.load clears it
     image.load()
-    if not ORIENTATION_KEYS.isdisjoint(image.info):
-        image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     stored = tile[0].args if tile else None

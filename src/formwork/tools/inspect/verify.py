@@ -1,6 +1,5 @@
 """Checking every sample of a beton, with memory for a few of them; which are bad, and what they were made from."""
 
-import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +62,7 @@ class SampleFile:
         # What libturbojpeg warns of in bytes that have their checksum stood in the original file, too.
         if pixels is None and (self.beton.provenance or libjpeg.strict_decoder() is None):
             with suppress(OSError):
-                pixels = np.array(read_rgb(io.BytesIO(data)))
+                pixels = np.array(read_rgb(data))
         return pixels
 
 
