@@ -8,6 +8,7 @@ from formwork.errors import run
 from formwork.formats import write_json
 from formwork.images.manifest import read_manifest
 from formwork.params import load_params
+from formwork.system import machine_id
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         params.data.num_workers,
     )
     write_json(arguments.metrics, summary.metrics())
-    write_json(arguments.speed, summary.speed())
+    write_json(arguments.speed, {**summary.speed(), "machine_id": machine_id()})
     print(f"{arguments.beton}: {summary}")
 
 

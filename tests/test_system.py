@@ -1,6 +1,7 @@
 """Cores and memory are those that this process may use; the peak of memory is that of all its processes."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from formwork import system
 from formwork.system import PeakMemory
+from tests.workspace import ROOT
 
 linux = pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux says so")
 
@@ -129,3 +131,57 @@ def test_what_is_in_the_page_cache_is_counted(tmp_path: Path) -> None:
     assert 0 < system.cached_bytes(path) < 2_000_000
     path.write_bytes(b"")
     assert system.cached_bytes(path) == 0
+
+
+def test_the_id_of_a_machine_stays_and_tells_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    found = system.machine_id()
+    assert re.fullmatch("[0-9a-f]{8}", found)
+    command = [sys.executable, "-c", "from formwork.system import machine_id; print(machine_id())"]
+    source = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    assert subprocess.run(command, env=source, capture_output=True, text=True, check=True).stdout == f"{found}\n"
+    assert (tmp_path / "formwork/machine").read_bytes() not in (b"", found.encode())
+
+
+@pytest.mark.parametrize("other", ["machine-id", "host name", "user's secret", "boot of a container"])
+def test_whatever_tells_machines_apart_changes_the_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Nodes with one image differ in their names, copies of a virtual machine in the secret, and containers of one
+    image on two hosts in the boot of the host."""
+    files = {name: tmp_path / name for name in ("machine-id", "boot", "container")}
+    for file in files.values():
+        file.write_text("one")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(system, "MACHINE_IDS", (files["machine-id"], tmp_path / "missing"))
+    monkeypatch.setattr(system, "BOOT_ID", files["boot"])
+    monkeypatch.setattr(system, "IN_CONTAINER", (files["container"],))
+    one = system.machine_id()
+    assert system.machine_id() == one
+    if other == "machine-id":
+        files["machine-id"].write_text("two")
+    elif other == "host name":
+        monkeypatch.setattr(system.platform, "node", lambda: "two")
+    elif other == "user's secret":
+        (tmp_path / "state/formwork/machine").unlink()
+        monkeypatch.setattr(system, "_OF_PROCESS", b"two")
+    else:
+        files["boot"].write_text("two")
+        assert system.machine_id() != one
+        files["container"].unlink()  # outside, a machine stays the same when it is started again
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        two = system.machine_id()
+        files["boot"].write_text("three")
+        assert system.machine_id() == two
+    assert system.machine_id() != one
+
+
+def test_where_nothing_can_be_kept_the_id_is_that_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert system.machine_id() == system.machine_id()
+    command = [sys.executable, "-c", "from formwork.system import machine_id; print(machine_id())"]
+    source = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    assert subprocess.run(command, env=source, capture_output=True, text=True, check=True).stdout != system.machine_id()

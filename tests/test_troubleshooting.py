@@ -40,6 +40,7 @@ from formwork.models.build import build_model
 from formwork.params import BetonParams, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
 from formwork.sources.fetch import fetch
+from formwork.system import machine_id
 from formwork.training.fit import build_trainer
 from formwork.training.geometry import check_model
 from formwork.training.resume import find_checkpoint
@@ -324,7 +325,7 @@ def doctor_caching(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> Said:
 @pytest.fixture
 def doctor_workers(patient: Patient) -> Said:
     patient.set_params(data={"num_workers": 0})
-    patient.write_json("results/speed/metrics.json", {"waiting_share": 0.4})
+    patient.write_json("results/speed/metrics.json", {"waiting_share": 0.4, "machine_id": machine_id()})
     return finding(patient, "workers")
 
 

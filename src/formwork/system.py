@@ -1,18 +1,26 @@
 """The machine as this process sees it: CPU cores, memory, page cache, names of CPU and GPU; memory of processes."""
 
 import ctypes
+import hashlib
+import hmac
 import mmap
 import os
 import platform
+import secrets
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev: those of NVIDIA, of AMD, and of Windows' Linux
 CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+MACHINE_IDS = Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+IN_CONTAINER = Path("/.dockerenv"), Path("/run/.containerenv")
 CHUNK = 1 << 30  # bytes of a file whose place in the page cache is asked for at once
+_OF_PROCESS = secrets.token_bytes(16)
 
 
 # --- What there is ------------------------------------------------------------------------------
@@ -21,6 +29,37 @@ CHUNK = 1 << 30  # bytes of a file whose place in the page cache is asked for at
 def machine() -> str:
     """CPU, number of cores available to this process, and the first GPU that torch would use."""
     return ", ".join([cpu(), f"cores {cores()}", *_gpu()])
+
+
+def machine_id() -> str:
+    """Eight hexadecimal digits that stand for this machine, as this user sees it: figures of the same id are of the
+    same machine. They tell nothing of it, and may be published.
+
+    What they are made from is hashed with a secret of this user, made when it is first needed. So copies of a virtual
+    machine, containers of one image and nodes that share an image or a home folder all have ids of their own; a
+    container has a new one whenever it is made anew, or whenever its host restarts.
+    """
+    parts = [_read(path).strip() for path in MACHINE_IDS]
+    if any(path.exists() for path in IN_CONTAINER) or "KUBERNETES_SERVICE_HOST" in os.environ:
+        parts.append(_read(BOOT_ID).strip())  # its image may have brought the other ids
+    if not any(parts):
+        parts.append(str(uuid.getnode()))  # other systems than Linux
+    return hmac.new(_secret(), "\n".join([*parts, platform.node()]).encode(), hashlib.sha256).hexdigest()[:8]
+
+
+def _secret() -> bytes:
+    """Random bytes of this user; of this process alone, where they can be kept nowhere."""
+    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    path = Path(state) / "formwork/machine"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"machine.{os.getpid()}")
+            temporary.write_bytes(_OF_PROCESS)
+            temporary.replace(path)
+        return path.read_bytes()
+    except OSError:
+        return _OF_PROCESS
 
 
 def cpu() -> str:

@@ -1,11 +1,13 @@
 """What `make run` ends with: a few lines that fit a terminal, or what is missing."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from formwork.errors import FormworkError
 from formwork.params import Params
+from formwork.system import machine_id
 from formwork.tools.summary import read_curve, summary
 from tests.workspace import Workspace
 
@@ -28,7 +30,9 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
         "convert/train.json": '{"images": 1448}',
         "convert/val.json": '{"images": 349}',
         "evaluate/metrics.json": '{"accuracy": 0.5, "worst_class": "3", "worst_class_accuracy": 0.25}',
-        "speed/metrics.json": '{"loader": "ffcv", "images_per_second": 9080.8, "waiting_share": 0.0212}',
+        "speed/metrics.json": json.dumps(
+            {"loader": "ffcv", "images_per_second": 9080.8, "waiting_share": 0.0212, "machine_id": machine_id()}
+        ),
         "train/plots/metrics/val/accuracy.tsv": "step\taccuracy\n1\t0.4\n2\t0.5\n3\t0.5\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +44,9 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
     assert found["model"].endswith("from epoch 2 of 3, in models/best.pt")
     assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate"
     assert found["loader"] == "ffcv, 9,081 images/s"
+    speed = tmp_path / "speed/metrics.json"
+    speed.write_text(speed.read_text().replace(machine_id(), "0badcafe"))
+    assert dict(summary(params, tmp_path))["loader"] == "ffcv, 9,081 images/s, on another machine"
     (tmp_path / "evaluate/metrics.json").unlink()
     with pytest.raises(FormworkError, match=r"evaluate/metrics\.json is not there yet\. Run `dvc repro`"):
         summary(params, tmp_path)

@@ -18,7 +18,7 @@ from formwork.loading.factory import FALLBACK
 from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import TreeDataset
 from formwork.models.model_file import load_model
-from formwork.system import machine
+from formwork.system import machine, machine_id
 from formwork.training.callbacks import ProgressBar
 from formwork.training.module import Classifier
 from tests.training.conftest import make_params
@@ -78,7 +78,7 @@ def test_every_epoch_is_recorded(run):
     assert metrics(out)["step"] == 4
     assert 0 < found["waiting_seconds"] < found["seconds"]
     assert found["waiting_share"] == pytest.approx(found["waiting_seconds"] / found["seconds"], abs=1e-2)
-    assert found["machine"] == machine()
+    assert (found["machine"], found["machine_id"]) == (machine(), machine_id())
 
 
 def test_the_figures_of_speed_are_those_of_the_median_epoch_after_the_first(run):

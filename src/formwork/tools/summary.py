@@ -8,6 +8,7 @@ from typing import Any
 from formwork.errors import FormworkError
 from formwork.images.manifest import SPLITS
 from formwork.params import Params
+from formwork.system import machine_id
 
 
 def summary(params: Params, results: Path) -> list[tuple[str, str]]:
@@ -23,13 +24,14 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in SPLITS)
         evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
         epochs, accuracies = read_curve(results / "train/plots/metrics/val/accuracy.tsv")
+        elsewhere = "" if speed["machine_id"] == machine_id() else ", on another machine"
         best = epochs[accuracies.index(max(accuracies))]
         return [
             ("dataset", f"{params.data.name}: {train:,} images to train on, {val:,} to validate"),
             ("model", f"{params.model.name}, from epoch {best} of {epochs[-1]}, in models/best.pt"),
             ("accuracy", f"{evaluation['accuracy']:.2%} on the validation split"),
             ("worst class", f"{evaluation['worst_class']}, {evaluation['worst_class_accuracy']:.2%}"),
-            ("loader", f"{speed['loader']}, {speed['images_per_second']:,.0f} images/s"),
+            ("loader", f"{speed['loader']}, {speed['images_per_second']:,.0f} images/s{elsewhere}"),
             ("waiting", f"{speed['waiting_share']:.1%} of the training time, for data"),
         ]
     except (KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
 from formwork.loading.base import Batch
-from formwork.system import PeakMemory, machine
+from formwork.system import PeakMemory, machine, machine_id
 from formwork.training.datamodule import ImageDataModule
 
 DRAW_SECONDS = 0.1
@@ -153,6 +153,7 @@ class EpochLogger(pl.Callback):
             "first_batch_seconds": round(sum(self.first_batches.values()), 4),
             **({"peak_memory_mb": round(peak / 1e6, 1)} if peak else {}),
             "machine": machine(),
+            "machine_id": machine_id(),
         }
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -23,6 +23,7 @@ from tests.workspace import Workspace
 TRAIN = """
 import json, os, sys, time
 from pathlib import Path
+from formwork.system import machine_id
 from formwork.yaml import read_yaml
 
 model, results, speed = map(Path, sys.argv[4:])
@@ -42,6 +43,7 @@ figures = {
     "first_batch_seconds": 0.1,
     "peak_memory_mb": 500.0,
     "machine": os.environ["MACHINE"],
+    "machine_id": os.environ.get("MACHINE_ID") or machine_id(),
 }
 for path, content in {
     model: f"{asked} {params['seed']}",
@@ -83,6 +85,7 @@ def make_run(use_ffcv: bool = True, seconds: float = 2.0, seed: int = 0, **figur
         first_batch_seconds=0.5,
         peak_memory_mb=600.0,
         machine="CPU, cores 2",
+        machine_id="12345678",
         identity=f"{seconds}",
         source="the workspace",
     )

@@ -8,14 +8,17 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from formwork.errors import FormworkError
+from formwork.system import machine, machine_id
 from formwork.tools.compare.compare import Installation
 from tests.make_images import make_dataset
-from tests.tools.compare.conftest import Quick
+from tests.tools.compare.conftest import Quick, make_run
+from tests.training.conftest import make_params
 from tests.workspace import BIN, Workspace, snapshot
 
 RESULTS = {f"results/compare/compare.{kind}" for kind in ("json", "md", "svg")}
@@ -120,11 +123,43 @@ def test_what_dvc_has_in_its_cache_is_taken_from_there(quick: Quick):
 
 
 def test_runs_of_another_machine_are_not_reused(quick: Quick):
-    run_and_take_back(quick, MACHINE="Abacus, cores 1")
-    reason = "it was measured on another machine, Abacus, cores 1"
+    """Also not where it is called the same."""
+    run_and_take_back(quick, MACHINE_ID="0badcafe")
+    reason = f"it was measured on another machine, {quick.env['MACHINE']} (machine 0badcafe)"
     assert f"DVC had it in its cache, but {reason}: it is run again\n" in quick.compare()
     assert quick.trainings == ["pytorch 0", "pytorch 0"]
     assert {run["machine"] for run in report(quick)["runs"]} == {quick.env["MACHINE"]}
+    assert len({run["machine_id"] for run in report(quick)["runs"]}) == 1
+
+
+def test_a_machine_with_fewer_cores_is_another_one():
+    """A container, or `taskset`: the id is the same."""
+    installation = Installation(make_params())
+    here = make_run(machine=machine(), machine_id=machine_id())
+    assert installation.why_not(here) is None
+    assert "another machine, CPU, cores 9 (machine" in str(installation.why_not(replace(here, machine="CPU, cores 9")))
+
+
+def test_a_clone_on_another_machine_puts_no_committed_figure_beside_its_own(quick: Quick, tmp_path: Path):
+    """Another machine of the same kind: only what identifies it differs, here the secret of its user."""
+    theirs = quick.clone(tmp_path / "theirs")
+    env = quick.env | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    clone = Quick(theirs.path, env | {"TRAININGS": str(tmp_path / "theirs.log")})
+    (clone / ".dvc/cache").symlink_to(quick / ".dvc/cache")
+    clone.dvc("checkout")
+
+    output = clone.compare()
+    assert "the workspace is not reused: it was measured on another machine" in output
+    assert sorted(clone.trainings) == ["ffcv 0", "pytorch 0"]
+    found = report(clone)
+    assert found["conversion_seconds"] is None
+    assert "The conversion was measured on another machine, and is left out." in output
+
+    before = len(clone.trainings)
+    clone.dvc("repro --force convert")
+    assert "The conversion was" not in clone.compare()
+    assert len(clone.trainings) == before
+    assert report(clone)["conversion_seconds"].keys() == {"train", "val"}
 
 
 def test_metrics_that_were_edited_are_not_the_run_s(quick: Quick):

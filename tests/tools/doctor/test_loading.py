@@ -107,7 +107,7 @@ def test_workers(
 ) -> None:
     monkeypatch.setattr(system, "cores", lambda: 4)
     patient.set_params(data={"num_workers": workers}, trainer=trainer, ffcv={"distributed": bool(trainer)})
-    patient.write_json("results/speed/metrics.json", {"waiting_share": waited})
+    patient.write_json("results/speed/metrics.json", {"waiting_share": waited, "machine_id": system.machine_id()})
 
     found = patient.look("workers")
 

@@ -57,19 +57,20 @@ def _bars(axis: Axes, summary: Summary, figure: str, title: str) -> None:
 
 def _total(axis: Axes, summary: Summary) -> None:
     """Lines that start with the seconds of the conversion, and cross where it has paid for itself."""
-    epochs = summary.pays_off_after
+    conversion, epochs = summary.conversion_seconds or 0.0, summary.pays_off_after
     crossing = epochs if epochs is not None and epochs <= SEEN * summary.epochs else 0
     last = max(summary.epochs, crossing)
     for kind in summary.kinds:
-        start = summary.conversion_seconds if kind == FFCV else 0.0
+        start = conversion if kind == FFCV else 0.0
         axis.plot([0, last], [start, start + last * summary.seconds(kind).median], color=COLOUR[kind], label=kind)
-    axis.set_title("seconds in all, conversion included")
-    if summary.compares:
+    without = summary.conversion is None
+    axis.set_title("seconds in all, without the conversion" if without else "seconds in all, conversion included")
+    if summary.compares and not without:
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         text = f"conversion has paid for itself:\n{pay_off(summary)}"
         axis.text(0.98, 0.05, text, transform=axis.transAxes, ha="right", fontsize=8, bbox=box)
     if crossing:
-        paid = summary.conversion_seconds + crossing * summary.seconds(FFCV).median
+        paid = conversion + crossing * summary.seconds(FFCV).median
         axis.plot(crossing, paid, "o", color="black", markersize=4)
     axis.set_xlabel("epochs")
     axis.set_xlim(0, last)

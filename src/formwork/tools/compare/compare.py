@@ -13,7 +13,7 @@ from formwork.formats import write_json
 from formwork.git import check_repository
 from formwork.images.manifest import SPLITS
 from formwork.params import Params
-from formwork.system import machine
+from formwork.system import machine, machine_id
 from formwork.text import count
 from formwork.tools.compare import tables
 from formwork.tools.compare.chart import draw
@@ -31,7 +31,8 @@ class Installation:
 
     @cached_property
     def machine(self) -> str:
-        return machine()
+        """In words, with its id."""
+        return named_machine(machine(), machine_id())
 
     @cached_property
     def ffcv_fault(self) -> str | None:
@@ -49,8 +50,8 @@ class Installation:
 
     def why_not(self, run: Run) -> str | None:
         """Why a run is not reused, though it is of the present params, data and code; None where it is."""
-        if run.machine != self.machine:
-            return f"it was measured on another machine, {run.machine}"
+        if named_machine(run.machine, run.machine_id) != self.machine:
+            return f"it was measured on another machine, {named_machine(run.machine, run.machine_id)}"
         if run.fell_back and self.ffcv_fault is None:
             return "FFCV could not load then, and can now"
         return None
@@ -101,7 +102,7 @@ def compare(params: Params, repeat: int, seeds: int, results: Path, command: str
     check_repository(Path())
     pipeline, installation = Pipeline(Path()), Installation(params)
     pipeline.check_data(Folders.of(params.data.name).raw)
-    conversion = {split: _conversion_seconds(split) for split in SPLITS}
+    conversion = _conversion_seconds()
     plans = make_plans(pipeline, installation, repeat, seeds)
     if dry_run:
         _say_what_is_missing(plans)
@@ -188,14 +189,24 @@ def _run_once(copy: Copy, plan: RunPlan, installation: Installation, force: bool
     return run, reason
 
 
-def _conversion_seconds(split: str) -> float:
-    """Seconds that converting a split took, as the stage has measured them.
+def named_machine(words: str, identity: str) -> str:
+    return f"{words} (machine {identity})"
+
+
+def _conversion_seconds() -> dict[str, float] | None:
+    """Seconds that converting each split took, as the stage has measured them; None where that was another machine.
 
     Raises:
-        FormworkError: its file cannot be read.
+        FormworkError: their files cannot be read.
     """
-    path = Path(f"results/speed/convert_{split}.json")
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormworkError(f"{path} cannot be read. Run `dvc repro -f convert@{split}`.") from error
+    seconds, here = {}, machine_id()
+    for split in SPLITS:
+        path = Path(f"results/speed/convert_{split}.json")
+        try:
+            figures = json.loads(path.read_text(encoding="utf-8"))
+            seconds[split] = float(figures["seconds"])
+            if figures.get("machine_id") != here:
+                return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FormworkError(f"{path} cannot be read. Run `dvc repro -f convert@{split}`.") from error
+    return seconds

@@ -37,6 +37,7 @@ class Run:
     first_batch_seconds: float
     peak_memory_mb: float | None
     machine: str
+    machine_id: str
     identity: str
     source: str
 
@@ -54,6 +55,7 @@ OF_SPEED = (
     "waiting_share",
     "first_batch_seconds",
     "machine",
+    "machine_id",
 )
 
 

@@ -36,14 +36,15 @@ class Summary:
         machine: that all runs were measured on.
         runs: of all kinds.
         reason: why FFCV could not load, where a run fell back.
-        conversion: seconds that the conversion of each split took, when it was made.
+        conversion: seconds that the conversion of each split took, when it was made; None where that was on another
+            machine.
     """
 
     dataset: str
     epochs: int
     machine: str
     runs: Sequence[Run]
-    conversion: Mapping[str, float]
+    conversion: Mapping[str, float] | None
     reason: str | None = None
 
     def of(self, kind: str) -> list[Run]:
@@ -64,8 +65,8 @@ class Summary:
         return Spread.of([run.seconds for run in self.of(kind)])
 
     @property
-    def conversion_seconds(self) -> float:
-        return sum(self.conversion.values())
+    def conversion_seconds(self) -> float | None:
+        return None if self.conversion is None else sum(self.conversion.values())
 
     @property
     def compares(self) -> bool:
@@ -75,7 +76,7 @@ class Summary:
     @property
     def pays_off_after(self) -> int | None:
         """Epochs after which the conversion has paid for itself. None: never, or this does not compare."""
-        if not self.compares:
+        if self.conversion_seconds is None or not self.compares:
             return None
         ffcv, pytorch = (self.seconds(kind).median for kind in (FFCV, PYTORCH))
         return pays_off_after(self.conversion_seconds, ffcv, pytorch)
@@ -95,6 +96,11 @@ class Summary:
                 accuracies.setdefault(run.case.seed, set()).add(run.accuracy)
             if any(len(different) > 1 for different in accuracies.values()):
                 yield f"{kind}: runs of the same seed differ in accuracy. Training is not deterministic on this device."
+        if self.conversion is None:
+            yield (
+                "The conversion was measured on another machine, and is left out. "
+                "`dvc repro -f convert` measures it here."
+            )
         if self.compares and len(self.runs) == 2:
             yield "One run of each: `--repeat 3` shows how far such runs differ on this machine."
         elif self.compares:

@@ -98,7 +98,7 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
         "dataset": summary.dataset,
         "epochs": summary.epochs,
         "machine": summary.machine,
-        "conversion_seconds": dict(summary.conversion),
+        "conversion_seconds": summary.conversion and dict(summary.conversion),
         "conversion_has_paid_for_itself": pay_off(summary),
         "pays_off_after_epochs": summary.pays_off_after,
         "notes": list(summary.notes()),
@@ -123,7 +123,7 @@ def _run(run: Run) -> dict[str, Any]:
 def pay_off(summary: Summary) -> str:
     """When the conversion has paid for itself, in words."""
     epochs = summary.pays_off_after
-    if not summary.compares:
+    if summary.conversion is None or not summary.compares:
         return "-"
     if epochs is None:
         return "never"

@@ -216,7 +216,8 @@ def workers(project: Project) -> Result:
     command = f"dvc exp run -S data.num_workers={better}"
     if wanted > cores and data.num_workers > better:
         return note(f"{finding}: more than can work at once", command)
-    waited = read_json(Path("results/speed/metrics.json")).get("waiting_share", 0)
+    last = read_json(Path("results/speed/metrics.json"))
+    waited = last.get("waiting_share", 0) if last.get("machine_id") == system.machine_id() else 0
     if waited > WAITING and data.num_workers < better:
         return note(f"{finding}: the last training waited for data for {waited:.0%} of its time", command)
     return ok(finding)

@@ -8,6 +8,7 @@ from typing import Any
 
 from formwork.git import experiments, read_files
 from formwork.params import Params
+from formwork.system import machine_id
 from formwork.yaml import YamlError, parse_yaml
 
 FILES = ("params.yaml", "results/evaluate/metrics.json", "results/speed/metrics.json")
@@ -46,6 +47,7 @@ def find_experiments(root: Path, params: Params) -> list[Experiment]:
             evaluation, speed = map(json.loads, metrics)
             accuracy = float(evaluation["accuracy"])
             rate, loader = f"{speed['images_per_second']:,.0f}", str(speed["loader"])
+            rate += "" if speed.get("machine_id") == machine_id() else ", on another machine"
         except (ValueError, KeyError, TypeError, YamlError):
             continue
         if there.data.name != params.data.name:
