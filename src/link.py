@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from formwork.datasets.link import link
 from formwork.errors import run
-from formwork.params import load_params
 
 
 def main() -> None:
+    from formwork.datasets.link import link
+    from formwork.params import load_params
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")

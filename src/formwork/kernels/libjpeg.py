@@ -28,6 +28,7 @@ ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT
 WARNING = 0  # TJERR_WARNING
 SUBSAMPLINGS = {444: 0, 422: 1, 420: 2}  # TJSAMP_444, _422, _420
 LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.0.dylib", "libturbojpeg.dylib")
+END = b"\xff\xd9"  # of a file
 LARGE = 1 << 16  # bytes of pixels; Pillow needs 0.03 ms more to encode without the GIL
 
 
@@ -207,7 +208,10 @@ def _encode_by_pillow(pixels: np.ndarray, quality: int, subsampling: int) -> byt
     with io.BytesIO() if pixels.nbytes < LARGE else _memory_file() as file:
         image.save(file, "JPEG", quality=quality, subsampling=":".join(str(subsampling)))
         file.seek(0)
-        return file.read()
+        content = file.read()
+    if not content.endswith(END):  # Pillow does not notice where there is no room
+        raise MemoryError(f"a JPEG of {image.width} x {image.height} pixels")
+    return content
 
 
 def _memory_file() -> io.BufferedRandom:
