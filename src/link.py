@@ -17,7 +17,12 @@ def main() -> None:
     arguments = parser.parse_args()
     params, raw = load_params(), arguments.raw
     link(params, raw, arguments.interim, arguments.report)
-    if params.data.name not in params.data.fetch and not raw.with_name(f"{raw.name}.dvc").exists():
+    if params.data.name in params.data.fetch:
+        print(
+            f"{raw} is DVC's to restore: `dvc exp run` puts it back as it was fetched, without a word on files that "
+            f"were added or changed. For images of your own: `cp -r {raw} {raw}-mine` and `dvc add {raw}-mine`."
+        )
+    elif not raw.with_name(f"{raw.name}.dvc").exists():
         print(f"WARNING: DVC does not know {raw}: nobody else can get these images, no older version is kept. Run\n")
         print(f"\tdvc add {raw}\n\tgit add {raw}.dvc\n")
 
