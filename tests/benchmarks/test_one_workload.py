@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import lightning, one_workload, reading, timesteps
+from benchmarks import lightning, one_workload, reading, timesteps, verification
 from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns
 from benchmarks.reading import HELD, READ
 from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
@@ -66,6 +66,38 @@ def test_timesteps_share_memory_and_copies_do_not(
     assert results[COPIES]["batch_bytes"] == STEPS * once
     assert results[COPIES]["process_peak_bytes"] > results[VIEWS]["process_peak_bytes"]
     assert f"({BATCH}, {STEPS}, 3, 224, 224)" in (folder / "page.md").read_text()
+
+
+def test_comparing_checksums_is_measured_in_first_and_later_epochs(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "WORKLOADS", verification.WORKLOADS[1:2])
+
+    folder = run(verification, ["--rounds", "2", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "verification.json").read_text())
+    for epoch in verification.EPOCHS:
+        for way in (verification.VERIFIED, verification.UNVERIFIED):
+            assert len(results["photo, raw 256"][f"{epoch}, {way}"]["images_per_second"]) == 2
+    text = (folder / "page.md").read_text()
+    assert "| photo, raw 256 | first epoch |" in text
+    assert text.count("| 5% |") == 1
+
+
+def test_only_a_first_epoch_compares(prepared: Callable[[str], Prepared]) -> None:
+    for load, pending in [
+        (verification.first_verified, [True, True]),
+        (verification.first_unverified, [False, False]),
+        (verification.later_verified, [True, False]),
+        (verification.later_unverified, [False, False]),
+    ]:
+        loader = load(prepared("photo").job(1))()
+        for expected in pending:
+            batches = iter(loader)
+            source = batches.gi_frame.f_locals["self"].source  # of the loader that makes them
+            assert source.verification.pending.all() == expected
+            assert sum(len(labels) for _, labels in batches) == IMAGES
+            assert not source.verification.pending.any()
 
 
 def test_reading_is_measured_of_each_workload_either_way(

@@ -68,17 +68,18 @@ def test_every_sample_has_its_checksum(path: Path) -> None:
 def test_it_lies_between_the_metadata_and_the_samples(path: Path) -> None:
     beton, content = open_beton(path), path.read_bytes()
 
-    start = content.index(provenance.MAGIC)
+    start = content.rindex(provenance.MAGIC)
 
     assert start == layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + 12 * layout.METADATA.itemsize
     text = provenance.encode_json(beton.provenance.facts)
-    assert beton.offsets.min() == start + provenance.PROVENANCE.itemsize + len(text) + 12 * provenance.CHECKSUM_BYTES
+    assert beton.offsets.min() == start + provenance.PROVENANCE.itemsize + len(text) + 12 * provenance.CHECKSUM.itemsize
+    assert beton.provenance.end == beton.offsets.min()
 
 
 def rewrite(path: Path, **values: object) -> None:
     """Set fields of the header of the provenance."""
     content = bytearray(path.read_bytes())
-    block = np.frombuffer(content, provenance.PROVENANCE, 1, content.index(provenance.MAGIC))
+    block = np.frombuffer(content, provenance.PROVENANCE, 1, content.rindex(provenance.MAGIC))
     for name, value in values.items():
         block[name] = value
     path.write_bytes(content)
@@ -87,7 +88,9 @@ def rewrite(path: Path, **values: object) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"version": 2}, "its provenance is of version 2, not 1"),
+        ({"version": 3}, "its provenance is of version 3, not 2"),
+        ({"version": 1}, "its tables do not have the checksum"),
+        ({"magic": b"FORMWORJ"}, "its provenance is not where it should be"),
         ({"json_bytes": 2**32 - 1}, "it has only"),
         ({"json_bytes": 3}, "its tables do not have the checksum"),
         ({"digest": 0}, "its tables do not have the checksum"),
@@ -101,9 +104,43 @@ def test_a_damaged_one_is_an_error(path: Path, values: dict[str, object], reason
 
 
 def test_a_beton_without_one_opens(path: Path) -> None:
-    rewrite(path, magic=b"anything")
+    path.write_bytes(path.read_bytes().replace(provenance.MAGIC, bytes(8)))
 
-    assert open_beton(path).provenance is None
+    beton = open_beton(path)
+
+    assert beton.provenance is None
+    assert beton.checksums is None
+    assert not beton.padding.any()
+
+
+def as_of_version_1(path: Path) -> None:
+    """Write a beton's provenance as it was before: without marks, and with the start of a SHA-256 for each sample, in
+    half of the place of its JSON."""
+    beton, content = open_beton(path), bytearray(path.read_bytes().replace(provenance.MAGIC, bytes(8)))
+    start = layout.HEADER.itemsize + 2 * layout.FIELD.itemsize
+    metadata = bytes(content[start : start + 12 * layout.METADATA.itemsize])
+    places = zip(beton.offsets.tolist(), beton.sizes.tolist(), strict=True)
+    checksums = b"".join(hashlib.sha256(content[at : at + size]).digest()[:16] for at, size in places)
+    text = json.dumps({"manifest": beton.provenance.facts["manifest"], "class_names": {}}).encode()
+    table = int(np.frombuffer(content, layout.HEADER, 1)["alloc_table_ptr"][0])
+    digest = provenance.digest_of([bytes(content[:start]), metadata, text, checksums, bytes(content[table:])])
+    block = np.array((provenance.MAGIC, 1, len(text), np.frombuffer(digest, np.uint8)), provenance.PROVENANCE).tobytes()
+    block += text + checksums
+    assert start + len(metadata) + len(block) <= beton.offsets.min()
+    content[start + len(metadata) : start + len(metadata) + len(block)] = block
+    path.write_bytes(content)
+
+
+def test_a_beton_of_before_is_read_as_it_is(path: Path) -> None:
+    as_of_version_1(path)
+
+    beton, content = open_beton(path), path.read_bytes()
+
+    assert beton.provenance.version == 1
+    assert beton.checksums is None  # which a loader could compare with
+    for sample, (at, size) in enumerate(zip(beton.offsets.tolist(), beton.sizes.tolist(), strict=True)):
+        assert beton.provenance.is_intact(sample, content[at : at + size])
+        assert not beton.provenance.is_intact(sample, content[at : at + size - 1])
 
 
 @pytest.mark.parametrize("change", [{"jpeg_quality": 78}, {"seed": 1}, {"passthrough": False}])

@@ -126,22 +126,17 @@ def test_random_bytes_are_refused(example: Example, start: int, seed: int) -> No
 # --- Damaged ------------------------------------------------------------------------------------
 
 
-def without_provenance(content: bytes, samples: int = 6) -> bytearray:
+def without_provenance(content: bytes | bytearray) -> bytearray:
     """As FFCV's own writer would have written it."""
-    start = METADATA + samples * layout.METADATA.itemsize
-    assert content[start : start + 8] == b"FORMWORK"
-    return bytearray(content[:start] + bytes(8) + content[start + 8 :])
+    return bytearray(content.replace(b"FORMWORK", bytes(8)))
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
 def test_no_flipped_byte_outside_the_samples_goes_unnoticed(example: Example, flip: int) -> None:
     end = PROVENANCE + origin.PROVENANCE.itemsize + len(origin.encode_json(open_beton(example.path).provenance.facts))
-    end += 6 * origin.CHECKSUM_BYTES
-    magic = range(PROVENANCE, PROVENANCE + 8)  # without it, it is a beton of FFCV's, whose tables are checked as such
+    end += 6 * origin.CHECKSUM.itemsize
     content = bytearray(example.content)
     for position in [*range(0, end, 3), *range(example.allocations, len(content))]:
-        if position in magic:
-            continue
         content[position] ^= flip
         example.path.write_bytes(content)
         content[position] ^= flip
@@ -180,9 +175,7 @@ def test_no_flipped_byte_does_harm_without_checksums(example: Example) -> None:
 
 def write_table(example: Example, dtype: np.dtype, position: int, **values: int) -> None:
     """Set fields of one row of a table, of a beton without the checksum that would betray it."""
-    content = bytearray(example.content)
-    if b"FORMWORK" in content:
-        content = without_provenance(content, content[8])
+    content = without_provenance(example.content)
     row = np.frombuffer(content, dtype, 1, position)
     for name, value in values.items():
         (row["f0"] if name in layout.IMAGE.names else row)[name] = value
@@ -195,13 +188,12 @@ def write_table(example: Example, dtype: np.dtype, position: int, **values: int)
         ("header", {"version": 1}, "its format version is 1, not 2"),
         ("header", {"num_samples": 0}, "damaged"),
         ("header", {"num_samples": 2**63}, "it has only"),
-        ("header", {"num_fields": 1}, "it has not one RGBImageField and one IntField"),
         ("header", {"num_fields": 65535}, "it has only"),
         ("header", {"page_size": 0}, "its page size is 0"),
         ("header", {"page_size": 3 << 21}, "its page size is"),
         ("header", {"alloc_table_ptr": 0}, "which cannot be all of them"),
         ("header", {"alloc_table_ptr": 2**64 - 1}, "which cannot be all of them"),
-        ("field", {"type_id": 9}, "it has not one RGBImageField"),
+        ("field", {"type_id": 9}, "it has a field of an unknown type"),
         ("metadata", {"mode": 2}, "unknown mode 2"),
         ("metadata", {"mode": layout.RAW}, "the sizes of raw samples do not fit their pixels"),
         ("metadata", {"width": 0}, "no pixels"),
@@ -217,6 +209,27 @@ def test_what_is_damaged_is_said(example: Example, table: str, values: dict[str,
     write_table(example, *tables[table], **values)
 
     assert reason in refused(example.path)
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "fields"),
+    [
+        ("header", {"num_fields": 0}, "none"),
+        ("header", {"num_fields": 1}, "image (RGBImageField)"),
+        ("field", {"type_id": 1}, "image (IntField), label (IntField)"),
+        ("field", {"type_id": 255}, "image (a field class of its own), label (IntField)"),
+    ],
+)
+def test_a_beton_of_other_fields_is_not_called_damaged(
+    example: Example, table: str, values: dict[str, int], fields: str
+) -> None:
+    dtype, position = {"header": (layout.HEADER, 0), "field": (layout.FIELD, DESCRIPTORS)}[table]
+    write_table(example, dtype, position, **values)
+
+    with pytest.raises(BetonError, match="Write it with one RGBImageField, the image, and one IntField") as error:
+        open_beton(example.path)
+    assert str(error.value).startswith(f"{example.path} cannot be used: its fields are {fields}. Write")
+    assert "dvc" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from tests.fuzz import images
+from tests.fuzz import betons, images
 from tests.fuzz.runner import Target, report, run
 
-TARGETS = {"images": Target(images.case, images.warm_up)}
+TARGETS = {
+    "images": Target(images.case, images.warm_up),
+    "betons": Target(betons.case, betons.warm_up),
+}
 """What can be fuzzed, by name. A case is a function of a seed; see Target."""
 
 

@@ -8,6 +8,7 @@ Pillow and torch do.
 import numpy as np
 from PIL import Image
 
+from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
 from formwork.kernels.jpeg import decode as jpeg_kernels
 from formwork.kernels.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD
@@ -16,6 +17,7 @@ from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
 from formwork.loading.dtypes import STORED, shift_and_scale
 from formwork.loading.status import FAULTS, JPEG_WARNING, OK
+from formwork.loading.verification import Checks
 from tests.fuzz.guard import Guards
 from tests.fuzz.jpegs import damaged, jpeg
 from tests.make_images import noise, photo, pillow_resize
@@ -94,13 +96,14 @@ def loading(rng: np.random.Generator) -> str:
     at_start = bool(rng.random() < 0.3)
     memory = GUARDS.copy("samples", np.frombuffer(b"".join(samples), np.uint8), at_start)
     plan = _plan(rng, widths, heights, side)
+    checks = Checks(rng.random(count) < 0.5, np.array([checksum(sample) for sample in samples], np.uint64))
     dtype = STORED[str(rng.choice(list(STORED)))]
     results = []
     for form in (batch_kernels, plain_batches):
         out = GUARDS.array(form.__name__, count * side * side * 3 * dtype.itemsize, at_start).view(dtype)
         out, status = out.reshape(count, side, side, 3), np.full(count, 255, np.uint8)
         numbers = (np.array(modes, np.uint8), np.array(heights), np.array(widths))
-        form.load(memory, offsets, sizes, *numbers, plan, NORMAL, 0, count, out, status)
+        form.load(memory, offsets, sizes, *numbers, checks, plan, NORMAL, 0, count, out, status)
         results.append((out, status))
     (ours, status), (plain, expected) = results
     if status.tolist() != expected.tolist():

@@ -1,6 +1,7 @@
 """Kernels are compiled once for each state of the sources, wherever they are, and kept as long as they are used."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import formwork
 from formwork.kernels import cache
-from tests import limits, permissions
+from tests import permissions
 
 pytestmark = pytest.mark.slow
 
@@ -83,8 +84,10 @@ def in_the_way(cache: Path) -> None:
     cache.touch()
 
 
-def in_a_folder(cache: Path) -> None:
+def without_room(cache: Path) -> None:
+    """Files cannot grow, as on a full disk."""
     cache.mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def not_allowed(cache: Path) -> None:
@@ -92,17 +95,16 @@ def not_allowed(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "room", "reason"),
-    [
-        (in_the_way, 1 << 30, "Not a directory"),
-        (in_a_folder, 0, "File too large"),
-        (not_allowed, 1 << 30, "Permission denied"),
-    ],
+    ("refuse", "reason"),
+    [(in_the_way, "Not a directory"), (without_room, "File too large"), (not_allowed, "Permission denied")],
 )
-def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothing(tmp_path, make, room, reason):
-    make(tmp_path / "cache")
-    with limits.file_size(room):
+def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothing(tmp_path, refuse, reason):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        refuse(tmp_path / "cache")
         process = start(SMALL, tmp_path / "cache", preexec_fn=permissions.give_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     output, said = process.communicate(timeout=120)
     made, compilations, folder = output.split()
     assert int(made) == 3

@@ -7,18 +7,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from formwork.beton.provenance import checksum
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
-from formwork.loading.status import BAD_JPEG, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
+from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
+from formwork.loading.verification import Checks
 
 RNG = np.random.default_rng(0)
 FORMS = pytest.mark.parametrize("form", [batch_kernels, plain_batches], ids=["compiled", "plain"])
 
 
 def load(
-    form: ModuleType, data: bytes, mode: int, height: int, width: int, size: int | None = None, offset: int = 0
+    form: ModuleType,
+    data: bytes,
+    mode: int,
+    height: int,
+    width: int,
+    size: int | None = None,
+    offset: int = 0,
+    written: bytes | None = None,
 ) -> tuple[int, np.ndarray]:
-    """The status of one whole image, and (8, 8, 3) float32 of its 8-bit values."""
+    """The status of one whole image, and (8, 8, 3) float32 of its 8-bit values.
+
+    Args:
+        written: what its checksum is of; None: it is not compared with one.
+    """
     whole = np.array([[0, 0, width, height]])
     plan = AugmentPlan(
         box=whole.astype(np.float32),
@@ -29,10 +42,11 @@ def load(
         values=[],
     )
     normal = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
+    checks = Checks(np.array([written is not None]), np.array([checksum(written or b"")], np.uint64))
     out, status = np.empty((1, 8, 8, 3), np.float32), np.full(1, 255, np.uint8)
     form.load(
         np.array(bytearray(data)), np.array([offset]), np.array([len(data) if size is None else size]),
-        np.array([mode], np.uint8), np.array([height]), np.array([width]), plan, normal, 0, 1, out, status,
+        np.array([mode], np.uint8), np.array([height]), np.array([width]), checks, plan, normal, 0, 1, out, status,
     )  # fmt: skip
     return int(status[0]), out[0]
 
@@ -68,3 +82,19 @@ def test_says_what_is_wrong_with_a_sample(form: ModuleType) -> None:
     assert load(form, data, 0, 64, 64, offset=-1)[0] == OUTSIDE_FILE
     assert load(form, data, 2, 64, 64)[0] == UNKNOWN_MODE
     assert load(form, data, 1, 64, 64)[0] == WRONG_SIZE
+
+
+@FORMS
+def test_compares_a_sample_with_its_checksum_before_it_is_decoded(form: ModuleType) -> None:
+    data = jpeg(64, 64)
+    for mode, content, side in [(0, data, 64), (1, RNG.bytes(3 * 20 * 20), 20)]:
+        status, pixels = load(form, content, mode, side, side, written=content)
+        assert status == OK
+        assert np.array_equal(pixels, load(form, content, mode, side, side)[1])
+        for position in range(0, len(content), 7):
+            for bit in (1, 16, 128):
+                damaged = bytearray(content)
+                damaged[position] ^= bit
+                assert load(form, bytes(damaged), mode, side, side, written=content)[0] == CHANGED
+    needless = data[:-2] + b"needless" + data[-2:]
+    assert load(form, needless, 0, 64, 64, written=needless)[0] == JPEG_WARNING

@@ -120,5 +120,6 @@ def test_a_warning_is_an_error_where_the_bytes_are_not_those_that_were_written(t
     content[position] ^= 1
     split.beton.write_bytes(content)
 
-    with pytest.raises(BetonError, match=r"sample 7 \(.*\) cannot be used: its JPEG data is damaged"):
-        list(FFCVDataLoader(split, make_config()))
+    for verify, fault in [("never", "its JPEG data is damaged"), ("first", "it does not have the checksum")]:
+        with pytest.raises(BetonError, match=rf"sample 7 \(.*\) cannot be used: {fault}"):
+            list(FFCVDataLoader(split, make_config(verify=verify)))

@@ -61,16 +61,19 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
         file.write(data)
 
 
-def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split):
+@pytest.mark.parametrize(
+    ("verify", "fault"), [("never", "its JPEG data is damaged"), ("first", "it does not have the checksum")]
+)
+def test_a_damaged_jpeg_is_an_error_that_names_the_sample(make_split, verify, fault):
     split = make_split(write_mode="jpg")
     beton = open_beton(split.beton)
     overwrite(split.beton, int(beton.offsets[40] + beton.sizes[40] // 2), b"\0" * int(beton.sizes[40] // 2))
     name = split.manifest.rows[40].path
-    batches = iter(FFCVDataLoader(split, make_config(batch_size=16)))
+    batches = iter(FFCVDataLoader(split, make_config(batch_size=16, verify=verify)))
     assert [len(next(batches)[1]) for _ in range(2)] == [16, 16]
     with pytest.raises(BetonError) as raised:
         next(batches)
-    assert f"sample 40 ({name}) cannot be used: its JPEG data is damaged" in str(raised.value)
+    assert f"sample 40 ({name}) cannot be used: {fault}" in str(raised.value)
     assert not loader_threads()
 
 

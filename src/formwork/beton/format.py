@@ -39,6 +39,18 @@ FIELD_TYPES = {0: np.dtype("<f8"), INT_FIELD: LABEL, IMAGE_FIELD: IMAGE, 3: BYTE
 """Metadata by type id: of float, int, image, bytes, array, JSON and tensor. Betons written here have an image and a
 label; the others can stand beside them in one of FFCV's own writer."""
 
+FIELD_NAMES = {
+    0: "FloatField",
+    INT_FIELD: "IntField",
+    IMAGE_FIELD: "RGBImageField",
+    3: "BytesField",
+    4: "NDArrayField",
+    5: "JSONField",
+    6: "TorchTensorField",
+    255: "a field class of its own",
+}
+"""FFCV's classes by type id. What a class of somebody's own has in the metadata is not in the file."""
+
 
 def metadata_type(fields: list[np.dtype]) -> np.dtype:
     """The row type of the metadata: FFCV names its columns f0, f1, ... and aligns them as C does."""

@@ -2,9 +2,11 @@
 
 It lies between the metadata and the first sample, where FFCV's own reader has no reason to look:
 
-    PROVENANCE | JSON | checksums, CHECKSUM_BYTES a sample, in the order of sample ids
+    PROVENANCE | JSON | checksums, one a sample, in the order of sample ids
 
-Its digest covers all of the file but the samples, which have their checksums: any byte that changes is noticed.
+Its digest covers all of the file but the samples, which have their checksums, and the zeros that fill up pages. MAGIC
+also begins the arguments of both field descriptors, which FFCV leaves empty and does not read: no damage of one place
+makes the file look like one of FFCV's own writer, which has neither digest nor checksums.
 """
 
 import hashlib
@@ -17,11 +19,14 @@ import numpy as np
 from PIL import Image, features
 
 from formwork.images.manifest import Manifest
+from formwork.kernels.checksum import checksum as checksum_kernel
 from formwork.params import BetonParams
 
 MAGIC = b"FORMWORK"
-VERSION = 1
-CHECKSUM_BYTES = 16  # of a sample's SHA-256
+VERSION = 2
+CHECKSUM = np.dtype("<u8")
+CHECKSUMS = {1: np.dtype(("u1", 16)), VERSION: CHECKSUM}
+"""Type of a checksum by version: the start of a SHA-256 in betons of before, see `checksum` for those of now."""
 
 PROVENANCE = np.dtype([("magic", "S8"), ("version", "<u4"), ("json_bytes", "<u4"), ("digest", "u1", 32)])
 
@@ -34,11 +39,15 @@ class Provenance:
 
     Attributes:
         facts: params, manifest, class names and versions, as `describe` gives them.
-        checksums: (N, CHECKSUM_BYTES) uint8, the start of the SHA-256 of each sample's bytes.
+        version: a key of CHECKSUMS.
+        checksums: (N,) or, of version 1, (N, 16), of each sample's bytes.
+        end: where it ends in the file, in bytes.
     """
 
     facts: dict[str, Any]
+    version: int
     checksums: np.ndarray
+    end: int
 
     @property
     def manifest_sha256(self) -> str:
@@ -46,7 +55,9 @@ class Provenance:
 
     def is_intact(self, sample: int, data: bytes | memoryview | np.ndarray) -> bool:
         """Whether these are the bytes that were written for a sample."""
-        return checksum(data) == self.checksums[sample].tobytes()
+        if self.version == 1:
+            return hashlib.sha256(cast(bytes, data)).digest()[:16] == self.checksums[sample].tobytes()
+        return checksum(data) == self.checksums[sample]
 
 
 def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
@@ -59,8 +70,11 @@ def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
     }
 
 
-def checksum(data: bytes | memoryview | np.ndarray) -> bytes:
-    return hashlib.sha256(cast(bytes, data)).digest()[:CHECKSUM_BYTES]
+def checksum(data: bytes | memoryview | np.ndarray) -> int:
+    """Of a sample's bytes, in 64 bits; see formwork.kernels.checksum_formula."""
+    content = np.frombuffer(data, np.uint8)
+    content.flags.writeable = False  # compiled for such memory
+    return checksum_kernel(content)
 
 
 def encode_json(facts: dict[str, Any]) -> bytes:

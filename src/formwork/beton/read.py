@@ -11,6 +11,7 @@ from formwork.beton import format as layout
 from formwork.beton import provenance as origin
 from formwork.beton.provenance import Provenance
 from formwork.errors import BetonError
+from formwork.escapes import printable, shell_word
 from formwork.images.manifest import Manifest
 
 
@@ -45,11 +46,26 @@ class Beton:
         """(N,) int64 sample ids in the order in which they lie in the file."""
         return np.argsort(self.offsets, kind="stable")
 
+    @cached_property
+    def checksums(self) -> np.ndarray | None:
+        """(N,) uint64, see formwork.kernels.checksum_formula; None in betons of before, and of FFCV's own writer."""
+        known = self.provenance is not None and self.provenance.version == origin.VERSION
+        return self.provenance.checksums if self.provenance and known else None
+
+    @cached_property
+    def padding(self) -> np.ndarray:
+        """(N,) int64, how many zeros follow each sample's data, up to the edge of a page; 0 without `checksums`."""
+        padding = np.zeros(len(self), np.int64)
+        if self.checksums is not None:
+            order = self.storage_order
+            padding[order[:-1]] = np.diff(self.offsets[order]) - self.sizes[order[:-1]]
+        return padding
+
 
 def open_beton(path: Path) -> Beton:
     """Read and check the tables of a beton, one of ours or one of FFCV's own writer.
 
-    Image data is not read here: it is checked sample by sample when it is decoded.
+    Image data is not read here: it is checked sample by sample when it is read.
 
     Raises:
         BetonError: the file is missing, must not be read, is cut short or damaged, or is no beton that can be used.
@@ -77,6 +93,21 @@ def check_beton(beton: Beton, manifest: Manifest) -> None:
         )
 
 
+def commands_to_mend(path: Path) -> tuple[str, str, str]:
+    """For a damaged beton: what to run first, and then one of the other two, the first where it was pushed.
+
+    DVC takes a file for the one that it wrote while its time and size are the same, and one in its cache while that is
+    write-protected: it would leave what a faulty disk did, or bring it back where files are links into the cache.
+    """
+    file = shell_word(path)
+    return f"chmod u+w {file}; touch {file}", f"dvc pull --force {file}", "dvc repro -f convert"
+
+
+def how_to_mend(path: Path) -> str:
+    look, pull, repro = commands_to_mend(path)
+    return f"Run `{look}`, so that DVC looks at it anew, then `{pull}`, or `{repro}` where it was never pushed."
+
+
 def _read(path: Path) -> Beton:
     length = path.stat().st_size
     header = _table(path, layout.HEADER, 1, 0, length)[0]
@@ -86,11 +117,7 @@ def _read(path: Path) -> Beton:
     if not layout.MIN_PAGE_SIZE <= page_size < layout.MAX_PAGE_SIZE or page_size & (page_size - 1):
         raise _damaged(path, f"its page size is {page_size}")
     fields = _table(path, layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize, length)
-    type_ids = fields["type_id"].tolist()
-    if type_ids.count(layout.IMAGE_FIELD) != 1 or type_ids.count(layout.INT_FIELD) != 1:
-        raise _damaged(path, "it has not one RGBImageField and one IntField")
-    if any(type_id not in layout.FIELD_TYPES for type_id in type_ids):
-        raise _damaged(path, f"it has a field of an unknown type, {type_ids}")
+    type_ids = _type_ids(path, fields)
     rows = layout.metadata_type([layout.FIELD_TYPES[type_id] for type_id in type_ids])
     metadata_start = layout.HEADER.itemsize + fields.nbytes
     metadata = _table(path, rows, int(header["num_samples"]), metadata_start, length)
@@ -102,14 +129,14 @@ def _read(path: Path) -> Beton:
     beton = Beton(
         path=path,
         page_size=page_size,
-        field_names=tuple(bytes(name).rstrip(b"\0").decode("ascii", "replace") for name in fields["name"]),
+        field_names=_names(fields),
         modes=images["mode"].copy(),
         widths=images["width"].astype(np.int64),
         heights=images["height"].astype(np.int64),
         labels=metadata[f"f{type_ids.index(layout.INT_FIELD)}"].astype(np.int64),
         offsets=images["data_ptr"].astype(np.int64),
         sizes=_sizes(path, images["data_ptr"], allocations),
-        provenance=_provenance(path, fields.nbytes, metadata, allocations, length),
+        provenance=_provenance(path, fields, metadata, allocations, length),
     )
     if len(beton) == 0:
         raise _damaged(path, "it holds no samples")
@@ -128,13 +155,49 @@ def _read(path: Path) -> Beton:
     raw = beton.modes == layout.RAW
     if np.any((beton.widths * beton.heights * 3 != beton.sizes)[raw]):
         raise _damaged(path, "the sizes of raw samples do not fit their pixels")
+    if beton.checksums is not None and beton.provenance:
+        end = beton.provenance.end
+        if _table(path, np.dtype("u1"), int(beton.offsets.min()) - end, end, length).any():
+            raise _damaged(path, "there is something between its tables and its first sample")
     return beton
 
 
 def _table(path: Path, dtype: np.dtype, count: int, offset: int, length: int) -> np.ndarray:
     if offset + count * dtype.itemsize > length:
         raise _damaged(path, f"it has only {length} bytes")
-    return np.fromfile(path, dtype=dtype, count=count, offset=offset)
+    table = np.fromfile(path, dtype=dtype, count=count, offset=offset)
+    if len(table) != count:
+        raise _damaged(path, "it was cut short while it was opened")
+    return table
+
+
+def _type_ids(path: Path, fields: np.ndarray) -> list[int]:
+    """Of fields that are an image, a label, and others that can stand beside them."""
+    type_ids = fields["type_id"].tolist()
+    if any(type_id not in layout.FIELD_NAMES for type_id in type_ids):
+        raise _damaged(path, f"it has a field of an unknown type, {type_ids}")
+    one_of_each = type_ids.count(layout.IMAGE_FIELD) == type_ids.count(layout.INT_FIELD) == 1
+    if one_of_each and all(type_id in layout.FIELD_TYPES for type_id in type_ids):
+        return type_ids
+    if any(_is_marked(fields)):
+        raise _damaged(path, "its fields are not an image and a label")
+    found = [
+        f"{printable(name)} ({layout.FIELD_NAMES[type_id]})"
+        for name, type_id in zip(_names(fields), type_ids, strict=True)
+    ]
+    raise BetonError(
+        f"{path} cannot be used: its fields are {', '.join(found) or 'none'}. Write it with one RGBImageField, the "
+        "image, and one IntField, the label; fields of FFCV's other classes may stand beside them, and are not read."
+    )
+
+
+def _names(fields: np.ndarray) -> tuple[str, ...]:
+    return tuple(bytes(name).rstrip(b"\0").decode("ascii", "replace") for name in fields["name"])
+
+
+def _is_marked(fields: np.ndarray) -> list[bool]:
+    """By field, whether its descriptor has the mark of a beton with provenance."""
+    return [bytes(arguments).startswith(origin.MAGIC) for arguments in fields["arguments"]]
 
 
 def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarray:
@@ -150,28 +213,28 @@ def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarr
 
 
 def _provenance(
-    path: Path, fields_bytes: int, metadata: np.ndarray, allocations: np.ndarray, length: int
+    path: Path, fields: np.ndarray, metadata: np.ndarray, allocations: np.ndarray, length: int
 ) -> Provenance | None:
     """Read the provenance after the metadata, if there is one, and check by its digest all that is not a sample."""
-    start = layout.HEADER.itemsize + fields_bytes + metadata.nbytes
-    if start + origin.PROVENANCE.itemsize > length:
+    start = layout.HEADER.itemsize + fields.nbytes + metadata.nbytes
+    room = start + origin.PROVENANCE.itemsize <= length
+    block = _table(path, origin.PROVENANCE, 1, start, length)[0] if room else None
+    if block is None or block["magic"] != origin.MAGIC:
+        if any(_is_marked(fields)):
+            raise _damaged(path, "its provenance is not where it should be")
         return None
-    block = _table(path, origin.PROVENANCE, 1, start, length)[0]
-    if block["magic"] != origin.MAGIC:
-        return None
-    if block["version"] != origin.VERSION:
-        raise _damaged(path, f"its provenance is of version {block['version']}, not {origin.VERSION}")
+    version = int(block["version"])
+    if version not in origin.CHECKSUMS:
+        raise _damaged(path, f"its provenance is of version {version}, not {origin.VERSION}")
     start += origin.PROVENANCE.itemsize
     text = _table(path, np.dtype("u1"), int(block["json_bytes"]), start, length).tobytes()
-    checksum = np.dtype(("u1", origin.CHECKSUM_BYTES))
-    checksums = _table(path, checksum, len(metadata), start + len(text), length)
-    head = _table(path, np.dtype("u1"), layout.HEADER.itemsize + fields_bytes, 0, length)
+    start += len(text)
+    checksums = _table(path, origin.CHECKSUMS[version], len(metadata), start, length)
+    head = _table(path, np.dtype("u1"), layout.HEADER.itemsize + fields.nbytes, 0, length)
     if origin.digest_of([head, metadata, text, checksums, allocations]) != block["digest"].tobytes():
         raise _damaged(path, "its tables do not have the checksum that they were written with")
-    return Provenance(json.loads(text), checksums)
+    return Provenance(json.loads(text), version, checksums, start + checksums.nbytes)
 
 
 def _damaged(path: Path, reason: str) -> BetonError:
-    return BetonError(
-        f"{path} is damaged or no beton: {reason}. Run `dvc checkout --force {path}` or `dvc repro -f convert`."
-    )
+    return BetonError(f"{path} is damaged or no beton: {reason}. {how_to_mend(path)}")

@@ -131,7 +131,7 @@ def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tu
     metadata = np.zeros(count, dtype=layout.METADATA)
     metadata["f1"] = manifest.labels
     allocations = np.zeros(count, dtype=layout.ALLOCATION)
-    checksums = np.zeros((count, provenance.CHECKSUM_BYTES), dtype=np.uint8)
+    checksums = np.zeros(count, dtype=provenance.CHECKSUM)
     text = provenance.encode_json(facts)
     page = PAGE_SIZE
     position = layout.HEADER.itemsize + 2 * layout.FIELD.itemsize + metadata.nbytes
@@ -151,7 +151,7 @@ def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tu
         file.write(stored.data)
         metadata["f0"][sample] = (stored.mode, stored.width, stored.height, position)
         allocations[slot] = (sample, position, size)
-        checksums[sample] = np.frombuffer(stored.checksum, np.uint8)
+        checksums[sample] = stored.checksum
         position += size
     head = np.array([(layout.VERSION, 2, page, count, position)], dtype=layout.HEADER).tobytes() + _fields()
     digest = provenance.digest_of([head, metadata, text, checksums, allocations])
@@ -170,4 +170,5 @@ def _fields() -> bytes:
     ):
         descriptor["type_id"] = type_id
         descriptor["name"][: len(name)] = np.frombuffer(name, dtype=np.uint8)
+        descriptor["arguments"][: len(provenance.MAGIC)] = np.frombuffer(provenance.MAGIC, dtype=np.uint8)
     return fields.tobytes()

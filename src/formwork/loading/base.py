@@ -48,6 +48,8 @@ class LoaderConfig:
         num_workers: threads of FFCVDataLoader, processes of PyTorchDataLoader; 0 is one thread, or no process.
         batches_ahead: batches prepared in advance.
         os_cache: FFCVDataLoader leaves the file in the page cache (True), or takes what it has read out of it again.
+        verify: when FFCVDataLoader compares a sample with its checksum: "first", "always" or "never"; see
+            formwork.loading.verification.
         timesteps: T of Batch.
         dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
             device (see formwork.loading.dtypes.normalise).
@@ -67,6 +69,7 @@ class LoaderConfig:
     num_workers: int = 1
     batches_ahead: int = 3
     os_cache: bool = True
+    verify: str = "first"
     timesteps: int = 1
     dtype: str = "float32"
     rank: int = 0

@@ -12,6 +12,7 @@ from numba.extending import intrinsic, overload
 
 from formwork.beton.format import RAW
 from formwork.kernels import libjpeg
+from formwork.kernels.checksum_kernel import checksum
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
 from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widths
@@ -21,6 +22,7 @@ from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import blend
 from formwork.loading.status import (
     BAD_JPEG,
+    CHANGED,
     JPEG_WARNING,
     OK,
     OUTSIDE_FILE,
@@ -28,6 +30,7 @@ from formwork.loading.status import (
     UNUSUAL_JPEG,
     WRONG_SIZE,
 )
+from formwork.loading.verification import NO_CHECKS, Checks
 
 
 def load(
@@ -37,6 +40,7 @@ def load(
     modes: np.ndarray,
     heights: np.ndarray,
     widths: np.ndarray,
+    checks: Checks,
     plan: AugmentPlan,
     normal: np.ndarray,
     start: int,
@@ -50,6 +54,7 @@ def load(
         memory: (bytes,) uint8, the file or a part of it.
         offsets, sizes: (B,) int64, where each sample lies in memory.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
+        checks: which samples are to be compared with their checksums.
         plan: of the batch; its pixel operations are not carried out.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
@@ -58,7 +63,7 @@ def load(
     """
     box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
     _load(
-        memory, offsets, sizes, modes, heights, widths, box, window, shift, flip,
+        memory, offsets, sizes, modes, heights, widths, checks.wanted, checks.checksums, box, window, shift, flip,
         plan.fill, normal, start, stop, out, status,
     )  # fmt: skip
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
@@ -72,7 +77,8 @@ def load(
         one = slice(i, i + 1)
         _load(
             pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.full(1, RAW, np.uint8),
-            heights[one], widths[one], box[one], window[one], shift[one], flip[one],
+            heights[one], widths[one], NO_CHECKS.wanted, NO_CHECKS.checksums,
+            box[one], window[one], shift[one], flip[one],
             plan.fill, normal, 0, 1, out[one], status[one],
         )  # fmt: skip
         status[i] = OK if sound else JPEG_WARNING
@@ -228,8 +234,9 @@ def _used(start, end, low, high, size):
 
 @kernel
 def _load(
-    memory, offsets, sizes, modes, heights, widths, box, window, shift, flip, fill, normal, start, stop, out, status
-):
+    memory, offsets, sizes, modes, heights, widths, wanted, checksums, box, window, shift, flip,
+    fill, normal, start, stop, out, status,
+):  # fmt: skip
     """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
     size = out.shape[1]
@@ -250,6 +257,9 @@ def _load(
             status[i] = UNKNOWN_MODE
             continue
         data = memory[offsets[i] : offsets[i] + sizes[i]]
+        if wanted[i] and checksum(data) != checksums[i]:  # the data is in the CPU's cache afterwards
+            status[i] = CHANGED
+            continue
         lines = out[i].reshape(size, length)
         if modes[i] == RAW:
             if data.size != h * w * 3:
@@ -309,7 +319,8 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
     plan = augmentation.plan(0, none, none, none)
     pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
     changed = bool(augmentation.pixel or augmentation.mixup)
-    load(nothing, none, none, nothing, none, none, plan, normal, 0, 0, pixels if changed else images, nothing)
+    out = pixels if changed else images
+    load(nothing, none, none, nothing, none, none, NO_CHECKS, plan, normal, 0, 0, out, nothing)
     for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
         if name in NATIVE:
             change(operation, pixels, values)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.beton.read import Beton, open_beton
+from formwork.beton.read import Beton, how_to_mend, open_beton
 from formwork.errors import BetonError
 from formwork.loading.buffers import BufferPool
 from formwork.loading.read import read
+from formwork.loading.verification import Verification
 
 SMALL = 1 << 28  # bytes; a file up to this size is read once, see docs/loading.md
 
@@ -24,15 +25,17 @@ class BetonFile:
     Args:
         keep: leave what was read in the page cache, and a SMALL file in the memory of this process; otherwise memory in
             use does not grow with the file.
+        verify: see formwork.loading.verification.
 
     Attributes:
+        verification: which samples are still to be compared with their checksums.
         held: whether the file is read into memory, once, with the first samples.
 
     Raises:
         BetonError: see formwork.beton.read.open_beton.
     """
 
-    def __init__(self, path: Path, keep: bool):
+    def __init__(self, path: Path, keep: bool, verify: str):
         self.path = path
         self.keep = keep
         try:
@@ -44,6 +47,7 @@ class BetonFile:
         self.beton: Beton = open_beton(path)
         if _identity(os.stat(path)) != _identity(self.opened):
             raise self._changed()
+        self.verification = Verification(self.beton, verify)
         self.buffers = BufferPool()
         self.held = keep and self.opened.st_size <= SMALL
         self.whole: np.ndarray | None = None
@@ -52,19 +56,35 @@ class BetonFile:
         """(bytes,) uint8 memory, and the (B,) int64 offset in it of each sample's data.
 
         Raises:
-            BetonError: the file changed since it was opened, or cannot be read.
+            BetonError: the file changed since it was opened, or cannot be read; or there is something between samples.
         """
         if self.held:
             if self.whole is None:
                 size, start = self.opened.st_size, np.zeros(1, np.int64)
                 self.whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
+                self._check_padding(np.flatnonzero(self.verification.pending), self.whole, self.beton.offsets)
             elif self._is_changed():
                 raise self._changed()
             return self.whole, self.beton.offsets[ids]
-        sizes = self.beton.sizes[ids]
+        pending = self.verification.pending[ids]
+        sizes = self.beton.sizes[ids] + pending * self.beton.padding[ids]
         starts = np.cumsum(sizes) - sizes
         memory = self.buffers.take((int(sizes.sum()),), np.uint8)
-        return self._read(self.beton.offsets[ids], sizes, starts, memory), starts
+        self._read(self.beton.offsets[ids], sizes, starts, memory)
+        self._check_padding(ids[pending], memory, starts[pending])
+        return memory, starts
+
+    def _check_padding(self, ids: np.ndarray, memory: np.ndarray, starts: np.ndarray) -> None:
+        """Raises BetonError: the zeros after one of these samples, whose data is in memory from (N,) starts on, are
+        none. They fill up pages, and have no checksum."""
+        padding = self.beton.padding[ids]
+        for i in np.flatnonzero(padding).tolist():
+            end = int(starts[i] + self.beton.sizes[ids[i]])
+            if memory[end : end + padding[i]].any():
+                raise BetonError(
+                    f"{self.path} is damaged: there is something behind sample {ids[i]}, where nothing should be. "
+                    f"{how_to_mend(self.path)}"
+                )
 
     def _read(self, positions: np.ndarray, sizes: np.ndarray, starts: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """`memory`, with what is at (N,) positions of the file from (N,) starts on."""
@@ -92,8 +112,8 @@ class BetonFile:
 
     def _changed(self) -> BetonError:
         return BetonError(
-            f"{self.path} was changed while it was in use. Run `dvc status` to see whether it is what it should be, "
-            f"`dvc checkout --force {self.path}` if not, and start again."
+            f"{self.path} was changed while it was in use. Start again if that was meant. If not: "
+            f"{how_to_mend(self.path)}"
         )
 
     def __del__(self) -> None:

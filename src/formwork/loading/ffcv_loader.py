@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from formwork.beton.read import check_beton
+from formwork.beton.read import check_beton, how_to_mend
 from formwork.errors import AugmentationError, BetonError, FormworkError
 from formwork.escapes import printable
 from formwork.kernels import compile as compilation
@@ -56,7 +56,7 @@ class FFCVDataLoader(BaseLoader):
         super().__init__()
         self.split = split
         self.config = config
-        self.source = BetonFile(split.beton, keep=config.os_cache)
+        self.source = BetonFile(split.beton, config.os_cache, config.verify)
         self.beton = self.source.beton
         check_beton(self.beton, split.manifest)
         self.sampler = config.sampler(self.beton.storage_order)
@@ -131,6 +131,7 @@ class FFCVDataLoader(BaseLoader):
         augmentation = self.config.augmentation_at(epoch)
         code, beton, side, mixes = self.code, self.beton, augmentation.resolution, augmentation.mixup is not None
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
+        checks = self.source.verification.of(ids)
         plan = augmentation.plan(epoch, ids, heights, widths)
         shares = augmentation.shares(epoch, ids[: len(places)]) if mixes else NOWHERE
         memory, offsets = data.result()
@@ -142,7 +143,9 @@ class FFCVDataLoader(BaseLoader):
         status = np.full(len(ids), 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
-            code.load(memory, offsets, sizes, modes, heights, widths, plan, self.normal, start, stop, pixels, status)
+            code.load(
+                memory, offsets, sizes, modes, heights, widths, checks, plan, self.normal, start, stop, pixels, status
+            )
             for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
                 with augmentation.named(name):
                     code.change(operation, pixels[start:stop], values[start:stop])
@@ -159,6 +162,7 @@ class FFCVDataLoader(BaseLoader):
                     status[i] = OK
             if status.any():
                 raise self._fault(ids, status)
+            self.source.verification.passed(ids)
             labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
             if mixes:
                 _wait(self._in_parts(pool, finish, count))
@@ -185,7 +189,7 @@ class FFCVDataLoader(BaseLoader):
         sample = int(ids[first])
         return BetonError(
             f"{self.beton.path}: sample {sample} ({printable(self.split.manifest.rows[sample].path)}) cannot be used: "
-            f"{FAULTS[int(status[first])]}. Run `dvc checkout --force {self.beton.path}` or `dvc repro -f convert`."
+            f"{FAULTS[int(status[first])]}. {how_to_mend(self.beton.path)}"
         )
 
 

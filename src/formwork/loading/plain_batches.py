@@ -5,12 +5,14 @@ import torch
 from PIL import Image
 
 from formwork.beton.format import RAW
+from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import blended
 from formwork.loading.dtypes import as_tensor, normalise
-from formwork.loading.status import BAD_JPEG, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
+from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
 from formwork.loading.transforms import training_image
+from formwork.loading.verification import Checks
 
 
 def load(
@@ -20,6 +22,7 @@ def load(
     modes: np.ndarray,
     heights: np.ndarray,
     widths: np.ndarray,
+    checks: Checks,
     plan: AugmentPlan,
     normal: np.ndarray,
     start: int,
@@ -34,6 +37,8 @@ def load(
             status[i] = OUTSIDE_FILE
         elif modes[i] > RAW:
             status[i] = UNKNOWN_MODE
+        elif checks.wanted[i] and checksum(sample) != checks.checksums[i]:
+            status[i] = CHANGED
         else:
             status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
             if pixels is not None:

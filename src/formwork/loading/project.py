@@ -69,6 +69,7 @@ class ProjectData:
             num_workers=params.data.num_workers,
             batches_ahead=params.ffcv.batches_ahead,
             os_cache=params.ffcv.os_cache,
+            verify=params.ffcv.verify,
             timesteps=params.model.timesteps,
             dtype=params.data.dtype,
             rank=rank,

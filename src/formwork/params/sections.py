@@ -165,6 +165,11 @@ class Ffcv(Section):
         True,
         "`true`: what was read stays in the page cache. `false`: it is dropped from it, for a file larger than memory.",
     )
+    verify: Literal["first", "always", "never"] = param(
+        "first",
+        "When a stored image is compared with the checksum that it was written with: when it is first read in a run, "
+        "whenever it is read, or never.",
+    )
     order: Literal["sequential", "random", "quasi_random"] = param(
         "quasi_random",
         "Order of the training images, for both loaders. `quasi_random` shuffles blocks of neighbours, so that a file "
@@ -346,12 +351,6 @@ class Params(Section):
                 raise ValueError(f"data.fetch lists {name!r}, which cannot be fetched. {near}")
             if self.data.fetch.count(name) > 1:
                 raise ValueError(f"data.fetch lists {name!r} more than once")
-        groups = ["all", *self.dataset.groups]
-        if self.data.group not in groups:
-            raise ValueError(
-                f"data.group is {self.data.group!r}, which is no group of the dataset {self.data.name!r}. "
-                f"{did_you_mean(self.data.group, groups)}"
-            )
         if self.trainer.devices != "auto" and self.trainer.devices > 1:
             if not self.ffcv.distributed:
                 raise ValueError(

@@ -95,7 +95,7 @@ def test_bad_samples_are_named_with_their_sources(tmp_path: Path) -> None:
         "not have the checksum that it was written with"
         for sample in (3, 25)
     ]
-    assert "ERROR: 2 of 30 samples of data/processed/pets/train.beton are damaged. Run `dvc" in done.stderr
+    assert "ERROR: 2 of 30 samples of data/processed/pets/train.beton are damaged. Run `chmod u+w" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "sheet.png").is_file()
     assert not (tmp_path / "results").exists()

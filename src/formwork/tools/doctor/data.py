@@ -115,7 +115,7 @@ def _bytes(path: Path) -> int | None:
 def beton(project: Project, split: str) -> Result:
     """Whether a beton can be opened, its image data has the checksums that it was written with, and it holds the images
     of the manifest, as ffcv.beton in params.yaml says."""
-    from formwork.beton.read import open_beton
+    from formwork.beton.read import commands_to_mend, open_beton
     from formwork.tools.inspect.verify import find_damage, open_samples
 
     path = project.folders.beton(split)
@@ -137,8 +137,7 @@ def beton(project: Project, split: str) -> Result:
         return problem(
             f"{len(damage)} of {count(looked_at, 'sample')} looked at in {path} are damaged; sample {first}: "
             f"{damage[first]}",
-            f"dvc checkout --force {path}",
-            "dvc repro -f convert",
+            *commands_to_mend(path),
         )
     sound = f"{looked_at} of {count(len(opened), 'sample')} looked at are sound"
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from formwork.beton.format import RAW
-from formwork.beton.read import Beton, check_beton
+from formwork.beton.read import Beton, check_beton, how_to_mend
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
 from formwork.escapes import printable
@@ -53,6 +53,12 @@ class SampleFile:
             return "its JPEG data is damaged, or of another size"
         return "its JPEG data is damaged" if self.decode(data, sample) is None else None
 
+    def fault_behind(self, sample: int) -> str | None:
+        """What is wrong with the zeros that fill up the page behind a sample."""
+        behind = int(self.beton.offsets[sample] + self.beton.sizes[sample])
+        padding = os.pread(self.descriptor, int(self.beton.padding[sample]), behind)
+        return "there is something behind it, where nothing should be" if any(padding) else None
+
     def decode(self, data: bytes, sample: int) -> np.ndarray | None:
         """(H, W, 3) uint8 of a sample's bytes; None where they cannot be decoded."""
         width, height = int(self.beton.widths[sample]), int(self.beton.heights[sample])
@@ -95,7 +101,9 @@ def find_damage(beton: Beton, workers: int) -> dict[int, str]:
     ):
 
         def check(block: list[int]) -> dict[int, str | None]:
-            return {sample: samples.fault(samples.read(sample), sample) for sample in block}
+            return {
+                sample: samples.fault(samples.read(sample), sample) or samples.fault_behind(sample) for sample in block
+            }
 
         try:
             for _, faults in in_order(pool, check, blocks, ahead=2 * workers):
@@ -122,8 +130,7 @@ def verify(beton: Beton, manifest: Manifest | None, workers: int) -> str:
         print(f"sample {sample} ({names[int(beton.labels[sample])]}{source}): {fault}")
     if damage:
         raise BetonError(
-            f"{len(damage)} of {len(beton)} samples of {beton.path} are damaged. Run `dvc checkout --force "
-            f"{beton.path}` or `dvc repro -f convert`."
+            f"{len(damage)} of {len(beton)} samples of {beton.path} are damaged. {how_to_mend(beton.path)}"
         )
     found = "have the checksums they were written with, and decode" if beton.provenance else "decode without a warning"
     return f"All {len(beton)} samples of {beton.path} {found}."

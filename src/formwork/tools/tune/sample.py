@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from formwork.beton import format as layout
-from formwork.beton.provenance import CHECKSUM_BYTES
+from formwork.beton.provenance import CHECKSUM
 from formwork.beton.read import Beton
 from formwork.images.manifest import Row, path_bytes
 
@@ -92,7 +92,7 @@ def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: i
     data = float((known / unit).sum(axis=0) @ fit + errors.mean() * whole)
     freedom = max(count - rank, 1)
     variance = (errors**2).sum() / freedom / count * (1 - count / whole)
-    tables = layout.METADATA.itemsize + CHECKSUM_BYTES + layout.ALLOCATION.itemsize  # a row each for an image
+    tables = layout.METADATA.itemsize + CHECKSUM.itemsize + layout.ALLOCATION.itemsize  # a row each for an image
     head = int(beton.offsets.min()) - count * (tables - layout.ALLOCATION.itemsize)
     gap = _gap(beton)
     edges = max(data / (beton.page_size - gap) - FILES / 2, 0)  # of pages; the last one of a file is half full or so
