@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.params import load_params
-from formwork.tools.compare.compare import compare
 
 
 def main() -> None:
+    from formwork.params import load_params
+    from formwork.tools.compare.compare import compare
+
     parser = argparse.ArgumentParser(description=__doc__)
     more = parser.add_mutually_exclusive_group()
     more.add_argument("--repeat", type=_count, default=1, metavar="N", help="runs with each loader, to show the spread")

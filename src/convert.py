@@ -3,15 +3,17 @@
 import argparse
 from pathlib import Path
 
-from formwork.conversion.write import write_beton
 from formwork.errors import run
-from formwork.formats import write_json
-from formwork.images.manifest import read_manifest
-from formwork.params import load_params
-from formwork.system import machine_id
 
 
 def main() -> None:
+    from formwork.conversion.write import write_beton
+    from formwork.files import check_writable
+    from formwork.formats import write_json
+    from formwork.images.manifest import read_manifest
+    from formwork.params import load_params
+    from formwork.system import machine_id
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("manifest", type=Path, help="data/interim/<name>/<split>.csv")
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("speed", type=Path, help="JSON of wall-clock figures")
     arguments = parser.parse_args()
     params = load_params()
+    check_writable(arguments.metrics, arguments.speed)  # before the work of hours
     summary = write_beton(
         read_manifest(arguments.manifest),
         arguments.raw,

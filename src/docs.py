@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.files import write_text
-from formwork.tools.docs import PAGE, parameters_page
 
 
 def main() -> None:
+    from formwork.files import write_text
+    from formwork.tools.docs import PAGE, parameters_page
+
     write_text(Path(PAGE), parameters_page(Path()))
 
 

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.folders import Folders
-from formwork.params import load_params
-from formwork.startup import large_imports
 
 
 def main() -> None:
+    from formwork.folders import Folders
+    from formwork.params import load_params
+    from formwork.startup import large_imports
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")

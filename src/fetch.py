@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.params import load_params
-from formwork.sources.fetch import fetch
 
 
 def main() -> None:
+    from formwork.params import load_params
+    from formwork.sources.fetch import fetch
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("target", type=Path, help="data/raw/<name>")

@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-from formwork.beton.read import open_beton
 from formwork.errors import run
-from formwork.system import cores
-from formwork.tools.inspect.describe import describe
-from formwork.tools.inspect.verify import find_manifest, verify
 
 
 def main() -> None:
+    from formwork.beton.read import open_beton
+    from formwork.system import cores
+    from formwork.tools.inspect.describe import describe
+    from formwork.tools.inspect.verify import find_manifest, verify
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "beton", type=Path, help="data/processed/<name>/<split>.beton, or any other FFCV file of images"

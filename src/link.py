@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from formwork.datasets.link import link
 from formwork.errors import run
-from formwork.params import load_params
 
 
 def main() -> None:
+    from formwork.datasets.link import link
+    from formwork.params import load_params
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")
@@ -16,7 +17,12 @@ def main() -> None:
     arguments = parser.parse_args()
     params, raw = load_params(), arguments.raw
     link(params, raw, arguments.interim, arguments.report)
-    if params.data.name not in params.data.fetch and not raw.with_name(f"{raw.name}.dvc").exists():
+    if params.data.name in params.data.fetch:
+        print(
+            f"{raw} is DVC's to restore: `dvc exp run` puts it back as it was fetched, without a word on files that "
+            f"were added or changed. For images of your own: `cp -r {raw} {raw}-mine` and `dvc add {raw}-mine`."
+        )
+    elif not raw.with_name(f"{raw.name}.dvc").exists():
         print(f"WARNING: DVC does not know {raw}: nobody else can get these images, no older version is kept. Run\n")
         print(f"\tdvc add {raw}\n\tgit add {raw}.dvc\n")
 

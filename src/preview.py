@@ -5,12 +5,14 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.folders import Folders
-from formwork.params import load_params
-from formwork.tools.preview.preview import preview
 
 
 def main() -> None:
+    from formwork.files import check_writable
+    from formwork.folders import Folders
+    from formwork.params import load_params
+    from formwork.tools.preview.preview import preview
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "picture", type=Path, help="PNG of batches; classes.png and counts.png go to a folder beside it"
@@ -19,6 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params()
     folders = Folders.of(params.data.name)
+    check_writable(arguments.picture)
     print("\n".join(preview(params, folders, arguments.picture, arguments.classes)))
 
 

@@ -4,17 +4,20 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.folders import Folders
-from formwork.params import load_params
-from formwork.tools.report.sections import report
 
 
 def main() -> None:
+    from formwork.files import check_writable
+    from formwork.folders import Folders
+    from formwork.params import load_params
+    from formwork.tools.report.sections import report
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path, help="HTML file to write")
     page = parser.parse_args().page
     params = load_params()
     folders = Folders.of(params.data.name)
+    check_writable(page)
     report(params, folders, page)
 
 

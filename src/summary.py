@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.params import load_params
-from formwork.text import columns
-from formwork.tools.summary import summary
 
 RESULTS = Path("results")
 PLOTS = ("plots", f"{RESULTS}/; as pages: `dvc plots show`, `make report`")
 
 
 def main() -> None:
+    from formwork.params import load_params
+    from formwork.text import columns
+    from formwork.tools.summary import summary
+
     print(columns([*summary(load_params(), RESULTS), PLOTS]))
 
 

@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from formwork.errors import run
-from formwork.folders import Folders
-from formwork.params import load_params
-from formwork.startup import large_imports
 
 
 def main() -> None:
+    from formwork.files import check_writable
+    from formwork.folders import Folders
+    from formwork.params import load_params
+    from formwork.startup import large_imports
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")
@@ -19,6 +21,7 @@ def main() -> None:
     parser.add_argument("speed", type=Path, help="folder for wall-clock figures")
     a = parser.parse_args()
     params = load_params()  # its mistakes are told before anything large is imported
+    check_writable(a.model, a.results / "metrics.json", a.speed / "metrics.json")  # before the work of hours
     with large_imports():
         from formwork.training.fit import train
     train(params, Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import torch
 import formwork
 from formwork.errors import FormworkError
 from formwork.files import atomic_write, check_writable, write_text, writing
-from tests import permissions
+from tests import limits, permissions
 
 SRC = Path(formwork.__file__).parents[1]
 
@@ -34,12 +33,8 @@ def old(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """No file can grow beyond 1,000 bytes: writing fails where it would on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
-    try:
+    with limits.file_size(1_000):
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_content_appears_at_the_end(old: Path) -> None:

@@ -30,6 +30,26 @@ def test_an_own_dataset_needs_no_entry_in_params(repo: Workspace):
     assert changed == {"data/raw/mine.dvc", "dvc.lock", "params.yaml"}
 
 
+def test_splits_in_another_spelling_and_litter_need_no_setting(repo: Workspace):
+    raw = repo / "data/raw/mine"
+    make_dataset(raw / "Training", per_class=6)
+    make_dataset(raw / "Testing", per_class=3, seed=1)
+    make_dataset(raw, classes=["@eaDir"], per_class=1)
+    for name in ("Thumbs.db", "loose.png", "Training/._cat", "Testing/dog/.DS_Store"):
+        (raw / name).touch()
+    repo.dvc("add data/raw/mine")
+    output = repo.dvc("exp run -S data.name=mine convert").output
+    assert "data/raw/mine/Testing/ as val and data/raw/mine/Training/ as train" in output
+    assert (
+        "1 image in no class folder (loose.png); 4 hidden or system files (@eaDir/, Testing/dog/.DS_Store, " in output
+    )
+    assert {path.relative_to(repo.path).as_posix() for path in (repo / "data/interim/mine").glob("*/*")} == {
+        f"data/interim/mine/{split}/{name}" for split in ("train", "val") for name in ("cat", "dog")
+    }
+    output = repo.dvc("exp run -S 'data.ignore=[/Testing/dog/]' link", status=255).output
+    assert "data/raw/mine/Testing holds one class only, 'cat'" in output
+
+
 def test_who_forgets_dvc_add_is_told(repo: Workspace):
     """Without `dvc add` the pipeline works, says what is missing, and doing that is enough."""
     make_dataset(repo / "data/raw/mine", per_class=30)

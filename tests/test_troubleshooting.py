@@ -85,7 +85,7 @@ PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
-PIPELINE = {"no_dataset", "busy_dvc", "memory_killed", "memory_killed_sh", "doctor_remote"}
+PIPELINE = {"no_dataset", "not_fetched", "busy_dvc", "memory_killed", "memory_killed_sh", "doctor_remote"}
 """Fixtures that drive git and DVC."""
 
 
@@ -248,8 +248,14 @@ def beton_changed(make_split: Callable[..., SplitFiles]) -> Said:
 
 @pytest.fixture
 def no_dataset(repo: Workspace) -> Said:
-    repo.set_params(data__name="nothing")
+    repo.set_params(data__name="shape")
     return repo.dvc("repro", status=255).output
+
+
+@pytest.fixture
+def not_fetched(repo: Workspace) -> Said:
+    repo.set_params(data__name="cifar10", data__fetch=["digits"])
+    return repo.run("python", "src/check.py", "results/check.txt", status=1).output
 
 
 @pytest.fixture

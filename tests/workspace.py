@@ -32,7 +32,12 @@ class Result:
 
     @property
     def ran(self) -> list[str]:
-        """The stages that DVC executed, in order: not those whose outputs it had in its run cache."""
+        """The stages that DVC executed, in order: not those whose outputs it had in its run cache, and not `check`,
+        which runs whenever params.yaml has changed."""
+        return [stage for stage in self.all_ran if stage != "check"]
+
+    @property
+    def all_ran(self) -> list[str]:
         return re.findall(r"^Running stage '(?:data/dvc\.yaml:)?(.+)':$", self.output, re.MULTILINE)
 
 
@@ -98,7 +103,8 @@ class Workspace:
         return json.loads(self.dvc("status --json").output)
 
     def outdated_stages(self) -> set[str]:
-        return set(self.outdated())
+        """Those of `outdated`, but for `check`, which any change of params.yaml makes outdated."""
+        return set(self.outdated()) - {"check"}
 
     def experiment_files(self, name: str) -> dict[str, int]:
         """Bytes of each file in the git commit of an experiment."""

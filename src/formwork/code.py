@@ -33,6 +33,7 @@ LAYERS = (
 import no package. Only the public names in __init__.py come from anywhere."""
 
 STAGES = {
+    "check": (),
     "fetch": ("fetched.py", "litter.py", "sources"),
     "link": ("datasets", "escapes.py", "fetched.py", "formats.py", "images", "interim", "litter.py"),
     "convert": ("beton", "conversion", "formats.py", "images", "kernels"),
@@ -67,6 +68,7 @@ UNTRACKED = {
     "errors.py": "words for people; no output holds them",
     "files.py": "puts bytes into place, and decides none of them",
     "folders.py": "paths that dvc.yaml passes to each stage",
+    "git.py": "what was committed, for the words of an error",
     "limits.py": "words for people; no output holds them",
     "parallel.py": "decides when work is done, not what it is",
     "own.py": "finds the code in src/own, which stages that run it depend on",
@@ -82,6 +84,7 @@ UNTRACKED = {
 """Modules that stages import, and none depends on, with the reason."""
 
 UNTRACKED_BY = {
+    ("check", "escapes.py"): "words for people; no output holds them",
     ("fetch", "escapes.py"): "words for people; no output holds them",
     ("convert", "escapes.py"): "words for people; no output holds them",
     ("train", "escapes.py"): "words for people; no output holds them",

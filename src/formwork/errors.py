@@ -16,7 +16,15 @@ class FormworkError(Exception):
 
 
 class ParamsError(FormworkError):
-    """params.yaml holds something that cannot be used."""
+    """params.yaml holds something that cannot be used.
+
+    Attributes:
+        keys: those that are refused, by dotted name, as far as they are known.
+    """
+
+    def __init__(self, message: str, *keys: str):
+        super().__init__(message)
+        self.keys = keys
 
 
 class DatasetError(FormworkError):

@@ -27,7 +27,16 @@ ADVICE = {
     errno.ENFILE: "All processes of this machine together have too many files open: end some.",
     errno.EAGAIN: "Raise the limit of processes (`ulimit -u`), or lower data.num_workers in params.yaml.",
     errno.ENOMEM: MEMORY,
+    **dict.fromkeys(
+        (errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET),
+        "The server of its file system does not answer: try again when it does.",
+    ),
 }
+OF_A_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENXIO),
+}
+"""Errors of reading that say something of the file. All others say something of this process, machine or moment."""
 NO_SHARED_MEMORY = (
     "/dev/shm has no room for a batch. Enlarge it (`mount -o remount,size=8g /dev/shm`; a container: `--shm-size=8g`), "
     "or lower data.num_workers and data.batch_size."
@@ -62,6 +71,33 @@ def explain(error: BaseException) -> str | None:
         if refusal := behind(error):
             return _explain_refusal(refusal)
     return None
+
+
+def unreadable(name: object, error: BaseException, advice_on_file: str) -> str:
+    """One line on a file that cannot be read.
+
+    Args:
+        name: what it is called, for people.
+        error: MemoryError, whose message may say what the memory is for ("to ..."), or OSError.
+        advice_on_file: what to do where the reason lies in the file.
+    """
+    return of_the_run(name, error) or f"{name}: {getattr(error, 'strerror', None) or error}. {advice_on_file}"
+
+
+def of_the_run(name: object, error: BaseException) -> str | None:
+    """One line on an error of reading a file that says nothing of the file; None where it does."""
+    if isinstance(error, MemoryError):
+        return no_memory(name, str(error) if str(error).startswith("to ") else "to read it")
+    if isinstance(error, OSError) and error.errno and error.errno not in OF_A_FILE:
+        return f"{name}: {error.strerror}. {advice(error)}".rstrip()
+    return None
+
+
+def no_memory(name: object, purpose: str) -> str:
+    """One line on a file that there is not enough memory for, with the purpose, as in "to read it"."""
+    return (
+        f"{name}: not enough memory {purpose}. Lower data.num_workers in params.yaml, or give the process more memory."
+    )
 
 
 def worker_killed(by: str) -> str:

@@ -352,7 +352,8 @@ def test_classes_that_differ_in_case_are_kept_with_a_warning(tmp_path: Path) -> 
 
     assert classes(found) == {"a", "A", "b"}
     assert found.notes == [
-        "WARNING: the classes A and a differ in case alone: macOS and Windows take them for one folder."
+        "WARNING: the classes A and a differ in case or dots at the end alone: macOS and Windows take them for "
+        "one folder."
     ]
 
 

@@ -1,7 +1,6 @@
 """Kernels are compiled once for each state of the sources, wherever they are, and kept as long as they are used."""
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 
 import formwork
 from formwork.kernels import cache
-from tests import permissions
+from tests import limits, permissions
 
 pytestmark = pytest.mark.slow
 
@@ -84,10 +83,8 @@ def in_the_way(cache: Path) -> None:
     cache.touch()
 
 
-def without_room(cache: Path) -> None:
-    """Files cannot grow, as on a full disk."""
+def in_a_folder(cache: Path) -> None:
     cache.mkdir()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def not_allowed(cache: Path) -> None:
@@ -95,16 +92,17 @@ def not_allowed(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refuse", "reason"),
-    [(in_the_way, "Not a directory"), (without_room, "File too large"), (not_allowed, "Permission denied")],
+    ("make", "room", "reason"),
+    [
+        (in_the_way, 1 << 30, "Not a directory"),
+        (in_a_folder, 0, "File too large"),
+        (not_allowed, 1 << 30, "Permission denied"),
+    ],
 )
-def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothing(tmp_path, refuse, reason):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        refuse(tmp_path / "cache")
+def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothing(tmp_path, make, room, reason):
+    make(tmp_path / "cache")
+    with limits.file_size(room):
         process = start(SMALL, tmp_path / "cache", preexec_fn=permissions.give_up)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     output, said = process.communicate(timeout=120)
     made, compilations, folder = output.split()
     assert int(made) == 3

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from formwork.kernels import libjpeg
+from tests import limits
 from tests.make_images import noise, photo
 
 SUBSAMPLINGS = list(libjpeg.SUBSAMPLINGS)
@@ -150,3 +151,9 @@ def test_what_it_complains_of_is_left_to_pillow(kind: str) -> None:
 
     assert libjpeg.decode(content, 64, 64) is None
     assert libjpeg.decode(jpeg, 64, 64) is not None
+
+
+def test_a_jpeg_that_there_is_no_room_for_is_lack_of_memory() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    with limits.file_size(3_000), pytest.raises(MemoryError, match="a JPEG of 200 x 200 pixels"):
+        libjpeg._encode_by_pillow(pixels, 90, 420)

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from formwork.errors import DatasetError
+from formwork.limits import ADVICE
 from formwork.params import NoOptions, Sources
 from formwork.sources import digits
 from formwork.sources.fetch import RECORD, fetch
+from tests import limits
 
 
 def write_few(folder: Path, archives: Path, options: NoOptions) -> None:
@@ -169,6 +171,23 @@ def test_a_folder_that_cannot_be_replaced_is_put_back(target: Path, monkeypatch:
 
     assert content(target) == before
     assert [path.name for path in target.parent.iterdir() if path.suffix != ".archives"] == ["digits"]
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_full_disk_is_named_and_leaves_nothing(target: Path, monkeypatch: pytest.MonkeyPatch, existing: bool) -> None:
+    before = content(target)
+    monkeypatch.setattr(digits, "VERSION", 2)
+    if not existing:
+        shutil.rmtree(target)
+
+    with limits.file_size(80), pytest.raises(DatasetError) as error:
+        fetch("digits", target, Sources())
+
+    assert str(error.value) == (
+        f"{target} could not be written: File too large. Nothing was changed. {ADVICE[errno.EFBIG]}"
+    )
+    assert list(target.parent.iterdir()) == ([target] if existing else [])
+    assert not existing or content(target) == before
 
 
 @pytest.mark.parametrize("existing", [False, True])

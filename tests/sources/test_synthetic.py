@@ -9,6 +9,7 @@ from PIL import Image
 from formwork.params import Sources
 from formwork.sources.fetch import fetch
 from formwork.sources.synthetic import photo, write_photos
+from tests import limits
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -66,3 +67,9 @@ def test_other_options_make_the_dataset_again(tmp_path: Path) -> None:
         fetch("synthetic", target, Sources.model_validate({"synthetic": {"images": images, "classes": 2}}))
         assert len(content(target)) == images
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_photo_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    """Pillow itself says nothing where the disk is full."""
+    with limits.file_size(20_000), pytest.raises(OSError, match="File too large"):
+        write_photos(tmp_path, images=2, classes=1, seed=0, workers=1)

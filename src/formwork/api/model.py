@@ -14,6 +14,7 @@ from PIL import Image
 from formwork import own
 from formwork.errors import DatasetError, FormworkError
 from formwork.images.pixels import read_rgb, to_rgb
+from formwork.limits import of_the_run
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.dtypes import normalise, shift_and_scale
 from formwork.loading.transforms import carry_out, channels_last
@@ -142,6 +143,7 @@ def _pixels(source: Source) -> Image.Image:
         return Image.fromarray(source)
     try:
         return to_rgb(source) if isinstance(source, Image.Image) else read_rgb(Path(fspath(source)))
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         name = "An image" if isinstance(source, Image.Image) else fspath(source)
-        raise DatasetError(f"{name} cannot be used: {error.strerror or error}.") from error
+        reason = of_the_run(name, error) or f"{name} cannot be used: {getattr(error, 'strerror', None) or error}."
+        raise DatasetError(reason) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from formwork import limits
 from formwork.beton.format import JPG, MAX_SIDE, RAW
 from formwork.beton.provenance import checksum
 from formwork.conversion.passthrough import plain_size, without_appendix
@@ -41,10 +42,8 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     try:
         return _encode(row, raw, params)
     except MemoryError as error:
-        raise BetonError(
-            f"{printable(raw / row.path)}: not enough memory to convert {row.width} x {row.height} pixels. Lower "
-            "data.num_workers in params.yaml, or give the process more memory."
-        ) from error
+        purpose = f"to convert {row.width} x {row.height} pixels"
+        raise BetonError(limits.no_memory(printable(raw / row.path), purpose)) from error
 
 
 def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
@@ -52,9 +51,8 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BetonError(
-            f"{printable(path)}: {error.strerror}. Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
-        ) from error
+        advice = f"Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
+        raise BetonError(limits.unreadable(printable(path), error, advice)) from error
     if hashlib.sha256(content).hexdigest() != row.sha256:
         raise BetonError(
             f"{printable(path)} changed after its manifest was made. Run `dvc repro` to list the images anew."
@@ -68,8 +66,6 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     try:
         pixels = scale_down(_read(content, size), params.max_resolution)
     except OSError as error:
-        if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
-            raise error.__cause__ from None
         raise BetonError(
             f"{printable(path)} cannot be read: {error}. Run `dvc repro -f link` to list all bad images."
         ) from error

@@ -129,9 +129,9 @@ def _check_names(raw: Path, names: Sequence[str]) -> list[str]:
             "spaces, or in how Unicode spells their letters. Move the images of one into the other, and remove it."
         )
     return [
-        f"WARNING: the classes {' and '.join(map(printable, alike))} differ in case alone: macOS and Windows take them "
-        "for one folder."
-        for alike in _alike(names, str.casefold)
+        f"WARNING: the classes {' and '.join(map(printable, alike))} differ in case or dots at the end alone: macOS "
+        "and Windows take them for one folder."
+        for alike in _alike(names, lambda name: name.casefold().rstrip("."))
     ]
 
 

@@ -191,7 +191,7 @@ def _is_plain_split(name: str) -> bool:
 def _holds_images(folder: RawFolder, path: str) -> bool:
     """Whether images lie in the folder itself, more than a few strays beside its folders."""
     content = folder.content(path)
-    return len(content.images) > len(content.folders) or (bool(content.files) and not content.folders)
+    return len(content.images) > len(content.folders) if content.folders else bool(content.files)
 
 
 def _subfolders(folder: RawFolder, path: str) -> list[str]:

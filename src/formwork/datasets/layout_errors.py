@@ -86,7 +86,7 @@ def no_such_split(folder: RawFolder, there: str, split: str) -> DatasetError:
 
 def no_classes(folder: RawFolder, parent: str) -> DatasetError:
     content = folder.content(parent)
-    archives = [name for name in content.files if extension(name) in ARCHIVES]
+    archives = [name for name in sorted(content.files) if extension(name) in ARCHIVES]
     if content.images:
         lie = "lies" if len(content.images) == 1 else "lie"
         more = f": {count(len(content.images), 'image')} {lie} loose there. {_no_labels(folder, parent)}"
@@ -170,7 +170,7 @@ def _no_labels(folder: RawFolder, parent: str) -> str:
 def _tables(folder: RawFolder, parent: str) -> list[str]:
     """Files that may hold labels: beside a folder, or at the top."""
     places = dict.fromkeys([parent, ""])
-    return [name for place in places for name in folder.content(place).files if extension(name) in TABLES]
+    return [name for place in places for name in sorted(folder.content(place).files) if extension(name) in TABLES]
 
 
 def _split(named: SplitName) -> str:

@@ -14,6 +14,7 @@ from formwork.datasets.verify import verify
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
+from formwork.files import check_writable
 from formwork.images.manifest import SPLITS, Row, write_manifest
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
@@ -35,6 +36,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     Raises:
         DatasetError: the dataset is missing or cannot be used; the message names folders, files and what to do.
     """
+    check_writable(report, interim / "dataset.json")  # before the work of hours
     data = params.data
     files = find_files(raw, data.val_fraction, params.dataset.layout, data.ignore)
     everything = files.candidates

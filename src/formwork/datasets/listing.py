@@ -39,7 +39,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a folder holds, by name, sorted; without what is left out because of its name."""
+    """What a folder holds, by name, without what is left out because of its name. Folders are sorted, files not."""
 
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class RawFolder:
                         (folders if is_folder else files).append(name)
         except OSError as error:
             raise DatasetError(f"{self.place(folder).rstrip('/')} cannot be read: {error.strerror}.") from error
-        return Content(sorted(folders, key=path_bytes), sorted(files, key=path_bytes))
+        return Content(sorted(folders, key=path_bytes), files)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

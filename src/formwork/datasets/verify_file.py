@@ -10,7 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from formwork.images.pixels import FORMATS, UndefinedPixels, decode
+from formwork.errors import DatasetError
+from formwork.escapes import printable
+from formwork.images.pixels import FORMATS, MAX_PIXELS, UndefinedPixels, decode
+from formwork.limits import OF_A_FILE, of_the_run
 
 SIGNATURES = (
     b"\xff\xd8\xff",
@@ -25,6 +28,7 @@ SIGNATURES = (
 )
 """The first bytes of files of the supported formats. A file that has them and that Pillow still refuses is damaged."""
 CUT_SHORT = ("truncated", "reached eof", "unexpected end", "but only got", "not enough data")
+LARGEST_FILE = 16 * MAX_PIXELS  # bytes; no format stores more for a pixel
 BLOCK = 256  # pixels; a sum of so many squares of bytes is below 2**24, up to which float32 counts exactly
 BATCH = 64 * BLOCK  # pixels summed in one call: many small images share its cost, and the data fits a core's cache
 BY_CHANNEL = np.tile(np.eye(3, dtype=np.float32), (BLOCK, 1))
@@ -70,7 +74,11 @@ WithoutMoments = tuple[int, int, int, int, int, str, str, bytes]
 
 
 def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
-    """Read and fully decode each file, in order; paths are relative to `root`."""
+    """Read and fully decode each file, in order; paths are relative to `root`.
+
+    Raises:
+        DatasetError: memory, files or a disk are lacking, which says nothing of a file; the message names it.
+    """
     channels = ChannelMoments()
     results = [_verify(f"{root}/{path}", channels) for path in paths]
     moments = iter(channels.finish())
@@ -80,6 +88,15 @@ def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
 def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
     """Verify one file; the pixels of a sound image are added to `channels`."""
     try:
+        return _verify_content(path, channels)
+    except (OSError, MemoryError) as error:
+        if message := of_the_run(printable(path), error):
+            raise DatasetError(message) from error
+        return BadFile("unreadable", str(error))
+
+
+def _verify_content(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
+    try:
         data, status = _read(path)
     except FileNotFoundError:
         if os.path.islink(path):
@@ -87,10 +104,12 @@ def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
         return BadFile("unreadable", "it was removed while the dataset was verified")
     except PermissionError as error:
         return BadFile("no permission", error.strerror or str(error))
+    except UndefinedPixels as error:
+        return BadFile(error.kind, str(error))
     except OSError as error:
+        if error.errno not in OF_A_FILE:
+            raise
         return BadFile("unreadable", error.strerror or str(error))
-    except MemoryError:
-        return BadFile("unreadable", "not enough memory for its content")
     if not data:
         return BadFile("zero bytes", "the file is empty")
     try:
@@ -104,7 +123,9 @@ def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
         if data.startswith(SIGNATURES):
             return BadFile("truncated", "the file ends in its header, or the header is damaged")
         return BadFile("not an image", f"none of {', '.join(FORMATS)}")
-    except Exception as error:  # whatever decoding raises, lack of memory too, the file is to be listed
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever else decoding raises, the file is to be listed
         reason = str(error) or type(error).__name__
         return BadFile("truncated" if _is_cut_short(data, reason) else "unreadable", reason)
 
@@ -116,8 +137,10 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "neither a file nor a folder")
+        if status.st_size > LARGEST_FILE:
+            raise UndefinedPixels("too large", f"{status.st_size / 1e9:.1f} GB: no image within the limit of pixels is")
         data = os.read(file, status.st_size + 1)
-        while len(data) != status.st_size and (more := os.read(file, 1 << 20)):
+        while len(data) != status.st_size and (more := os.read(file, max(status.st_size - len(data), 1 << 20))):
             data += more
         return data, status
     finally:

@@ -9,6 +9,7 @@ from formwork.errors import FormworkError
 from formwork.escapes import cell, printable
 from formwork.evaluation.metrics import class_accuracy, metrics
 from formwork.evaluation.predictions import Predictions, device, predict
+from formwork.files import check_writable
 from formwork.folders import Folders
 from formwork.formats import write_csv, write_json
 from formwork.loading.project import ProjectData
@@ -22,6 +23,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     Raises:
         FormworkError: see formwork.errors.
     """
+    check_writable(results / "metrics.json")
     model, trained_on, _ = load_model(model_file)
     data = ProjectData(params, folders, splits=["val"])
     names = data.settings.class_names

@@ -96,6 +96,22 @@ def _webp(content: bytes) -> Bare | None:
     return Bare(struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WEBP") + body, info)
 
 
+def webp_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP by its header; None of any other file."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) < 30:
+        return None
+    match content[12:16]:
+        case b"VP8X":
+            return int.from_bytes(content[24:27], "little") + 1, int.from_bytes(content[27:30], "little") + 1
+        case b"VP8L":
+            bits = int.from_bytes(content[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", content, 26)
+            return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
 def _gif(content: bytes) -> Bare | None:
     """Without comments, and extensions for applications; one of graphics has four bytes."""
     at = 13 + _colours(content[10:11])

@@ -3,6 +3,7 @@
 docs/pixels.md has the table: which files are images, and what each kind of pixel becomes.
 """
 
+import mmap
 import warnings
 from collections.abc import Iterator
 from io import BytesIO
@@ -25,7 +26,7 @@ from PIL import (  # each registers its format; Pillow itself would import every
 )
 
 from formwork.images import png
-from formwork.images.bare import Bare, bare
+from formwork.images.bare import Bare, bare, webp_size
 from formwork.images.orientation import ORIENTATION, from_exif, upright
 
 EXTENSIONS = {
@@ -49,6 +50,8 @@ STILLS_OF_MANY_FRAMES = ("MPO",)  # a phone's JPEG, followed by other versions o
 
 MAX_PIXELS = 1 << 28  # 16,384 x 16,384: 0.8 GB as RGB
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces Pillow's limit, above which it warns, and raises at twice as many
+
+MEMORY_PER_PIXEL, MORE_MEMORY = 16, 1 << 24  # bytes, together more than any decoder and what follows it take
 
 WHITE = (255, 255, 255, 255)
 CONVERTED = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
@@ -89,7 +92,7 @@ def read_rgb(source: str | PathLike | BinaryIO | bytes) -> Image.Image:
 
     Raises:
         OSError: it is missing, unreadable, no image, cut short, or of undefined pixels; the message says which.
-        MemoryError: there is not enough for it.
+        MemoryError: there is not enough, which says nothing of the file; the message says what for.
     """
     return decode(source).rgb
 
@@ -144,7 +147,23 @@ def _decode(file: Bare) -> Decoded:
         if kind == "TIFF" and from_exif(file.content) not in (None, getattr(image, "tag_v2", {}).get(ORIENTATION)):
             raise ValueError("an orientation that Pillow does not read")
         image.info.update(file.info)
-        return Decoded(to_rgb(image), mode, kind)
+        try:
+            return Decoded(to_rgb(image), mode, kind)
+        except UndefinedPixels:
+            raise
+        except Exception as error:
+            if isinstance(error, MemoryError) or not _has_memory(width, height):
+                raise MemoryError(f"to decode {width} x {height} pixels") from error
+            raise
+
+
+def _has_memory(width: int, height: int) -> bool:
+    """Whether there is memory for an image: some decoders call a lack of it damage."""
+    try:
+        mmap.mmap(-1, MEMORY_PER_PIXEL * width * height + MORE_MEMORY).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def _open(content: bytes) -> Image.Image:
@@ -154,7 +173,15 @@ def _open(content: bytes) -> Image.Image:
             return PngImagePlugin.PngImageFile(BytesIO(content))
         except SyntaxError as error:
             raise UnidentifiedImageError(f"no sound PNG header: {error}") from error
-    return Image.open(BytesIO(content), formats=FORMATS)
+    try:
+        return Image.open(BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise
+    except OSError as error:
+        size = webp_size(content)  # of WebP alone the pixels' memory is taken here
+        if size and not _has_memory(*size):
+            raise MemoryError(f"to decode {size[0]} x {size[1]} pixels") from error
+        raise
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

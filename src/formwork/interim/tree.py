@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from formwork import limits
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.files import write_text
@@ -39,8 +40,8 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path:
                     write_text(stamp, _identity(manifest, raw))
         except OSError as error:
             raise DatasetError(
-                f"{tree}, a tree of symlinks to {raw}, cannot be made: {error.strerror}. Check the permissions of "
-                f"{tree.parent}, and that its file system has symlinks."
+                f"{tree}, a tree of symlinks to {raw}, cannot be made: {error.strerror}. "
+                f"{limits.advice(error)} Its file system must have symlinks."
             ) from error
     if manifest.rows and not (tree / manifest.rows[0].tree_path).exists():
         raise DatasetError(

@@ -28,6 +28,7 @@ ACCURATE_DCT = 4096  # TJFLAG_ACCURATEDCT
 WARNING = 0  # TJERR_WARNING
 SUBSAMPLINGS = {444: 0, 422: 1, 420: 2}  # TJSAMP_444, _422, _420
 LIBRARIES = ("libturbojpeg.so.0", "libturbojpeg.0.dylib", "libturbojpeg.dylib")
+END = b"\xff\xd9"  # of a file
 LARGE = 1 << 16  # bytes of pixels; Pillow needs 0.03 ms more to encode without the GIL
 
 
@@ -61,6 +62,9 @@ def decode_anyhow(content: bytes, width: int, height: int, memory: np.ndarray | 
 
     Args:
         memory: (at least 3 * height * width,) uint8, which the pixels may lie in; the system clears new memory first.
+
+    Raises:
+        MemoryError: there is not enough for it.
     """
     return (strict_decoder() or _decode_by_pillow)(content, width, height, memory)
 
@@ -109,6 +113,7 @@ _ARGUMENTS = {
         *(ctypes.POINTER(_POINTER), ctypes.POINTER(_LONG), _INT, _INT, _INT),
     ],
     "tjGetErrorCode": [_POINTER],
+    "tjGetErrorStr2": [_POINTER],
     "tjDestroy": [_POINTER],
     "tjFree": [_POINTER],
 }
@@ -117,6 +122,7 @@ _ARGUMENTS = {
 def _with_types(turbojpeg: ctypes.CDLL) -> ctypes.CDLL:
     for name in ("tjInitDecompress", "tjInitCompress"):
         getattr(turbojpeg, name).restype = ctypes.c_void_p
+    turbojpeg.tjGetErrorStr2.restype = ctypes.c_char_p
     for name, arguments in _ARGUMENTS.items():
         getattr(turbojpeg, name).argtypes = arguments
     return turbojpeg
@@ -126,6 +132,8 @@ def _decode_by_library(content: bytes, width: int, height: int, memory: np.ndarr
     turbojpeg = library()
     assert turbojpeg is not None
     handle = turbojpeg.tjInitDecompress()
+    if not handle:
+        raise MemoryError(f"to decode {width} x {height} pixels")
     try:
         numbers = [_INT() for _ in range(4)]
         turbojpeg.tjDecompressHeader3(handle, content, len(content), *map(ctypes.byref, numbers))
@@ -140,6 +148,7 @@ def _decode_by_library(content: bytes, width: int, height: int, memory: np.ndarr
 
         failed = decompress()
         if failed:
+            _check_memory(turbojpeg.tjGetErrorStr2(handle).decode(errors="replace"), width, height)
             if turbojpeg.tjGetErrorCode(handle) != WARNING:
                 return DAMAGED
             # After a warning, a fatal error has the code of a warning, too. What it leaves unwritten differs now.
@@ -162,8 +171,15 @@ def _decode_by_simplejpeg(content: bytes, width: int, height: int, memory: np.nd
             return DAMAGED
         buffer = None if memory is None else _part(memory, width, height)
         return Decoded(simplejpeg.decode_jpeg(content, buffer=buffer), True)
-    except (ValueError, KeyError):  # ValueError: also for what libturbojpeg only warns of; KeyError: odd subsampling
+    except (ValueError, KeyError) as error:  # also for what libturbojpeg only warns of; KeyError: odd subsampling
+        _check_memory(str(error), width, height)
         return _decode_by_pillow(content, width, height)
+
+
+def _check_memory(message: str, width: int, height: int) -> None:
+    """Raise MemoryError where it is what libjpeg-turbo complains of."""
+    if "memory" in message.lower():
+        raise MemoryError(f"to decode {width} x {height} pixels")
 
 
 def _decode_by_pillow(content: bytes, width: int, height: int, memory: np.ndarray | None = None) -> Decoded:
@@ -207,7 +223,10 @@ def _encode_by_pillow(pixels: np.ndarray, quality: int, subsampling: int) -> byt
     with io.BytesIO() if pixels.nbytes < LARGE else _memory_file() as file:
         image.save(file, "JPEG", quality=quality, subsampling=":".join(str(subsampling)))
         file.seek(0)
-        return file.read()
+        content = file.read()
+    if not content.endswith(END):  # Pillow does not notice where there is no room
+        raise MemoryError(f"a JPEG of {image.width} x {image.height} pixels")
+    return content
 
 
 def _memory_file() -> io.BufferedRandom:

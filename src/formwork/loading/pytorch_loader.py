@@ -21,6 +21,7 @@ from formwork.errors import AugmentationError, DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.images.pixels import read_rgb
 from formwork.interim.tree import ensure_tree
+from formwork.limits import unreadable
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan
 from formwork.loading.augmentation.mixup import blended, mixed_labels, with_partners
@@ -79,17 +80,9 @@ class TreeDataset(Dataset):
         path = self.tree / self.rows[sample].tree_path
         try:
             image = read_rgb(path)
-        except OSError as error:
-            if isinstance(error.__cause__, MemoryError):  # it came while the image was decoded
-                height, width = self.sizes[sample]
-                raise DatasetError(
-                    f"Sample {sample}, {printable(path)}: not enough memory to decode {width} x {height} pixels. Lower "
-                    "data.num_workers in params.yaml, or give the process more memory."
-                ) from error
-            raise DatasetError(
-                f"Sample {sample}, {printable(path)}: {error.strerror or error}. Run `dvc repro -f link` to list all "
-                "bad images, or `dvc pull` where the originals are missing."
-            ) from error
+        except (OSError, MemoryError) as error:
+            advice = "Run `dvc repro -f link` to list all bad images, or `dvc pull` where the originals are missing."
+            raise DatasetError(unreadable(f"Sample {sample}, {printable(path)}", error, advice)) from error
         if image.size != (self.sizes[sample, 1], self.sizes[sample, 0]):
             raise DatasetError(
                 f"Sample {sample}, {printable(path)}, changed after its manifest was made. Run `dvc repro`."

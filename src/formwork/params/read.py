@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from formwork.errors import ParamsError, did_you_mean
 from formwork.params.sections import Dataset, Params
+from formwork.params.undo import DOTTED, with_undo
 from formwork.yaml import YamlError, dump_yaml, read_yaml, spellings
 
 NAME = "params.yaml"
@@ -28,6 +29,13 @@ def load_params(path: str | Path = NAME, overrides: Mapping[str, Any] | None = N
     if path.is_dir():
         path = path / NAME
     try:
+        return _load(path, overrides or {})
+    except ParamsError as error:
+        raise with_undo(error, path) from error
+
+
+def _load(path: Path, overrides: Mapping[str, Any]) -> Params:
+    try:
         raw = read_yaml(path)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing. Run from the root of the repository.") from error
@@ -37,14 +45,17 @@ def load_params(path: str | Path = NAME, overrides: Mapping[str, Any] | None = N
         raise ParamsError(str(error)) from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} must hold a mapping of sections, and holds {type(raw).__name__}.")
-    for key, value in (overrides or {}).items():
+    for key, value in overrides.items():
         _override(raw, key, value)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         where = f"{path}, with {', '.join(overrides)} overridden" if overrides else str(path)
         names = {"data.name": _folders(path.parent / "data/raw"), "data.group": _groups(raw)}
-        raise ParamsError("\n".join([f"{where}:", *_explain(error, names)])) from error
+        reasons = _explain(error, names)
+        lines = [f"  {key}: {reason}" if key else f"  {reason}" for key, reason in reasons.items()]
+        keys = [key for key in reasons if key] + DOTTED.findall(reasons.get("", ""))
+        raise ParamsError("\n".join([f"{where}:", *lines]), *keys) from error
 
 
 def _override(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -79,8 +90,8 @@ def _quotes(key: str, value: Any, names: Iterable[str], in_list: bool) -> str:
     return f". In quotes it is text: '{text}'{command}"
 
 
-def _explain(error: ValidationError, names: Mapping[str, Iterable[str]]) -> list[str]:
-    """One line a mistake. A union reports each of its alternatives: their lines are merged by key.
+def _explain(error: ValidationError, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """What is wrong by dotted key; "" for what several sections are about. The alternatives of a union are merged.
 
     Args:
         names: by key, those that its value may be one of, as far as they are known.
@@ -90,7 +101,7 @@ def _explain(error: ValidationError, names: Mapping[str, Iterable[str]]) -> list
     hints: dict[str, str] = {}
     for item in error.errors():
         path, model = _place(item["loc"])
-        key = ".".join(path) or "(top level)"
+        key = ".".join(path)
         if item["type"] == "extra_forbidden":
             near = did_you_mean(path[-1], model.model_fields) if model.model_fields else "Nothing can be set there."
             reason = f"unknown. {near}"
@@ -104,11 +115,11 @@ def _explain(error: ValidationError, names: Mapping[str, Iterable[str]]) -> list
             if item["type"] == "string_type" and not isinstance(item["input"], (dict, list)):
                 hints[key] = _quotes(key, item["input"], names.get(key, ()), in_list=len(path) < len(item["loc"]))
         reasons.setdefault(key, []).append(reason)
-    return [
-        f"  {key}: {' or '.join(dict.fromkeys(alternatives))}"
+    return {
+        key: " or ".join(dict.fromkeys(alternatives))
         + (f", and it is {values[key]!r}{hints.get(key, '')}" if key in values else "")
         for key, alternatives in reasons.items()
-    ]
+    }
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from formwork import limits
 from formwork.errors import DatasetError
 from formwork.progress import options
 
@@ -29,6 +30,7 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
 
     Raises:
         DatasetError: no address gave the file; the message has the reason for each, and what to do.
+        OSError: the file cannot be written.
     """
     from torchvision.datasets import utils  # takes seconds to import
 
@@ -47,6 +49,9 @@ def download(urls: Sequence[str], folder: Path, md5: str) -> Path:
         # For a wrong checksum, download_url raises a plain RuntimeError. A cut connection ends there, too: http.client
         # takes it for the end of the file.
         except (OSError, HTTPException, RuntimeError) as error:
+            if isinstance(error, OSError) and limits.advice(error):  # of this machine, and not of the other
+                partial.unlink(missing_ok=True)
+                raise
             faults.append(f"  {url}: {_reason(error, partial, md5)}")
             partial.unlink(missing_ok=True)
         else:

@@ -5,8 +5,10 @@ import importlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from formwork import limits
 from formwork.errors import DatasetError, did_you_mean
 from formwork.fetched import RECORD, advice, edited, files_of
 from formwork.params import Section, Sources
@@ -53,11 +55,16 @@ def fetch(name: str, target: Path, sources: Sources) -> None:
         if target.exists():
             os.replace(target, old)
         os.replace(partial, target)
-    except OSError as error:  # a full disk, for example
+    except BaseException as error:
         _remove(partial)
         if old.exists() and not target.exists():
             os.replace(old, target)
-        raise DatasetError(f"{target} could not be written: {error}. Nothing was changed.") from error
+        with suppress(OSError):  # it stays where there is anything in it
+            archives.rmdir()
+        if not isinstance(error, OSError):
+            raise
+        message = f"{target} could not be written: {error.strerror or error}. Nothing was changed."
+        raise DatasetError(f"{message} {limits.advice(error)}".rstrip()) from error
     _remove(old)
     _remove(archives)
 

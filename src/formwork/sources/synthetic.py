@@ -6,9 +6,13 @@ direction in colour in which the noise varies, and a preference for horizontal o
 scaling keep both. The mean colour and the contrast differ by image, and not by class.
 """
 
+import errno
+import mmap
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -23,6 +27,7 @@ LONG, SHORT = 500, 375  # pixels
 UPRIGHT = 0.25  # share of images that are taller than wide
 SLOPE = 1.1  # amplitude falls as frequency ** -SLOPE
 QUALITY = 92
+END = b"\xff\xd9"  # of a JPEG file
 # The fractional parts of label * STEPS fill a square evenly for any number of labels (M. Roberts' R2 sequence).
 STEPS = 0.7548776662466927, 0.5698402909980532
 LUMA = np.array([1, 1, 1], np.float32)
@@ -62,7 +67,10 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
     def write_one(index: int) -> None:
         label = index % labels
         image = Image.fromarray(photo(index, label, seed))
-        image.save(folder / names[label] / f"{index:06d}.jpg", quality=QUALITY)
+        path = folder / names[label] / f"{index:06d}.jpg"
+        with path.open("w+b") as file:
+            image.save(file, "JPEG", quality=QUALITY)
+            _check_end(file)
 
     with ThreadPoolExecutor(workers) as pool, progress(total=images, name="make", unit="images") as bar:
         for _ in in_order(pool, write_one, range(images), ahead=4 * workers):
@@ -72,6 +80,19 @@ def write_photos(folder: Path, images: int, classes: int, seed: int, workers: in
 def write(folder: Path, archives: Path, options: SyntheticSource) -> None:
     """Write <class>/<index>.jpg below `folder`."""
     write_photos(folder, options.images, options.classes, options.seed, cores())
+
+
+def _check_end(file: BinaryIO) -> None:
+    """Refuse a JPEG that a full disk has cut short: Pillow does not notice.
+
+    Raises:
+        OSError: what the system says against one more byte.
+    """
+    file.seek(-len(END), os.SEEK_END)
+    if file.read() != END:
+        file.write(bytes(mmap.PAGESIZE))
+        file.flush()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
 
 def _noise(rng: np.random.Generator, amplitude: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from formwork.errors import FormworkError
-from formwork.files import write_text
+from formwork.files import check_writable, write_text
 from formwork.folders import Folders
 from formwork.formats import write_json
 from formwork.git import check_repository
@@ -107,6 +107,7 @@ def compare(params: Params, repeat: int, seeds: int, results: Path, command: str
     if dry_run:
         _say_what_is_missing(plans)
         return
+    check_writable(results / "compare.md")
     if any(plan.missing for plan in plans):
         _run_what_is_missing(pipeline, plans, installation)
     runs = [run for plan in plans for run in plan.runs]

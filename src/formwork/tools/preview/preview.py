@@ -15,6 +15,7 @@ from formwork.errors import BetonError, DatasetError, FormworkError, did_you_mea
 from formwork.escapes import printable
 from formwork.folders import Folders
 from formwork.images.pixels import read_rgb
+from formwork.limits import unreadable
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.factory import make_loader
 from formwork.loading.project import ProjectData
@@ -182,10 +183,9 @@ def _stored_images(split: SplitFiles) -> Iterator[Callable[[int], np.ndarray | N
         path = split.raw / split.manifest.rows[sample].path
         try:
             return np.asarray(read_rgb(path))
-        except OSError as error:
-            raise DatasetError(
-                f"{path}: {error.strerror or error}. Run `dvc pull {split.raw}` or `dvc repro`."
-            ) from error
+        except (OSError, MemoryError) as error:
+            advice = f"Run `dvc pull {split.raw}` or `dvc repro`."
+            raise DatasetError(unreadable(printable(path), error, advice)) from error
 
     with ExitStack() as stack:
         try:

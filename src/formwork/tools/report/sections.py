@@ -160,5 +160,6 @@ def _comparison() -> list[Part]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="report-") as folder:
+    beside = Path(".dvc/tmp")  # on the disk of the page: /tmp may be small
+    with tempfile.TemporaryDirectory(prefix="report-", dir=beside if beside.is_dir() else None) as folder:
         yield Path(folder)

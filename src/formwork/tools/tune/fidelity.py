@@ -12,6 +12,7 @@ from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.images.manifest import Manifest
 from formwork.images.pixels import read_rgb
+from formwork.limits import unreadable
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.geometry import CenterCrop
 from formwork.loading.transforms import apply_plan
@@ -55,10 +56,9 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
         path = raw / rows[i].path
         try:
             return apply_plan(read_rgb(path), plan, i, augmentation.resolution)
-        except OSError as error:
-            raise DatasetError(
-                f"{printable(path)}: {error}. Run `dvc repro -f link` to list all bad images."
-            ) from error
+        except (OSError, MemoryError) as error:
+            advice = "Run `dvc repro -f link` to list all bad images."
+            raise DatasetError(unreadable(printable(path), error, advice)) from error
 
     pool = ThreadPoolExecutor(workers)
     try:

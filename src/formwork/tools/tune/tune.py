@@ -9,7 +9,7 @@ from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
-from formwork.files import try_lock
+from formwork.files import check_writable, try_lock, writing
 from formwork.folders import Folders
 from formwork.images.manifest import Row, write_manifest
 from formwork.loading.project import ProjectData
@@ -29,6 +29,7 @@ def tune(params: Params, folders: Folders, results: Path, request: Request) -> N
         FormworkError: manifests or originals are missing, the disk is full, FFCVDataLoader cannot be had; or, after the
             results are written, no setting is within the budget and as true to the originals as asked for.
     """
+    check_writable(results / "tune.md")
     data = ProjectData(params, folders)
     rows = [row for split in data.splits.values() for row in split.manifest.rows]
     sampled = choose(rows, request.images or usual_number(rows), params.seed)
@@ -81,11 +82,9 @@ def _workplace(folder: Path) -> Iterator[Path]:
     Raises:
         FormworkError: it cannot be written, or another process works in it.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise FormworkError(f"Cannot write {folder}: {error.strerror}. Check the permissions of its folder.") from error
     if not try_lock(lock):
         os.close(lock)
         raise FormworkError(f"Another process is tuning in {folder}. Wait for it, or stop it.")

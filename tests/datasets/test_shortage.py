@@ -1,0 +1,157 @@
+"""Lack of memory, files or a disk stops a run, in one line that names the file: it says nothing of the image."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import formwork
+from formwork.datasets import verify, verify_file
+from formwork.datasets.candidates import find_candidates
+from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
+from formwork.errors import DatasetError
+from tests.make_images import make_dataset
+
+SIDE = 4000  # pixels: an image takes 64 MB in Pillow
+KINDS = {
+    "PNG": {},
+    "JPEG": {"progressive": True},
+    "WEBP": {"lossless": True, "method": 0},
+    "JPEG2000": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "GIF": {},
+}
+RUN = """
+import resource, sys
+from pathlib import Path
+from formwork.datasets.link import link
+from formwork.datasets.verify_file import verify_files
+from formwork.errors import run
+from formwork.params import Params
+
+root = Path(sys.argv[1])
+verify_files(f"{root}/small", ["cat/000.png", "cat/001.jpeg"])  # imports, and starts, what later needs memory, too
+if sys.argv[2] == "memory":
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20),) * 2)
+elif sys.argv[2] == "files":
+    free = open("/dev/null").fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free,) * 2)
+params = Params.model_validate({"data": {"name": "mine", "on_bad_image": "skip", "num_workers": 0}})
+run(lambda: link(params, root / "raw", root / "interim", root / "bad.csv"))
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A large image, a small one, and a damaged one, in `raw`."""
+    make_dataset(tmp_path / "small", ["cat"], per_class=1)
+    make_dataset(tmp_path / "raw", ["cat", "dog"], per_class=6)
+    (tmp_path / "raw/cat/004.png").write_bytes((tmp_path / "raw/cat/000.png").read_bytes()[:100])
+    Image.new("RGB", (8, 8)).save(tmp_path / "small/cat/001.jpeg")
+    return tmp_path
+
+
+def link(root: Path, lack: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(formwork.__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(root), lack]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not limit the memory of a process")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_that_memory_does_not_suffice_for_stops_the_run_and_is_sound_in_the_next(
+    root: Path, kind: str
+) -> None:
+    path = root / "raw/cat/large"
+    Image.new("P" if kind == "GIF" else "RGB", (SIDE, SIDE)).save(path.with_suffix(".png"), kind, **KINDS[kind])
+    short = link(root, "memory")
+
+    assert short.stderr.splitlines()[-1:] == [
+        f"ERROR: {path}.png: not enough memory to decode {SIDE} x {SIDE} pixels. Lower data.num_workers in "
+        "params.yaml, or give the process more memory."
+    ]
+    assert short.returncode == 1
+    assert not (root / "bad.csv").exists()
+    assert not list(root.glob("interim/*.csv"))
+
+    done = link(root, "nothing")
+    assert done.returncode == 0, done.stderr
+    assert "large" not in (root / "bad.csv").read_text() or "wrong extension" in (root / "bad.csv").read_text()
+    assert "large.png" in (root / "interim/train.csv").read_text() + (root / "interim/val.csv").read_text()
+
+
+@pytest.mark.slow
+def test_too_few_files_stop_the_run(root: Path) -> None:
+    done = link(root, "files")
+
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    assert "Too many open files" in line
+    assert "Traceback" not in done.stderr
+    assert not (root / "bad.csv").exists()
+
+
+OF_THE_RUN = ("EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "ENOTCONN", "EAGAIN", "EBUSY")
+
+
+@pytest.mark.parametrize("name", OF_THE_RUN)
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_an_error_of_the_system_is_none_of_the_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: str
+) -> None:
+    number = getattr(errno, name)
+    original = getattr(os, call)
+
+    def fail(*arguments: object) -> object:
+        if call == "read" or "001" in str(arguments[0]):
+            raise OSError(number, os.strerror(number))
+        return original(*arguments)
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(DatasetError) as raised:
+        verify_files(str(root / "raw"), ["cat/001.png"])
+
+    assert str(raised.value).startswith(f"{root}/raw/cat/001.png: {os.strerror(number)}.")
+
+
+@pytest.mark.parametrize("name", ["ENOENT", "EACCES", "ELOOP", "EISDIR", "ENXIO"])
+def test_an_error_of_the_file_is_none_of_the_run(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fail(*arguments: object) -> object:
+        raise OSError(getattr(errno, name), "it is so")
+
+    monkeypatch.setattr(os, "open", fail)
+
+    assert isinstance(verify_files(str(root / "raw"), ["cat/001.png"])[0], BadFile)
+    monkeypatch.undo()
+    assert isinstance(verify_files(str(root / "raw"), ["cat/001.png"])[0], ImageInfo)
+
+
+@pytest.mark.slow
+def test_a_process_that_lacks_memory_says_so_as_this_one_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of several processes comes to a file that it has no memory for."""
+    monkeypatch.setattr(verify, "CHUNK_FILES", 1)
+    monkeypatch.setattr(verify, "verify_files", lacking)
+    candidates, labels = find_candidates(root / "raw", 0.5), {"cat": 0, "dog": 1}
+    with pytest.raises(DatasetError, match=r"cat/005.png: not enough memory to read it. Lower data.num_workers"):
+        verify.verify(root / "raw", candidates, labels, 2, root / "cache.sqlite3")
+
+    monkeypatch.undo()
+    found = verify.verify(root / "raw", candidates, labels, 2, root / "cache.sqlite3")
+    assert [candidates[position].path for position in found.bad] == ["cat/004.png"]
+
+
+def lacking(folder: str, paths: list[str]) -> list[ImageInfo | BadFile]:
+    """As verify_files, in a process that has no memory for one file."""
+    if "cat/005.png" in paths:
+        verify_file._read = out_of_memory
+    return verify_files(folder, paths)
+
+
+def out_of_memory(path: str) -> tuple[bytes, os.stat_result]:
+    raise MemoryError
