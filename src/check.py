@@ -1,12 +1,14 @@
-"""Stage check: refuse params that cannot be used, before DVC takes away the outputs of any other stage."""
+"""Stage check: refuse params that cannot be used, and raw files that DVC stops at, before any other stage runs."""
 
 import argparse
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from formwork.errors import ParamsError, run
+from formwork.errors import DatasetError, ParamsError, run
 from formwork.files import write_text
+from formwork.folders import Folders
+from formwork.obstacles import describe, find_obstacles
 from formwork.params import load_params
 from formwork.params.dataset import check_dataset
 from formwork.params.read import NAME
@@ -25,6 +27,9 @@ def main() -> None:
         check_dataset(params)
     except ParamsError as error:
         raise with_undo(error, Path(NAME)) from error
+    raw = Folders.of(params.data.name).raw
+    if stopping := describe(find_obstacles(raw), raw):
+        raise DatasetError(stopping)
     write_text(arguments.checked, CHECKED)
 
 

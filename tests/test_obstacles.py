@@ -9,7 +9,6 @@ import pytest
 
 from formwork.obstacles import describe, find_obstacles
 from tests.make_images import make_dataset
-from tests.workspace import Workspace
 
 NAMES = [
     ("café.png".encode("latin-1"), "café.png"),
@@ -71,19 +70,3 @@ def test_the_message_is_short_and_safe_to_print(tmp_path: Path) -> None:
     assert "... and 4 more" in said
     assert f"`convmv -r -f latin-1 -t utf8 --notest {tmp_path}`" in said
     assert describe([], tmp_path) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "target", "said"),
-    [(b"caf\xe9.png", None, "surrogates not allowed"), (b"gone.png", "nowhere", "No such file or directory")],
-    ids=["name", "link"],
-)
-def test_dvc_stops_at_what_is_found(repo: Workspace, name: bytes, target: str | None, said: str) -> None:
-    """Should DVC learn to hash these, none of this is needed any more."""
-    path = repo / "data/raw/shapes/a" / os.fsdecode(name)
-    if target:
-        path.symlink_to(target)
-    else:
-        path.touch()
-
-    assert said in repo.dvc("add data/raw/shapes", status=1 if target else 255).output

@@ -85,7 +85,16 @@ PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = dict(re.findall(r"^```text (\w+)\n(.+?)\n```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
-PIPELINE = {"no_dataset", "not_fetched", "busy_dvc", "memory_killed", "memory_killed_sh", "doctor_remote"}
+PIPELINE = {
+    "no_dataset",
+    "no_utf8",
+    "check_raw_files",
+    "not_fetched",
+    "busy_dvc",
+    "memory_killed",
+    "memory_killed_sh",
+    "doctor_remote",
+}
 """Fixtures that drive git and DVC."""
 
 
@@ -264,6 +273,54 @@ def bad_images(tmp_path: Path) -> Said:
     (raw / "cat/000.png").write_bytes(b"")
     params = Params.model_validate({"data": {"name": "mine"}})
     return error_of(lambda: link(params, raw, tmp_path / "interim/mine", tmp_path / "findings.csv"))
+
+
+def error_of_layout(raw: Path, *folders: str) -> Exception:
+    make_dataset(raw, folders)
+    return error_of(lambda: find_candidates(raw, 0.5))
+
+
+@pytest.fixture
+def not_classes(tmp_path: Path) -> Said:
+    return error_of_layout(tmp_path, "images", "masks")
+
+
+@pytest.fixture
+def split_beside_others(tmp_path: Path) -> Said:
+    return error_of_layout(tmp_path, "train/cat", "train/dog", "val/cat", "val/dog", "annotations")
+
+
+@pytest.fixture
+def reserved_name(tmp_path: Path) -> Said:
+    return error_of_layout(tmp_path, "car", "plane", "train")
+
+
+@pytest.fixture
+def left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    raw = make_dataset(tmp_path / "raw/mine")
+    for name in ("loose.png", "labels.csv", "Thumbs.db", "cat/.DS_Store"):
+        (raw / name).touch()
+    link(Params.model_validate({"data": {"name": "mine"}}), raw, tmp_path / "interim/mine", tmp_path / "findings.csv")
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def no_utf8(repo: Workspace) -> Said:
+    (repo / os.fsdecode(b"data/raw/shapes/a/caf\xe9.png")).touch()
+    return repo.dvc("add data/raw/shapes", status=255).output
+
+
+@pytest.fixture
+def doctor_raw_files(patient: Patient) -> Said:
+    Path(os.fsdecode(b"data/raw/colours/caf\xe9.png")).touch()
+    return finding(patient, "raw files")
+
+
+@pytest.fixture
+def check_raw_files(repo: Workspace) -> Said:
+    os.mkfifo(repo / "data/raw/shapes/a/pipe")
+    repo.set_params(train__lr=0.1)
+    return repo.dvc("repro", status=255).output
 
 
 @pytest.fixture

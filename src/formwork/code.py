@@ -70,6 +70,7 @@ UNTRACKED = {
     "folders.py": "paths that dvc.yaml passes to each stage",
     "git.py": "what was committed, for the words of an error",
     "limits.py": "words for people; no output holds them",
+    "obstacles.py": "stops the pipeline or lets it run; no output holds what it finds",
     "parallel.py": "decides when work is done, not what it is",
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params": "stages track the values themselves; params.yaml states every default",
