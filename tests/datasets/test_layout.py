@@ -150,6 +150,8 @@ def test_classes_that_are_called_so_are_classes(tmp_path: Path, names: list[str]
     "paths",
     [
         ["{cat,dog}/images/", "{cat,dog}/boxes.txt"],  # as in Tiny ImageNet
+        ["{cat,dog}/images/", "{cat,dog}/annotations/0.xml"],
+        ["{cat,dog}/", "cat/annotations/0.xml"],
         ["cat/{2019,2020}/", "dog/2021/"],
         ["cat/{a,b}/", "dog/"],
     ],
@@ -167,6 +169,16 @@ def test_each_top_folder_is_a_class_where_params_say_so(tmp_path: Path) -> None:
 
     assert classes(found) == {"benign", "malignant", "train", "images", "masks"}
     assert len(found.candidates) == 14
+
+
+def test_each_folder_of_a_split_is_a_class_where_params_say_so(tmp_path: Path) -> None:
+    assert "add `layout: splits` to" in message(tmp_path, "{Train,Test}/{benign,malignant}/{40X,100X}/")
+
+    found = look(tmp_path, "{Train,Test}/{images,masks}/", layout="splits")
+
+    assert classes(found) == {"benign", "malignant", "images", "masks"}
+    assert splits(found) == {"Train": "train", "Test": "val"}
+    assert "mixes split folders" in message(tmp_path, "cat/", layout="splits")
 
 
 # --- What is no dataset of classes --------------------------------------------------------------------
@@ -188,16 +200,29 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
     "YOLO by split": (["{train,valid}/images/", "{train,valid}/labels/0.txt"], ["{raw}/train holds images, labels"]),
     "COCO": (
         ["{train2017,val2017}/", "annotations/instances_train2017.json"],
-        ["mixes split folders (train2017, val2017) with others (annotations)", "`-S 'data.ignore=[/annotations/]'`"],
+        ["names reserved for splits (train2017, val2017), and train2017, val2017 hold files and no class folders"],
     ),
     "masks of each class": (
         ["{flu,normal}/{images,masks}/"],
         ["{raw}/flu holds images beside masks", "`-S 'data.ignore=[masks/]'`"],
     ),
-    "train masks": (["{train,test,train_masks}/"], ["mixes split folders (test, train) with others (train_masks)"]),
+    "masks beside the images of a class": (["{flu,normal}/", "flu/masks/"], ["{raw}/flu holds images beside masks"]),
+    "train masks": (
+        ["{train,test}/{cat,dog}/", "train_masks/"],
+        ["mixes split folders (test, train) with others (train_masks)", "`-S 'data.ignore=[/train_masks/]'`"],
+    ),
+    "GTSRB": (
+        ["Train/{0,1}/", "{Meta,Test}/", "Train.csv"],
+        ["mixes split folders (Test, Train)", "`-S 'data.ignore=[/Meta/, /Test/]'`"],
+    ),
+    "data and labels": (["{data,labels}/"], ["{raw} holds data, labels"]),
+    "parts of the same classes in a split": (
+        ["{train,val}/{day,night}/{cat,dog}/"],
+        ["{raw}/train (day, night) hold the same folders (cat, dog), which look like the classes. If they are parts"],
+    ),
     "images of splits without classes": (
         ["{train,test}/", "train.csv"],
-        ["named after splits (test, train), and test, train hold files and no class folders", "train.csv"],
+        ["reserved for splits (test, train), and test, train hold files and no class folders", "train.csv"],
     ),
     "unlabelled test images": (
         ["train/{cat,dog}/", "test/"],

@@ -51,7 +51,7 @@ def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Seq
 
     Args:
         val_fraction: share of the images to validate on, where there are no folders for splits.
-        layout: "auto", or "classes" where each top folder is a class, whatever its name and content.
+        layout: "auto", "classes" or "splits"; see formwork.datasets.layout.find_layout.
         ignore: patterns of what is left out, as in a .gitignore.
 
     Raises:

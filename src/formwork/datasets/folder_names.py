@@ -83,11 +83,13 @@ def _split_of_word(word: str) -> str | None:
 
 def role(name: str) -> str | None:
     """ "images" or "targets" (masks, annotations, labels, ...) where a folder is named after one side of such pairs."""
-    words = [word for word in _words(name) if not word.isdecimal()]
-    words = [word for word in words if word not in FILLERS and not _split_of_word(word)]
+    all_words = [word for word in _words(name) if not word.isdecimal()]
+    words = [word for word in all_words if word not in FILLERS and not _split_of_word(word)]
     if any(word in TARGETS for word in words) and all(word in TARGETS | IMAGES | TARGET_FILLERS for word in words):
         return "targets"
-    return "images" if words and all(word in IMAGES for word in words) else None
+    if not words:  # "data", for one
+        return "images" if any(word in FILLERS for word in all_words) else None
+    return "images" if all(word in IMAGES for word in words) else None
 
 
 def _words(name: str) -> list[str]:

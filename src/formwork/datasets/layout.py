@@ -1,9 +1,10 @@
 """The layout of a raw dataset: which of its folders are splits, and which are classes.
 
-Whatever is not plainly a dataset of classes stops here, with what to type. `layout: classes` in the dataset's entry in
-params.yaml skips all of this: then each top folder is a class.
+Whatever is not plainly a dataset of classes stops here, with what to type. `layout` in the dataset's entry in
+params.yaml says it where names and content do not.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from formwork.datasets import layout_errors as errors
@@ -29,41 +30,28 @@ def find_layout(folder: RawFolder, layout: str) -> Layout:
     """The class folders of a dataset. What lies beside them is left out.
 
     Args:
-        layout: "auto" or "classes".
+        layout: "classes": the top folders are classes; "splits": the folders in them are; "auto": one of both, by their
+            names and content.
 
     Raises:
         DatasetError: there are none, or it is not plain which folders they are.
     """
-    found = Layout({None: _top_folders(folder)}, []) if layout == "classes" else _find(folder)
-    class_folders = [path for paths in found.classes.values() for path in paths]
-    for parent in {ancestor for path in class_folders for ancestor in _ancestors(path)}:
+    root = _descend(folder, "")
+    plain = layout == "auto"
+    splits = {} if layout == "classes" else _splits(folder, root) if plain else _splits_as_named(folder, root)
+    roots = {top: _descend(folder, top) for top in splits}
+    notes = _inner(folder, roots if splits else {"": root})
+    if any(name_of(top) not in VALIDATION for top in splits):
+        taken = " and ".join(f"{folder.place(top)} as {VALIDATION[split]}" for top, split in splits.items())
+        notes.insert(0, f"Splits are taken from the names of folders: {taken}.")
+    parents: dict[str | None, str] = {VALIDATION[split]: roots[top] for top, split in splits.items()} or {None: root}
+    classes = {split: _class_folders(folder, parent, plain) for split, parent in parents.items()}
+    for parent in {ancestor for paths in classes.values() for path in paths for ancestor in _ancestors(path)}:
         content = folder.content(parent)
         images = set(content.images)
         for name in content.files:
             folder.leave_out(parent + name, BESIDE if name in images else OTHER)
-    return found
-
-
-def _top_folders(folder: RawFolder) -> list[str]:
-    tops = _subfolders(folder, "")
-    if not tops:
-        raise errors.no_classes(folder, "")
-    if len(tops) == 1:
-        raise errors.one_class(folder, tops[0], flat=False)
-    return tops
-
-
-def _find(folder: RawFolder) -> Layout:
-    root = _descend(folder, "")
-    splits = _splits(folder, root)
-    if not splits:
-        return Layout({None: _class_folders(folder, root)}, _inner(folder, {"": root}))
-    roots = {top: _descend(folder, top) for top in splits}
-    notes = _inner(folder, roots)
-    if any(name_of(top) not in VALIDATION for top in splits):
-        taken = " and ".join(f"{folder.place(top)} as {VALIDATION[split]}" for top, split in splits.items())
-        notes.insert(0, f"Splits are taken from the names of folders: {taken}.")
-    return Layout({VALIDATION[split]: _class_folders(folder, roots[top]) for top, split in splits.items()}, notes)
+    return Layout(classes, notes)
 
 
 def _descend(folder: RawFolder, path: str) -> str:
@@ -110,8 +98,11 @@ def _splits(folder: RawFolder, root: str) -> dict[str, str]:
     kinds = set(plain.values())
     if reserved or ("train" in kinds and len(kinds) > 1):
         others = [top for top in tops if top not in plain]
+        flat = _flat(folder, plain)
+        if len(kinds) > 1 and len(flat) == len(plain):
+            raise errors.flat_splits(folder, root, list(plain), flat)
         if any(not _holds_images(folder, top) for top in plain) or len(kinds) > 1:
-            raise errors.mixed(folder, root, list(plain), others)
+            raise errors.mixed(folder, root, list(plain), [*others, *(flat if len(plain) > 1 else [])])
         raise errors.reserved(folder, reserved[0])
     if not _in_several_splits(named):
         return {}
@@ -122,6 +113,15 @@ def _splits(folder: RawFolder, root: str) -> dict[str, str]:
     raise errors.split_in_names(folder, root, named)
 
 
+def _splits_as_named(folder: RawFolder, root: str) -> dict[str, str]:
+    """The split of each folder in `root`, all of which must be named after one."""
+    tops = _subfolders(folder, root)
+    named = {top: name.split for top in tops if (name := split_name(name_of(top)))}
+    if len(named) < len(tops):
+        raise errors.mixed(folder, root, list(named), [top for top in tops if top not in named])
+    return _complete_splits(folder, root, named)
+
+
 def _in_several_splits(named: dict[str, SplitName]) -> bool:
     """Whether one thing is there for training and for tests: of "cat_train", "cat_test", not "bus_train", "a_test"."""
     to_train = {name.rest for name in named.values() if name.split == "train"}
@@ -130,7 +130,7 @@ def _in_several_splits(named: dict[str, SplitName]) -> bool:
 
 def _complete_splits(folder: RawFolder, root: str, splits: dict[str, str]) -> dict[str, str]:
     """The same splits, after a check that one is to train with and one to validate on, with classes in each."""
-    flat = [top for top in splits if not folder.content(top).folders and folder.content(top).files]
+    flat = _flat(folder, splits)
     if len(splits) > 1 and flat:
         raise errors.flat_splits(folder, root, list(splits), flat)
     by_split: dict[str, list[str]] = {}
@@ -147,35 +147,48 @@ def _complete_splits(folder: RawFolder, root: str, splits: dict[str, str]) -> di
     return splits
 
 
+def _flat(folder: RawFolder, tops: Iterable[str]) -> list[str]:
+    """Those that hold files and no folders."""
+    return [top for top in tops if not folder.content(top).folders and folder.content(top).files]
+
+
 # --- Classes ------------------------------------------------------------------------------------
 
 
-def _class_folders(folder: RawFolder, parent: str) -> list[str]:
-    """The folders in `parent`, after a check that they plainly are classes."""
+def _class_folders(folder: RawFolder, parent: str, check: bool) -> list[str]:
+    """The folders in `parent`; `check` that they plainly are classes."""
     tops = _subfolders(folder, parent)
     if not tops:
         raise errors.no_classes(folder, parent)
     roles = {top: role(name_of(top)) for top in tops}
     known = [top for top in tops if roles[top] or split_name(name_of(top))]
-    if {"images", "targets"} <= _with_splits(roles) and 2 * len(known) > len(tops):
+    if check and {"images", "targets"} <= _with_splits(roles) and 2 * len(known) > len(tops):
         raise errors.images_and_targets(folder, parent, known)
     if len(tops) == 1:
         raise errors.one_class(folder, tops[0], flat=roles[tops[0]] == "images")
-    inner = {top: folder.content(top).folders for top in tops}
-    for top, names in inner.items():
-        targets = [name for name in names if role(name) == "targets"]
-        if targets and any(role(name) == "images" for name in names):
+    if check:
+        _check_content(folder, parent, tops)
+    return tops
+
+
+def _check_content(folder: RawFolder, parent: str, tops: list[str]) -> None:
+    """Raises DatasetError: by what they hold, some folders are no classes, or not all in them belongs to the class."""
+    inner: dict[str, set[str]] = {}  # folders in them that say nothing by their names
+    for top in tops:
+        names = folder.content(top).folders
+        targets = [name for name in names if role(name) == "targets" and _may_hold_images(folder, f"{top}{name}/")]
+        if targets and (folder.content(top).images or any(role(name) == "images" for name in names)):
             raise errors.targets_in_classes(folder, top, targets)
         splits = [name for name in names if _is_plain_split(name)]
         if len({split_name(name) for name in splits}) > 1:
             raise errors.splits_in_classes(folder, top, splits)
+        inner[top] = {name for name in names if role(name) is None}
     nested = [top for top in tops if inner[top] and not _holds_images(folder, top)]
     if len(nested) > 1 and 2 * len(nested) > len(tops):
-        common = set.intersection(*(set(inner[top]) for top in nested))
-        union = set.union(*(set(inner[top]) for top in nested))
+        common = set.intersection(*(inner[top] for top in nested))
+        union = set.union(*(inner[top] for top in nested))
         if len(common) > 1 and 2 * len(common) >= len(union):
             raise errors.same_folders(folder, parent, nested, sorted(common))
-    return tops
 
 
 def _with_splits(roles: dict[str, str | None]) -> set[str | None]:
@@ -192,6 +205,11 @@ def _holds_images(folder: RawFolder, path: str) -> bool:
     """Whether images lie in the folder itself, more than a few strays beside its folders."""
     content = folder.content(path)
     return len(content.images) > len(content.folders) if content.folders else bool(content.files)
+
+
+def _may_hold_images(folder: RawFolder, path: str) -> bool:
+    content = folder.content(path)
+    return bool(content.images or content.folders)
 
 
 def _subfolders(folder: RawFolder, path: str) -> list[str]:

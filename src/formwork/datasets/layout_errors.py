@@ -22,7 +22,7 @@ def mixed(folder: RawFolder, root: str, splits: Sequence[str], others: Sequence[
     return DatasetError(
         f"{_place(folder, root)} mixes split folders ({_names(splits)}) with others ({_names(others)}). Use either "
         f"<class>/* or {{train,val}}/<class>/*. To leave the others out: {_ignore(folder, _patterns(others))}."
-        f"{_or_classes(folder)}"
+        f"{_or_classes(folder, root)}"
     )
 
 
@@ -31,7 +31,7 @@ def reserved(folder: RawFolder, top: str) -> DatasetError:
     return DatasetError(
         f"{folder.place(path)} stands beside class folders, and {printable(name)} is reserved as the name of a split. "
         f"If it is a class, rename it: `mv {folder.argument(path)} {folder.argument(f'{path}_class')}`."
-        f"{_or_classes(folder)}"
+        f"{_or_classes(folder, parent_of(top))}"
     )
 
 
@@ -42,7 +42,7 @@ def split_in_names(folder: RawFolder, root: str, named: Mapping[str, SplitName])
         moves.append(_move(folder, top, parent, "_".join(name.rest) or name_of(top)))
     return DatasetError(
         f"The folders of {_place(folder, root)} are named after splits ({_names(named)}). Have a folder for each "
-        f"split, with one for each class in it:{_commands(moves)}{_or_classes(folder).strip()}"
+        f"split, with one for each class in it:{_commands(moves)}{_or_classes(folder, root).strip()}"
     )
 
 
@@ -52,15 +52,15 @@ def flat_splits(folder: RawFolder, root: str, splits: Sequence[str], flat: Seque
         advice = f"To leave out what has no labels: {_ignore(folder, _patterns(flat))}. {advice}"
     hold = "hold" if len(flat) > 1 else "holds"
     return DatasetError(
-        f"{_place(folder, root)} has folders named after splits ({_names(splits)}), and {_names(flat)} {hold} files "
-        f"and no class folders. {advice}{_or_classes(folder)}"
+        f"{_place(folder, root)} has folders with names reserved for splits ({_names(splits)}), and {_names(flat)} "
+        f"{hold} files and no class folders. {advice}{_or_classes(folder, root)}"
     )
 
 
 def two_of_a_split(folder: RawFolder, tops: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{' and '.join(_place(folder, top) for top in tops)} are both named after the same split. Merge them, or "
-        f"leave one out: {_ignore(folder, _patterns(tops[1:]))}.{_or_classes(folder)}"
+        f"leave one out: {_ignore(folder, _patterns(tops[1:]))}.{_or_classes(folder, parent_of(tops[0]))}"
     )
 
 
@@ -113,7 +113,7 @@ def images_and_targets(folder: RawFolder, parent: str, tops: Sequence[str]) -> D
     return DatasetError(
         f"{_place(folder, parent)} holds {_names(tops)}, and no class folders: images beside their masks, annotations "
         f"or labels, as for segmentation or detection. Formwork classifies images. {_no_labels(folder, parent)}"
-        f"{_or_classes(folder)}"
+        f"{_or_classes(folder, parent)}"
     )
 
 
@@ -121,7 +121,7 @@ def targets_in_classes(folder: RawFolder, top: str, targets: Sequence[str]) -> D
     return DatasetError(
         f"{_place(folder, top)} holds images beside {_names(targets)}, which would count as images of the class. Leave "
         f"them out: {_ignore(folder, [pattern[1:] for pattern in _patterns(f'{name}/' for name in targets)])}."
-        f"{_or_classes(folder)}"
+        f"{_or_classes(folder, parent_of(top))}"
     )
 
 
@@ -133,28 +133,34 @@ def splits_in_classes(folder: RawFolder, top: str, splits: Sequence[str]) -> Dat
         moves.append(_move(folder, f"{top}{name}/", f"{parent_of(top)}{_split(named)}/", name_of(top)))
     return DatasetError(
         f"{_place(folder, top)} holds folders named after splits ({_names(splits)}). Have them the other way round, a "
-        f"folder for each split with one for each class in it:{_commands(moves)}and so on.{_or_classes(folder)}"
+        f"folder for each split with one for each class in it:{_commands(moves)}and so on."
+        f"{_or_classes(folder, parent_of(top))}"
     )
 
 
 def same_folders(folder: RawFolder, parent: str, tops: Sequence[str], common: Sequence[str]) -> DatasetError:
-    moves = [
-        f"mv {folder.argument(top.rstrip('/'))} {folder.argument(f'{parent}{split}')}"
-        for top, split in zip(tops, ("train", "val"), strict=False)
-    ]
+    splits = ""
+    if len(tops) == 2 and split_name(name_of(parent)) is None:
+        moves = [
+            f"mv {folder.argument(top.rstrip('/'))} {folder.argument(f'{parent}{split}')}"
+            for top, split in zip(tops, ("train", "val"), strict=True)
+        ]
+        splits = f" If they are two splits, name them so:{_commands(moves)}"
     return DatasetError(
         f"The folders of {_place(folder, parent)} ({_names(tops)}) hold the same folders ({_names(common)}), which "
-        f"look like the classes. If two of them are splits, name them so:{_commands(moves)}If they are parts of one "
-        f"dataset, put the images of each class into one folder.{_or_classes(folder)}"
+        f"look like the classes.{splits or ' '}If they are parts of one dataset, put the images of each class into one "
+        f"folder.{_or_classes(folder, parent)}"
     )
 
 
 # --- Words that they share ------------------------------------------------------------------------
 
 
-def _or_classes(folder: RawFolder) -> str:
+def _or_classes(folder: RawFolder, parent: str) -> str:
+    """How to say that all is well. parent: the folder that holds what would be the classes."""
+    layout = "splits" if split_name(name_of(parent)) else "classes"
     return (
-        f" If each folder in {folder.place()} is a class all the same, add `layout: classes` to "
+        f" If each folder in {_place(folder, parent)} is a class all the same, add `layout: {layout}` to "
         f"datasets.{printable(folder.raw.name)} in params.yaml."
     )
 

@@ -319,10 +319,11 @@ class Dataset(Section):
         values="a list of three numbers above 0, or `auto`",
     )
     augment: DatasetAugment = DatasetAugment()
-    layout: Literal["auto", "classes"] = param(
+    layout: Literal["auto", "classes", "splits"] = param(
         "auto",
         "What the folders in `data/raw/<name>` are. `auto`: classes, or splits that hold them, by names and content; "
-        "`link` stops where that is not plain. `classes`: each of them is a class, whatever its name and content.",
+        "`link` stops where that is not plain. `classes`, `splits`: each of them is a class, or a split with a folder "
+        "for each class, whatever names and content.",
     )
     groups: dict[str, list[str | int]] = param(
         {}, "Groups of classes for `data.group`.", values="a mapping of names to lists of classes"
