@@ -21,9 +21,11 @@ from formwork.beton import format as layout
 from formwork.beton.read import Beton, open_beton
 from formwork.conversion import write
 from formwork.conversion.write import write_beton
+from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
 from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leaves numba's types as they are
 from formwork.params import BetonParams
+from formwork.tools.inspect.describe import describe
 from tests.make_images import make_manifest, noise, photo
 
 pytestmark = pytest.mark.slow
@@ -189,9 +191,10 @@ STOCK = {
     "workers": ("proportion", 3, ["image", "label"]),
     "label first": ("jpg", 2, ["label", "image"]),
     "a float as well": ("raw", 2, ["weight", "image", "label"]),
+    "other names": ("raw", 1, ["x=image", "image=weight", "label=box", "0123456789abcdef=label"]),
     "fields of all types": ("jpg", 3, ["text", "json", "image", "box", "label", "weight", "tensor"]),
 }
-"""write_mode, workers and fields of a beton that FFCV writes."""
+"""write_mode, workers and fields of a beton that FFCV writes: <name>=<kind>, or a kind that is its name."""
 
 
 def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: int, names: Sequence[str]) -> None:
@@ -203,7 +206,10 @@ def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: in
         "json": JSONField(),
         "box": NDArrayField(np.dtype("f4"), (4,)),
         "tensor": TorchTensorField(torch.float32, (2, 3)),
+        "thumbnail": RGBImageField(write_mode="raw"),
+        "index": IntField(),
     }
+    kinds = {name: kind or name for name, _, kind in (name.partition("=") for name in names)}
     samples = [
         {
             "image": image,
@@ -213,15 +219,20 @@ def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: in
             "json": {"number": i},
             "box": np.full(4, i, np.float32),
             "tensor": torch.full((2, 3), float(i)),
+            "thumbnail": image[:4, :4].copy(),
+            "index": i,
         }
         for i, image in enumerate(images)
     ]
     writer = DatasetWriter(
-        str(path), {name: fields[name] for name in names}, page_size=layout.MIN_PAGE_SIZE, num_workers=workers
+        str(path),
+        {name: fields[kind] for name, kind in kinds.items()},
+        page_size=layout.MIN_PAGE_SIZE,
+        num_workers=workers,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it forks, and Python 3.12 and later warn of threads then
-        writer.from_indexed_dataset([tuple(sample[name] for name in names) for sample in samples], chunksize=5)
+        writer.from_indexed_dataset([tuple(sample[kind] for kind in kinds.values()) for sample in samples], chunksize=5)
 
 
 @pytest.mark.parametrize(("mode", "workers", "names"), STOCK.values(), ids=STOCK)
@@ -234,6 +245,7 @@ def test_what_ffcv_writes_is_read_here(
 
     beton = open_beton(path)
 
+    names = [name.partition("=")[0] for name in names]
     assert beton.field_names == tuple(names)
     assert beton.labels.tolist() == [7 * sample for sample in range(20)]
     assert beton.heights.tolist() == [image.shape[0] for image in images]
@@ -248,3 +260,29 @@ def test_what_ffcv_writes_is_read_here(
     for sample, (pixels, label) in enumerate(read):
         assert label == 7 * sample
         assert np.array_equal(pixels, pillow(path, beton, sample))
+    others = [name for i, name in enumerate(names) if i not in (beton.image_field, beton.label_field)]
+    shown = " ".join(describe(beton).split())
+    assert (f"and not read: {', '.join(others)} Stored as" if others else "Fields image, label Stored as") in shown
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["image", "thumbnail", "label"], "image (RGBImageField), thumbnail (RGBImageField), label (IntField)"),
+        (["image", "label", "index"], "image (RGBImageField), label (IntField), index (IntField)"),
+        (["image", "weight"], "image (RGBImageField), weight (FloatField)"),
+        (["box", "label"], "box (NDArrayField), label (IntField)"),
+        (["text", "json", "tensor"], "text (BytesField), json (JSONField), tensor (TorchTensorField)"),
+    ],
+)
+def test_a_beton_of_ffcv_with_other_fields_is_told_from_a_damaged_one(
+    tmp_path: Path, names: list[str], said: str
+) -> None:
+    path = tmp_path / "stock.beton"
+    write_stock(path, [np.full((8, 9, 3), i, np.uint8) for i in range(4)], "raw", 1, names)
+
+    with pytest.raises(BetonError) as error:
+        formwork.read_beton(path)
+    assert str(error.value).startswith(f"{path} cannot be used: its fields are {said}. Write it with one RGBImageField")
+    assert "damaged" not in str(error.value)
+    assert "dvc" not in str(error.value)

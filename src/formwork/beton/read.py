@@ -21,7 +21,7 @@ class Beton:
 
     Attributes:
         page_size: bytes.
-        field_names: of all its fields.
+        field_names: of all its fields. image_field, label_field: which of them are read.
         modes: (N,) uint8, JPG or RAW. widths, heights: (N,) int64 pixels. labels: (N,) int64.
         offsets, sizes: (N,) int64, where each sample's data lies in the file, in bytes.
         provenance: what it was made from, and checksums; None in a beton of FFCV's own writer.
@@ -30,6 +30,8 @@ class Beton:
     path: Path
     page_size: int
     field_names: tuple[str, ...]
+    image_field: int
+    label_field: int
     modes: np.ndarray
     widths: np.ndarray
     heights: np.ndarray
@@ -130,6 +132,8 @@ def _read(path: Path) -> Beton:
         path=path,
         page_size=page_size,
         field_names=_names(fields),
+        image_field=type_ids.index(layout.IMAGE_FIELD),
+        label_field=type_ids.index(layout.INT_FIELD),
         modes=images["mode"].copy(),
         widths=images["width"].astype(np.int64),
         heights=images["height"].astype(np.int64),

@@ -26,6 +26,7 @@ def describe(beton: Beton) -> str:
             f"{beton.path}: {images} of {classes}, {format_bytes(size)} ({size:,} bytes), in pages of "
             f"{format_bytes(beton.page_size)}",
             _provenance(beton),
+            _lines("Fields", _fields(beton)),
             _lines("Stored as", _shares(beton)),
             _classes(beton),
             "Bytes a sample\n" + histogram(beton.sizes),
@@ -86,6 +87,13 @@ def _pairs(values: Mapping[str, object]) -> str:
         f"{name}{NO_BREAK}{shown[value] if value is None or isinstance(value, bool) else value}"
         for name, value in values.items()
     )
+
+
+def _fields(beton: Beton) -> str:
+    names = [printable(name) for name in beton.field_names]
+    read = [names[i] for i in (beton.image_field, beton.label_field)]
+    others = [name for name in names if name not in read]
+    return f"{read[0]}, {read[1]}" + (f"; beside them, and not read: {', '.join(others)}" if others else "")
 
 
 def _shares(beton: Beton) -> str:
