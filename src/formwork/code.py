@@ -75,6 +75,7 @@ UNTRACKED = {
     "own.py": "finds the code in src/own, which stages that run it depend on",
     "params": "stages track the values themselves; params.yaml states every default",
     "signals.py": "how a process ends, not what it makes",
+    "processes.py": "how processes start and end, not what they make",
     "progress.py": "what people see while they wait",
     "startup.py": "how fast a process starts, not what it does",
     "streams.py": "what becomes of words for people",

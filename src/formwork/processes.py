@@ -1,4 +1,4 @@
-"""Commands that run for long, and how they are ended with all that they started."""
+"""Commands and workers that run for long, and how they are ended with all that they started."""
 
 import os
 import re
@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
+from formwork import signals
 from formwork.errors import FormworkError
 
 CLEAN_UP_SECONDS = 20  # that an interrupted command has to end by itself
@@ -34,6 +36,19 @@ def end_group(process: subprocess.Popen, seconds: float = 0) -> None:
 def _signal_group(process: subprocess.Popen, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # all of it has ended
         os.killpg(process.pid, number)
+
+
+def start_fork_server() -> None:
+    """Start what multiprocessing starts workers by: a signal to the whole group does not end it while this process puts
+    things away, and it removes without a word what a process leaves that ends at once."""
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    sys.warnoptions.append(quiet)  # they are passed on
+    try:
+        for start in (resource_tracker.ensure_running, forkserver.ensure_running):
+            with signals.kept_from_children():  # for each: the first lets Ctrl-C through again
+                start()
+    finally:
+        sys.warnoptions.remove(quiet)
 
 
 def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, hold: int) -> str:

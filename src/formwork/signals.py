@@ -76,6 +76,18 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
+def kept_from_children() -> Iterator[None]:
+    """`with kept_from_children():` processes that start in it never get the signals that a terminal or a cluster sends
+    to a whole group: for those of libraries, which would die while their parent needs them to put things away."""
+    block = [number for number in ENDING if number != signal.SIGTERM]  # by which the parent ends them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, block)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile is handled now
+
+
+@contextmanager
 def _handled() -> Iterator[None]:
     """Handle signals that nobody ignores or handles; in the main thread, the only one that can."""
     if threading.current_thread() is not threading.main_thread():

@@ -246,3 +246,34 @@ def test_processes_find_what_one_finds(raw: Path, tmp_path: Path, small_chunks: 
     assert [candidates[position].path for position in alone.bad] == ["cat/001.png"]
     assert (together.rows, together.bad) == (alone.rows, alone.bad)
     assert (together.moments == alone.moments).all()
+
+
+INTERRUPTED = """
+import os, sys, threading, time
+from pathlib import Path
+from formwork.datasets import verify
+from formwork.datasets.candidates import find_candidates
+from formwork.errors import run
+
+verify.CHUNK_FILES = 1
+raw, cache, number, seconds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+candidates = find_candidates(raw, 0.5) * 200  # enough to be at work for long
+
+def interrupt():
+    time.sleep(seconds)
+    os.killpg(0, number)
+
+os.setpgid(0, 0)
+threading.Thread(target=interrupt, daemon=True).start()
+run(lambda: verify.verify(raw, candidates, {"cat": 0, "dog": 1}, 2, cache))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])  # while processes start, and later
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_all_processes_is_told_once(raw: Path, path: Path, number: signal.Signals, seconds: float) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, raw, path, str(int(number)), str(seconds)]
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, f"Received {number.name}: stopped.\n")

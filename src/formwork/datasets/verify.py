@@ -23,6 +23,7 @@ from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.images.manifest import Row
 from formwork.parallel import in_order
+from formwork.processes import start_fork_server
 from formwork.progress import progress
 
 CHUNK_FILES, CHUNK_BYTES = 1024, 4 << 20  # of one task for a process: long enough that handing it over costs nothing
@@ -152,6 +153,7 @@ def _verify_chunks(
         return
     # Not forked from this process, where other threads may hold locks.
     context = multiprocessing.get_context("forkserver")
+    start_fork_server()
     pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_start_worker)
     done = 0
     try:

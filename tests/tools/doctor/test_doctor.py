@@ -1,6 +1,8 @@
 """The tool as a whole: on a healthy repository, a fresh clone, an empty folder; and checks that fail."""
 
 import json
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 import doctor
 from formwork.errors import FormworkError
+from formwork.tools.doctor import checks
 from formwork.tools.doctor.checks import CHECKS, Check, examine
 from formwork.tools.doctor.project import Project
 from formwork.tools.doctor.verdict import NotChecked, Result, as_json, as_table, note, ok, problem
@@ -161,3 +164,16 @@ def test_programs_get_everything() -> None:
 
 def test_names_are_told_apart() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+
+def test_a_signal_ends_the_doctor_and_not_one_check_alone(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, time; from formwork.errors import run; from formwork.tools.doctor import checks\n"
+        "def kill(project): os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)\n"
+        "run(lambda: print(list(checks.examine(checks.Project(), [checks.Check('kill', kill)]))))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(checks.__file__).parents[3])}
+    command = [sys.executable, "-c", script]
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 20}
+    done = subprocess.run(command, **options, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "Received SIGTERM: stopped.\n")

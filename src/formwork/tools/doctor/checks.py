@@ -10,6 +10,7 @@ from threading import Thread
 from typing import NamedTuple
 
 from formwork.errors import FormworkError
+from formwork.signals import Interrupted
 from formwork.tools.doctor import data, environment, loading, pipeline, resources
 from formwork.tools.doctor.project import SPLITS, Project
 from formwork.tools.doctor.verdict import NotChecked, Result, not_checked, problem
@@ -89,6 +90,8 @@ def _guarded(check: Check, project: Project) -> Result:
         return problem(f"this check failed: {future.exception()}")
     except ModuleNotFoundError as error:
         return not_checked(f"{error.name} is not installed")
+    except Interrupted:  # this thread, not the check
+        raise
     except BaseException as error:
         place = [at for at in traceback.extract_tb(error.__traceback__) if str(PACKAGE) in at.filename][-1]
         where = f"{Path(place.filename).name}, line {place.lineno}"
