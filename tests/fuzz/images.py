@@ -2,7 +2,7 @@
 
 All memory that a kernel is given lies between pages that must not be touched. What a kernel decodes must be what
 libjpeg-turbo makes of the same bytes without a complaint; what it makes a batch of, and what it scales, must be what
-Pillow and torch do.
+Pillow and torch do. Files with odd metadata, and damaged ones, are read as the pipeline reads its images.
 """
 
 import numpy as np
@@ -20,18 +20,19 @@ from formwork.loading.status import FAULTS, JPEG_WARNING, OK
 from formwork.loading.verification import Checks
 from tests.fuzz.guard import Guards
 from tests.fuzz.jpegs import damaged, jpeg
+from tests.fuzz.metadata import damage_anywhere, odd_metadata
 from tests.make_images import noise, photo, pillow_resize
 
 GUARDS = Guards()
 NORMAL = shift_and_scale((0.5, 0.4, 0.3), (0.2, 0.3, 0.1))
-SOUND = 0.15  # of the JPEGs are not damaged
+SOUND = 0.2  # of the JPEGs are not damaged
 NAMES = {OK: "OK", **FAULTS, JPEG_WARNING: "its JPEG data is doubtful"}
 
 
 def case(seed: int) -> str:
     """See tests.fuzz.runner.Target."""
     rng = np.random.default_rng(seed)
-    return PARTS[rng.choice(len(PARTS), p=(0.6, 0.25, 0.15))](rng)
+    return PARTS[rng.choice(len(PARTS), p=SHARES)](rng)
 
 
 def warm_up() -> None:
@@ -134,7 +135,8 @@ def scaling(rng: np.random.Generator) -> str:
     return "scale: the pixels of Pillow"
 
 
-PARTS = (decoding, loading, scaling)
+PARTS = (decoding, loading, scaling, odd_metadata, damage_anywhere)
+SHARES = (0.5, 0.2, 0.12, 0.12, 0.06)  # of the inputs
 
 
 def _file(rng: np.random.Generator) -> tuple[bytes, int, int]:

@@ -119,6 +119,16 @@ def change_a_length(rng: np.random.Generator, content: bytearray) -> None:
         struct.pack_into(">H", content, int(rng.choice(places)) + 2, int(rng.choice([0, 1, 2, 3, 17, 255, 65535])))
 
 
+def shorten_a_segment(rng: np.random.Generator, content: bytearray) -> None:
+    """Its length fits: what is missing is seen by who reads it alone."""
+    lengths = {at: int.from_bytes(content[at + 2 : at + 4], "big") for at in _markers(content)}
+    if places := [at for at, length in lengths.items() if 2 < length <= len(content) - at - 2]:
+        at = int(rng.choice(places))
+        cut = int(rng.integers(1, lengths[at] - 1))
+        del content[at + 2 + lengths[at] - cut : at + 2 + lengths[at]]
+        struct.pack_into(">H", content, at + 2, lengths[at] - cut)
+
+
 def change_the_frame(rng: np.random.Generator, content: bytearray) -> None:
     """Precision, height, width, number of components, their ids, samplings and tables."""
     at = max(content.find(marker) for marker in (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2"))
@@ -144,6 +154,7 @@ DAMAGES: tuple[Damage, ...] = (
     change_a_marker,
     insert_a_marker,
     change_a_length,
+    shorten_a_segment,
     change_the_frame,
     change_the_scan_header,
 )

@@ -112,6 +112,7 @@ def _run_until_a_crash(
 
 
 def _work(target: Target, seeds: range, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     faulthandler.enable()  # says on stderr which line of Python a crash happened in
     target.warm_up()
     sender.send(None)
