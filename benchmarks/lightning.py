@@ -22,11 +22,14 @@ from formwork.loading.base import BaseLoader, Batch
 from formwork.loading.project import ProjectData
 from formwork.params import Params
 from formwork.text import table
-from formwork.training.callbacks import BestEpoch, EpochLogger, InterruptHandler, ProgressBar
+from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.finite import FiniteLosses
 from formwork.training.fit import build_trainer, own_memory, set_up_process
+from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.module import Classifier
+from formwork.training.ranks import Ranks
 from formwork.training.resume import PeriodicCheckpoint
 
 __all__ = ["add_arguments", "main"]
@@ -174,19 +177,19 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
     data = ProjectData(params, folders)
     turns = Turns(data.loader("train"))
     datamodule = ImageDataModule(data)
-    with tempfile.TemporaryDirectory() as name, own_memory() as memory:
+    with tempfile.TemporaryDirectory() as name, own_memory() as memory, Interruption(Ranks()) as interruption:
         model: Recorded | Nothing
         recording: list[pl.Callback] = []
         if whole:
             model = Recorded(params, data.settings)
-            recording = [
-                BestEpoch(),
-                EpochLogger(Path(name, "train"), Path(name, "speed"), datamodule, memory),
-                PeriodicCheckpoint(Path(name, "resume.ckpt"), params.trainer.checkpoint_minutes),
-            ]
+            logger = EpochLogger(Path(name, "train"), Path(name, "speed"), datamodule, memory)
+            losses, path = FiniteLosses(), Path(name, "resume.ckpt")
+            checkpoints = PeriodicCheckpoint(path, params.trainer.checkpoint_minutes, interruption, losses)
+            recording = [losses, BestEpoch(), logger, checkpoints, EpochLines(logger)]
         else:
             model = Nothing()
-        trainer = build_trainer(params.trainer, [InterruptHandler(), *recording, ProgressBar(), turns])
+        trainer = build_trainer(params.trainer, [*recording, turns])
+        interruption.ranks.watch(trainer)
         trainer.fit(model, datamodule=datamodule)
     return turns
 

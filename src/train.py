@@ -1,6 +1,7 @@
 """Stage train: train a model on the betons, or on the original images."""
 
 import argparse
+import os
 from pathlib import Path
 
 from formwork.errors import run
@@ -21,7 +22,8 @@ def main() -> None:
     parser.add_argument("speed", type=Path, help="folder for wall-clock figures")
     a = parser.parse_args()
     params = load_params()  # its mistakes are told before anything large is imported
-    check_writable(a.model, a.results / "metrics.json", a.speed / "metrics.json")  # before the work of hours
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, the one that writes
+        check_writable(a.model, a.results / "metrics.json", a.speed / "metrics.json")  # before the work of hours
     with large_imports():
         from formwork.training.fit import train
     train(params, Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed)

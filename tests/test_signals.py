@@ -12,6 +12,9 @@ import formwork
 from formwork.signals import ENDING, Interrupted, held, received
 from tests.processes import left
 
+# Whoever runs the tests in the background lets them ignore Ctrl-C.
+DEFAULT = f"import signal; [signal.signal(number, signal.SIG_DFL) for number in {tuple(map(int, ENDING))}]\n"
+
 # Runs a command that says when it waits, and waits: in a block that puts things away, or in one that holds signals.
 COMMAND = f"""
 import sys, time
@@ -47,7 +50,7 @@ child.wait()
 
 def start(*arguments: str, before: str = "", **options) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", before + COMMAND, *arguments],
+        [sys.executable, "-c", DEFAULT + before + COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
-from signal import SIGPIPE, SIGTERM
+from signal import SIGPIPE
 
 from formwork import limits, signals, streams
 from formwork.escapes import printable_lines
@@ -54,8 +54,8 @@ def run(command: Callable[[], None]) -> None:
     SIGTERM when DVC ends.
     """
     streams.make_usable()
-    if "DVC_STAGE" in os.environ:  # nobody would look at what a stage makes without DVC
-        signals.end_with_parent(SIGTERM)
+    if "DVC_STAGE" in os.environ:
+        signals.end_with_dvc()
     try:
         with signals.raised():
             command()

@@ -6,17 +6,21 @@ from the start, as under nohup, goes on ignoring it.
 
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 AGAIN_SECONDS = 0.3  # a request to end may come as several signals: `timeout` sends two, and the end of DVC one more
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+SHELLS = {"sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "zsh"}
+LEADER = "FORMWORK_LEADER"  # environment variable: the id of a process whose children leave it to it to speak
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,6 +53,11 @@ class _State:
 def received() -> signal.Signals | None:
     """The signal that asked this process to end, if one did."""
     return _State.received
+
+
+def led() -> bool:
+    """Whether the parent of this process speaks for it."""
+    return os.environ.get(LEADER) == str(os.getppid())
 
 
 @contextmanager
@@ -88,6 +97,46 @@ def kept_from_children() -> Iterator[None]:
 
 
 @contextmanager
+def watched(heard: Callable[[int], None], others: Iterable[int] = ()) -> Iterator[None]:
+    """`with watched(heard):` each signal calls heard(number) in a thread of its own, and does nothing else.
+
+    At once, even where the main thread is in compiled code that takes long, or waits for another process for ever.
+
+    Args:
+        others: signals that are watched, too, beside those that ask a process to end.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def listen() -> None:
+        while number := os.read(reading, 1)[0]:
+            if number in numbers:
+                heard(number)
+
+    before = {number: signal.getsignal(number) for number in (*ENDING, *others)}
+    numbers = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    thread = threading.Thread(target=listen, name="signals", daemon=True)
+    thread.start()
+    old = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, _nothing)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+        signal.set_wakeup_fd(old)
+        os.write(writing, b"\0")
+        thread.join()
+        os.close(reading)
+        os.close(writing)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """The handler of a signal that is watched: the system tells the thread of it."""
+
+
+@contextmanager
 def _handled() -> Iterator[None]:
     """Handle signals that nobody ignores or handles; in the main thread, the only one that can."""
     if threading.current_thread() is not threading.main_thread():
@@ -122,7 +171,7 @@ def end(error: KeyboardInterrupt) -> None:
     """End the process at once: an exit by sys would wait for threads in the middle of a read."""
     number = error.number if isinstance(error, Interrupted) else signal.SIGINT
     message = error.message if isinstance(error, Interrupted) else f"Received {number.name}: stopped."
-    for stream, text in ((sys.stdout, ""), (sys.stderr, message)):
+    for stream, text in ((sys.stdout, ""), (sys.stderr, "" if led() else message)):
         with suppress(OSError, ValueError):  # the terminal or the pipe may be gone, which sends signals, too
             stream.write(f"{text}\n" if text else "")
             stream.flush()
@@ -135,11 +184,54 @@ def end_with_parent(number: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(number)), 0, 0, 0)
 
 
+def end_with_dvc() -> None:
+    """Let this stage get a SIGTERM when DVC ends, or the shell in which DVC runs it: nobody would take what it makes.
+
+    On Linux alone.
+    """
+    parent = os.getppid()
+    watched = [parent]
+    with suppress(OSError, ValueError, AttributeError):  # no Linux, an old one, or processes that are hidden
+        command = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")[0].decode()
+        if os.path.basename(command) in SHELLS:
+            watched.append(int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]))
+        ends = [os.pidfd_open(process) for process in watched if process]
+        threading.Thread(target=_end_after, args=[ends], name="parent", daemon=True).start()
+
+
+def _end_after(ends: list[int]) -> None:
+    select.select(ends, [], [])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def leave_to_parent() -> None:
+    """In a worker process: only its parent ends it, by a SIGTERM of its own or by ending.
+
+    What a terminal, `timeout` or a cluster sends to all processes of a group is the parent's to answer, which may need
+    the worker until then.
+    """
+    for number in ENDING:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_wait_for_parent, args=[os.getppid()], name="signals", daemon=True).start()
+
+
+def _wait_for_parent(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(128 + signal.SIGTERM)
+
+
 def _in_child() -> None:
     """A forked process is its parent's to end: by SIGTERM, and not by what a terminal sends to all of a group."""
     for number in ENDING:
-        if signal.getsignal(number) is _handle:
+        if signal.getsignal(number) in (_handle, _nothing):
             signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
 
 from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
 from formwork.loading.factory import FALLBACK
@@ -19,7 +18,6 @@ from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import TreeDataset
 from formwork.models.model_file import load_model
 from formwork.system import machine, machine_id
-from formwork.training.callbacks import ProgressBar
 from formwork.training.module import Classifier
 from tests.training.conftest import make_params
 
@@ -143,18 +141,6 @@ def test_the_curves_are_means_over_all_images(run, monkeypatch):
     losses, hits, counts = (np.array(values) for values in zip(*seen["train"], strict=True))
     assert found["train"]["accuracy"] == pytest.approx(hits.sum() / counts.sum())
     assert found["train"]["loss"] == pytest.approx((losses * counts).sum() / counts.sum())
-
-
-def test_the_bar_is_drawn_as_often_as_one_can_see_and_at_the_end(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(TQDMProgressBar, "on_train_batch_end", lambda self, trainer, module, index: drawn.append(index))
-    bar = ProgressBar()
-
-    for index, (last, drawn_ago) in enumerate([(False, 1000), (False, 0), (True, 0), (False, 0)]):
-        bar.drawn = time.monotonic() + 1000 - 2 * drawn_ago  # seconds; in the future it is not due
-        bar.on_train_batch_end(SimpleNamespace(is_last_batch=last), None, index)
-
-    assert drawn == [0, 2]
 
 
 def test_it_learns_and_keeps_the_best_epoch(run):

@@ -84,7 +84,7 @@ assert not [name for name in {LARGE!r} if name in sys.modules]
 import torch
 from torchmetrics import Accuracy, Metric
 assert Accuracy(task="binary")(torch.ones(1), torch.ones(1)) == 1
-from formwork.training.module import MeanMetric
+from torchmetrics.aggregation import MeanMetric
 assert issubclass(MeanMetric, Metric)
 try:
     sys.modules["torchmetrics"].no_such_name

@@ -29,6 +29,7 @@ from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
 from formwork.loading.order import Indices
 from formwork.loading.transforms import carry_out, channels_last
+from formwork.signals import leave_to_parent
 from formwork.text import count
 
 NOT_SENT = 71  # exit status of a worker, the system's own for an error of the system
@@ -165,7 +166,8 @@ def _put_away(error: BaseException) -> None:
 
 
 def _start_worker(worker: int) -> None:
-    """End a worker that cannot hand over a batch. Python would drop the batch, and the training would wait for it."""
+    """End a worker when its parent does; and when it cannot hand over a batch, for which the training would wait."""
+    leave_to_parent()
     Queue._on_queue_feeder_error = staticmethod(lambda error, batch: os._exit(NOT_SENT))  # type: ignore[attr-defined]
     sys.excepthook = _end_worker
 

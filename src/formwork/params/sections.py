@@ -233,6 +233,11 @@ class Train(Section):
     label_smoothing: Annotated[Float, Field(ge=0, lt=1)] = param(
         0.0, "Share of each label that is spread evenly over all classes."
     )
+    on_nan: Literal["error", "continue"] = param(
+        "error",
+        "Where a loss, a metric or a weight is nan or infinite: `error` stops; `continue` goes on, with null in the "
+        "metrics, and keeps the best of the epochs without any.",
+    )
 
 
 class Trainer(Section):

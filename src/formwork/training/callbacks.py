@@ -1,28 +1,28 @@
-"""Callbacks: metrics and times of each epoch with DVCLive, the best weights, the progress bar, Ctrl-C."""
+"""Callbacks: metrics and times of each epoch with DVCLive, the best weights, what is shown meanwhile."""
 
-import signal
 import time
+from math import isfinite
 from operator import itemgetter
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import pytorch_lightning as pl
 from dvclive import Live
-from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
+from tqdm import tqdm
 
 from formwork.loading.base import Batch
+from formwork.progress import progress
 from formwork.system import PeakMemory, machine, machine_id
 from formwork.training.datamodule import ImageDataModule
-
-DRAW_SECONDS = 0.1
+from formwork.training.module import means_of
 
 
 class EpochLogger(pl.Callback):
     """Logs each epoch with DVCLive; the step of every curve is the epoch, counted from 1.
 
     Into `results`: loss and accuracy of both splits, and the loader really used. The same params give the same files.
+    What is not finite is null in metrics.json, and left out of the curves.
 
     Into `speed`: the wall-clock figures, which differ from run to run and so stand apart.
         seconds, images_per_second, waiting_seconds, waiting_share: of the epoch's training part, its images/s, and the
@@ -48,6 +48,7 @@ class EpochLogger(pl.Callback):
         self.memory = memory
         self.peak_before = 0  # in bytes, of the process before an interruption
         self.first_batches: dict[str, float] = {}  # seconds to the first batch, by split
+        self.writes = False
         self.lives: tuple[Live, ...] = ()
         self.epochs: list[dict[str, Any]] = []  # what was logged: a resumed run writes the whole curves again
         self.before = {"seconds": 0.0, "waited": 0.0, "images": 0}  # in the part of an epoch before an interruption
@@ -65,12 +66,7 @@ class EpochLogger(pl.Callback):
         self.first_batches, self.peak_before = state["first_batches"], state["peak"]
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            # dvcyaml and save_dvc_exp would rewrite dvc.yaml and commit, which is for DVC and the user to do.
-            self.lives = tuple(
-                Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
-                for folder in (self.results, self.speed)
-            )
+        self.writes = trainer.is_global_zero
         for epoch in self.epochs:
             self._log(epoch)
 
@@ -120,8 +116,7 @@ class EpochLogger(pl.Callback):
             "epoch": trainer.current_epoch + 1,
             "loader": self.datamodule.data.loader_used,
             "results": {
-                name: float(trainer.callback_metrics[name])
-                for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+                name: means_of(module)[name] for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
             },
             "speed": {
                 "images_per_second": round(now["images"] / now["seconds"], 1),
@@ -135,11 +130,20 @@ class EpochLogger(pl.Callback):
         self._log(epoch)
 
     def _log(self, epoch: dict[str, Any]) -> None:
+        if self.writes and not self.lives:  # not before there is something to write: it removes what was there
+            # dvcyaml and save_dvc_exp would rewrite dvc.yaml and commit, which is for DVC and the user to do.
+            self.lives = tuple(
+                Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+                for folder in (self.results, self.speed)
+            )
         for live, metrics in zip(self.lives, (epoch["results"], epoch["speed"]), strict=False):
             live.step = epoch["epoch"]
             live.log_metric("loader", epoch["loader"], plot=False)
             for name, value in metrics.items():
-                live.log_metric(name, value)
+                live.log_metric(name, value, plot=isfinite(value))
+                if not isfinite(value):
+                    split, kind = name.split("/")
+                    live.summary[split][kind] = None  # DVCLive writes a text
             if metrics is epoch["speed"]:
                 live.summary.update(self._summary())
             live.make_summary()
@@ -161,51 +165,53 @@ class EpochLogger(pl.Callback):
             live.end()
 
 
-class ProgressBar(TQDMProgressBar):
-    """Lightning's progress bar, drawn at most ten times a second: Lightning draws it at each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drawn = 0.0
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        now = time.monotonic()
-        if now - self.drawn > DRAW_SECONDS or trainer.is_last_batch:
-            self.drawn = now
-            super().on_train_batch_end(trainer, *arguments)
+HEADER = "                loss accuracy val loss accuracy images/s seconds  loader"
 
 
-class InterruptHandler(pl.Callback):
-    """`with handler:` Ctrl-C ends the fit with KeyboardInterrupt, always.
+class EpochLines(pl.Callback):
+    """A line for each epoch; and on a terminal a bar over the batches of the running one."""
 
-    Lightning turns the exception into SystemExit, and Python drops one that is raised in a destructor: the training
-    would go on. So the signal is remembered, and KeyboardInterrupt raised again after the batch.
-    """
+    def __init__(self, logger: EpochLogger):
+        self.logger = logger
+        self.bar: tqdm | None = None
 
-    def __init__(self) -> None:
-        self.interrupted = False
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            print(HEADER, flush=True)
 
-    def __enter__(self) -> None:
-        self.previous = signal.getsignal(signal.SIGINT)
-        if self.previous is signal.default_int_handler:  # a process in the background ignores the signal
-            signal.signal(signal.SIGINT, self._interrupt)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        if self.bar is None and trainer.is_global_zero:
+            total = int(trainer.num_training_batches) + int(trainer.num_val_batches[0])
+            self.bar = progress(total=total, name=_epoch(trainer), unit="batches")
+            self.bar.update(batch_idx)  # of an epoch that was interrupted
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self.previous)
-        if self.interrupted and not isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+    def on_train_batch_end(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.update()
 
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
+    def on_validation_batch_end(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.update()
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.interrupted = True
-        raise KeyboardInterrupt
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        if trainer.is_global_zero:
+            epoch = self.logger.epochs[-1]
+            means = "".join(f" {value:8.4f}" for value in epoch["results"].values())
+            speed = f" {epoch['speed']['images_per_second']:8,.0f} {epoch['speed']['seconds']:7.1f}"
+            print(f"{_epoch(trainer):11}{means}{speed}  {epoch['loader']}", flush=True)
+
+
+def _epoch(trainer: pl.Trainer) -> str:
+    return f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
 
 
 class BestEpoch(pl.Callback):
-    """Keeps the weights of the epoch with the highest validation accuracy, the first of them.
+    """Keeps the weights of the epoch with the highest validation accuracy, the first of them, where losses are finite.
 
     Attributes:
         accuracy, epoch: of the best epoch so far, counted from 1.
@@ -224,8 +230,11 @@ class BestEpoch(pl.Callback):
         self.accuracy, self.epoch, self.weights = state["accuracy"], state["epoch"], state["weights"]
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        accuracy = float(trainer.callback_metrics["val/accuracy"])
-        if not trainer.sanity_checking and accuracy > self.accuracy:
+        means = means_of(module)
+        if trainer.sanity_checking or not all(map(isfinite, means.values())):
+            return
+        accuracy = means["val/accuracy"]
+        if accuracy > self.accuracy:
             self.accuracy, self.epoch = accuracy, trainer.current_epoch + 1
             weights = trainer.strategy.lightning_module_state_dict()
             self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -15,13 +17,23 @@ from formwork.loading.project import ProjectData
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
-from formwork.training.callbacks import BestEpoch, EpochLogger, InterruptHandler, ProgressBar
+from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.finite import FiniteLosses
 from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
+from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.module import Classifier
-from formwork.training.resume import PeriodicCheckpoint, checkpoint_path, find_checkpoint
+from formwork.training.ranks import Ranks
+from formwork.training.resume import (
+    NEXT,
+    CheckpointFile,
+    NotFiniteError,
+    PeriodicCheckpoint,
+    checkpoint_path,
+    find_checkpoint,
+)
 
 
 def train(params: Params, folders: Folders, model_file: Path, results: Path, speed: Path) -> None:
@@ -35,34 +47,67 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
 
     Raises:
         FormworkError: see formwork.errors.
-        KeyboardInterrupt: Ctrl-C; the run can be resumed from its last checkpoint.
+        Interrupted: a signal; the run can be resumed from its last checkpoint.
     """
+    ranks = Ranks()
+    try:
+        with Interruption(ranks) as interruption:
+            _train(params, folders, model_file, results, speed, interruption)
+    except NotFiniteError:
+        if not ranks.first:
+            sys.exit(1)  # the first one says so
+        raise
+    except Exception as error:
+        ranks.explain(error)
+        raise
+
+
+def _train(
+    params: Params, folders: Folders, model_file: Path, results: Path, speed: Path, interruption: Interruption
+) -> None:
+    start, ranks = time.monotonic(), interruption.ranks
     set_up_process(params.seed)
     data = ProjectData(params, folders)
     settings = data.settings
     classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
     datamodule, memory = ImageDataModule(data), own_memory()
-    interrupts, best = InterruptHandler(), BestEpoch()
-    callbacks: list[pl.Callback] = [interrupts, best, EpochLogger(results, speed, datamodule, memory)]
-    resume, checkpoint = checkpoint_path(model_file.parent / ".resume", params, folders), None
-    if params.trainer.checkpoint_minutes is not None:
-        callbacks.append(PeriodicCheckpoint(resume, params.trainer.checkpoint_minutes))
-        checkpoint = find_checkpoint(resume)
-    trainer = build_trainer(params.trainer, [*callbacks, ProgressBar()])
+    best, logger = BestEpoch(), EpochLogger(results, speed, datamodule, memory)
+    losses = FiniteLosses() if params.train.on_nan == "error" else None
+    minutes = params.trainer.checkpoint_minutes
+    resume = checkpoint_path(model_file.parent / ".resume", params, folders)
+    checkpoint = find_checkpoint(resume) if minutes is not None else None
+    checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, _advice(params))
+    callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
+    trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks)
     check_model(classifier.model, params, settings.resolution, trainer.num_devices)
-    if checkpoint and trainer.is_global_zero:
-        print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}")
-    with interrupts, memory:
+    ranks.watch(trainer)
+    if checkpoint and ranks.first:
+        print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)
+    with memory:
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=resume if checkpoint else None, weights_only=True)
     if not trainer.is_global_zero:
         return
+    interruption.begin()
+    interruption.outcome = f"the training is done; {NEXT if minutes is not None else 'the next run starts anew.'}"
+    if not best.weights:
+        raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {_advice(params)}")
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
     save_model(model_file, params.model, settings, weights, best.epoch, best.accuracy)
-    resume.unlink(missing_ok=True)
     print(
-        f"Trained with the {data.loader_used} loader; best epoch {best.epoch}, "
+        f"Trained with the {data.loader_used} loader in {time.monotonic() - start:.1f} s; best epoch {best.epoch}, "
         f"validation accuracy {best.accuracy:.4f}: {model_file}"
     )
+    if not interruption.number:
+        resume.unlink(missing_ok=True)
+
+
+def _advice(params: Params) -> str:
+    """What to do where losses are not finite."""
+    lower = [f"Lower train.lr, which is {params.train.lr:g}"]
+    if "16" in params.trainer.precision:
+        lower.append("set trainer.precision: 32-true")
+    goes_on = "" if params.train.on_nan == "continue" else " With train.on_nan: continue it would go on."
+    return f"{', or '.join(lower)}.{goes_on}"
 
 
 def own_memory() -> PeakMemory:
@@ -72,7 +117,8 @@ def own_memory() -> PeakMemory:
 
 def set_up_process(seed: int) -> None:
     """Settings of the whole process: seeds, deterministic algorithms, and Lightning's messages off."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # not its advice and the hardware it did not find
+    for name in ("pytorch_lightning", "lightning_fabric"):  # not their advice, and the hardware that they did not find
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -86,7 +132,7 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
         ParamsError: it does not suit this machine.
     """
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             max_epochs=params.max_epochs,
             devices=params.devices,
             strategy=params.strategy,
@@ -97,7 +143,13 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             enable_checkpointing=False,  # BestEpoch and PeriodicCheckpoint do it
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
+            enable_progress_bar=False,  # EpochLines has one
+            plugins=[CheckpointFile()],
             profiler=None if PLAIN else NoProfiler(),
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error
+    # Lightning's own handlers would end a training with status 0, save elsewhere, and put a job of SLURM's in the queue
+    # again; in the middle of a step, and in a process of several alone.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer

@@ -2,49 +2,56 @@
 
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from formwork.loading.base import Batch
 from formwork.models.build import build_model
 from formwork.params import ModelName, Train
 from formwork.training.lightning_overhead import LowOverheadModule
 
-METRICS = "formwork_metrics"  # key in Lightning's checkpoints
+SUMS = "formwork_sums"  # key in Lightning's checkpoints
 
 
-class MeanMetric(Metric):
-    """Mean of values that are added up on the device.
+class Means:
+    """Loss and accuracy over all images of a pass over a split: sums that are added up on the device.
 
-    torchmetrics' own MeanMetric checks each batch for NaN: that waits for the device, and leaves the NaN of a training
-    that diverged out of the mean.
+    Lightning's own logging of metrics takes longer than all else in a step of a small model; and torchmetrics' mean
+    waits for the device in each, and leaves the NaN of a training that diverged out.
     """
 
-    full_state_update = False
-    SUMS = ("total", "count")
-    total: Tensor
-    count: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        for name in self.SUMS:
-            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+        self.start()
 
-    def update(self, total: Tensor, count: int) -> None:
-        """Add the sum of `count` values, a tensor of one element."""
-        self.total += total
+    def start(self) -> None:
+        """A pass begins: nothing is added up yet."""
+        self.loss: Tensor | float = 0.0
+        self.correct: Tensor | float = 0
+        self.count = 0
+
+    def add(self, loss: Tensor, correct: Tensor, count: int) -> None:
+        """Add the mean loss of a batch of `count` images, and how many of them are classified correctly."""
+        self.loss = self.loss + loss.detach().float() * count
+        self.correct = self.correct + correct
         self.count += count
 
-    def compute(self) -> Tensor:
-        return self.total / self.count
+    def sums(self, strategy: Strategy) -> list[float]:
+        """Loss, correct answers and images, over all ranks: each of them must ask."""
+        device = strategy.root_device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        sums = torch.tensor([float(self.loss), float(self.correct), self.count], dtype=dtype, device=device)
+        return strategy.reduce(sums, reduce_op="sum").tolist()
 
 
 class Classifier(LowOverheadModule):
-    """Logs train/loss, train/accuracy, val/loss and val/accuracy per epoch: means over all images, and over all ranks.
+    """A network with its loss and optimiser. With (B, T) labels every timestep counts as an image.
 
-    With (B, T) labels every timestep counts as an image.
+    Attributes:
+        means: train/loss, train/accuracy, val/loss and val/accuracy of the last epoch: means over all images, and over
+            all ranks. Those of both splits change when a validation ends, which follows each epoch's training.
     """
 
     def __init__(self, model: ModelName, classes: int, resolution: int, train: Train):
@@ -52,14 +59,8 @@ class Classifier(LowOverheadModule):
         network = build_model(model, classes, resolution)
         self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of torch
         self.train_params = train
-        # Lightning logs a mean of batch means unless it is given a metric, and a last batch may be smaller.
-        self.train_loss, self.train_accuracy = MeanMetric(), MeanMetric()
-        self.val_loss, self.val_accuracy = MeanMetric(), MeanMetric()
-
-    def _metrics(self, split: str) -> dict[str, MeanMetric]:
-        if split == "train":
-            return {"loss": self.train_loss, "accuracy": self.train_accuracy}
-        return {"loss": self.val_loss, "accuracy": self.val_accuracy}
+        self.passes = {"train": Means(), "val": Means()}
+        self.means: dict[str, float] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)
@@ -85,38 +86,26 @@ class Classifier(LowOverheadModule):
         return self._log(split, loss, (logits.argmax(dim=1) == truth).sum(), len(truth))
 
     def _log(self, split: str, loss: Tensor, correct: Tensor, count: int) -> Tensor:
-        """Log the loss, and how many of `count` images are classified correctly; return the loss.
-
-        Every rank logs, even if its batch has no images, because the others wait for it. In training only the last
-        batch is logged: the metrics add up by themselves, and self.log takes longer than all else in a step.
-        """
-        metrics = self._metrics(split)
-        metrics["loss"].update(loss.detach().float() * count, count)
-        metrics["accuracy"].update(correct, count)
-        if split == "val" or self.trainer.is_last_batch:
-            for name, metric in metrics.items():
-                self.log(f"{split}/{name}", metric, on_step=False, on_epoch=True, prog_bar=split == "val")
+        """Count the loss, and how many of `count` images are classified correctly; return the loss."""
+        self.passes[split].add(loss, correct, count)
         return loss
 
+    def on_validation_epoch_end(self) -> None:
+        for split, means in self.passes.items():
+            if not self.trainer.sanity_checking:
+                loss, correct, count = means.sums(self.trainer.strategy)
+                self.means |= {f"{split}/loss": loss / count, f"{split}/accuracy": correct / count}
+            means.start()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the sums of the training metrics in the current epoch so far, over all ranks."""
-        if self.trainer.fit_loop.batch_idx + 1 >= self.trainer.num_training_batches:
-            checkpoint[METRICS] = {}  # of an epoch that is over: the next one starts from nothing
-            return
-        checkpoint[METRICS] = {
-            name: {
-                part: self.trainer.strategy.reduce(getattr(metric, part).clone(), reduce_op="sum")
-                for part in MeanMetric.SUMS
-            }
-            for name, metric in self._metrics("train").items()
-        }
+        """Save the sums over the training images of the current epoch so far."""
+        checkpoint[SUMS] = self.passes["train"].sums(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        metrics = self._metrics("train")
-        for name, sums in checkpoint[METRICS].items():
-            for part, value in sums.items():
-                # All of it on rank 0: at the end of the epoch the ranks are added up.
-                setattr(metrics[name], part, value if self.trainer.is_global_zero else 0 * value)
+        if self.trainer.is_global_zero:  # at the end of the epoch the ranks are added up
+            train = self.passes["train"]
+            train.loss, train.correct, count = checkpoint[SUMS]
+            train.count = round(count)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
@@ -126,3 +115,9 @@ class Classifier(LowOverheadModule):
             optimizer, max_lr=self.train_params.lr, total_steps=int(self.trainer.estimated_stepping_batches)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def means_of(module: pl.LightningModule) -> dict[str, float]:
+    """Classifier.means, of a module that Lightning passes to a callback."""
+    assert isinstance(module, Classifier)
+    return module.means
