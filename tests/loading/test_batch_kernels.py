@@ -98,3 +98,16 @@ def test_compares_a_sample_with_its_checksum_before_it_is_decoded(form: ModuleTy
                 assert load(form, bytes(damaged), mode, side, side, written=content)[0] == CHANGED
     needless = data[:-2] + b"needless" + data[-2:]
     assert load(form, needless, 0, 64, 64, written=needless)[0] == JPEG_WARNING
+
+
+@FORMS
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0", "restart_marker_blocks": 3}])
+def test_a_size_that_differs_from_the_metadata_by_one_bit_is_damage(form: ModuleType, options: dict) -> None:
+    """libjpeg-turbo would scale the image, or put its rows where they do not belong."""
+    data = jpeg(64, 93, **options)
+    at = next(data.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in data) + 5
+    assert load(form, data, 0, 64, 93)[0] == OK
+    for bit in range(32):
+        changed = bytearray(data)
+        changed[at + bit // 8] ^= 1 << bit % 8
+        assert load(form, bytes(changed), 0, 64, 93)[0] == BAD_JPEG

@@ -17,6 +17,7 @@ from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.params import BetonParams, Params
+from tests.images import odd_files
 from tests.loading.conftest import RESOLUTION, make_config
 from tests.make_images import ORIENTATION, UPRIGHT, photo
 
@@ -170,6 +171,31 @@ def gif() -> Made:
     return encode(image, "GIF"), np.asarray(image.convert("RGB")), 0
 
 
+ODD_EXIF = odd_files.exif(
+    (odd_files.MAKE, odd_files.RATIONAL, 1, 0),
+    (odd_files.ORIENTATION, odd_files.LONG, 1, 6),
+    (odd_files.X_RESOLUTION, odd_files.ASCII, 4, b"72\0\0"),
+    (odd_files.RESOLUTION_UNIT, odd_files.BYTE, 1, 2),
+)
+ODD_CHUNKS = (
+    odd_files.chunk(b"eXIf", ODD_EXIF),
+    odd_files.chunk(b"iCCP", b"icc\0\0" + zlib.compress(np.random.default_rng(0).bytes(2_000_000))),
+    odd_files.chunk(b"tEXt", b"transparency\0is no text", damaged=True),
+    odd_files.chunk(b"tEXt", b"transparency\0is a text"),
+)
+
+
+def odd_metadata(format: str) -> Made:  # noqa: A002
+    """On its side, among metadata that Pillow refuses, and with a film appended."""
+    plain = encode(PHOTO, format)
+    insert = {
+        "JPEG": lambda: odd_files.with_segments(plain, odd_files.exif_segment(ODD_EXIF)),
+        "PNG": lambda: odd_files.with_chunks(plain, *ODD_CHUNKS),
+        "TIFF": lambda: odd_files.with_tags(plain, (odd_files.ORIENTATION, odd_files.BYTE, 1, 6)),
+    }[format]
+    return insert() + b"\0\0\0\x18ftypmp42" * 100, UPRIGHT[6](rgb_of(plain)), 0
+
+
 PROFILE = b"a profile of no known colours"
 KINDS: dict[str, Callable[[], Made]] = {
     **{f"orientation {o}.jpg": lambda o=o: oriented(o, "JPEG") for o in UPRIGHT},
@@ -195,6 +221,7 @@ KINDS: dict[str, Callable[[], Made]] = {
     "with a profile.jpg": lambda: like_plain_jpeg(icc_profile=PROFILE),
     "with a profile.png": lambda: lossless("PNG", icc_profile=PROFILE),
     "two pictures.mpo": lambda: like_plain_jpeg("MPO", save_all=True, append_images=[PHOTO.rotate(90)]),
+    **{f"odd metadata.{name}": lambda name=name: odd_metadata(name) for name in ("JPEG", "PNG", "TIFF")},
     "plain.png": lambda: lossless("PNG"),
     "plain.bmp": lambda: lossless("BMP"),
     "plain.tif": lambda: lossless("TIFF"),

@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -88,6 +89,21 @@ def test_an_image_that_memory_does_not_suffice_for_is_not_called_damaged(make_sp
     with pytest.raises(DatasetError) as raised:
         next(iter(PyTorchDataLoader(split, make_config(num_workers=0, order="sequential"))))
     assert f"{row.tree_path}: not enough memory to decode {row.width} x {row.height} pixels. Lower" in str(raised.value)
+
+
+def test_a_lack_of_open_files_says_nothing_of_an_image(split):
+    batches = iter(PyTorchDataLoader(split, make_config(num_workers=0, order="sequential")))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as free:
+        number = free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        with pytest.raises(DatasetError) as raised:
+            next(batches)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    path = split.manifest.rows[0].tree_path
+    assert f"{path}: Too many open files. Raise the limit of open files (`ulimit -n 4096`)" in str(raised.value)
 
 
 @pytest.mark.parametrize("os_cache", [True, False])
