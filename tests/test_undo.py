@@ -181,3 +181,8 @@ def test_the_workspace_of_a_queued_experiment_is_as_it_was(repo: Workspace, monk
     monkeypatch.chdir(copy.path)
     apply_overrides("params.yaml", ["train.lr=abc"])
     assert refused() == "The params.yaml of your workspace is as it was."
+
+
+def test_a_key_that_went_with_its_comment_is_put_back_by_git(repo: Workspace) -> None:
+    apply_overrides("params.yaml", ["~data.name"])
+    assert refused() == "`git checkout params.yaml && dvc checkout` takes it back."

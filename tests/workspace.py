@@ -24,6 +24,10 @@ FILES = ("dvc.yaml", "data/dvc.yaml", ".gitignore", ".dvcignore", ".dvc/.gitigno
 """What a repository needs, beside src/, params.yaml and .dvc/config."""
 
 
+CHECKS = {"check", "try"}
+"""Stages that make nothing: `check` runs whenever params.yaml has changed."""
+
+
 @dataclass(frozen=True)
 class Result:
     """A command that ended: what it wrote to stdout and stderr, together."""
@@ -32,9 +36,9 @@ class Result:
 
     @property
     def ran(self) -> list[str]:
-        """The stages that DVC executed, in order: not those whose outputs it had in its run cache, and not `check`,
-        which runs whenever params.yaml has changed."""
-        return [stage for stage in self.all_ran if stage != "check"]
+        """The stages that DVC executed, in order: not those whose outputs it had in its run cache, and not those of
+        CHECKS."""
+        return [stage for stage in self.all_ran if stage not in CHECKS]
 
     @property
     def all_ran(self) -> list[str]:
@@ -103,8 +107,8 @@ class Workspace:
         return json.loads(self.dvc("status --json").output)
 
     def outdated_stages(self) -> set[str]:
-        """Those of `outdated`, but for `check`, which any change of params.yaml makes outdated."""
-        return set(self.outdated()) - {"check"}
+        """Those of `outdated`, but for CHECKS."""
+        return set(self.outdated()) - CHECKS
 
     def experiment_files(self, name: str) -> dict[str, int]:
         """Bytes of each file in the git commit of an experiment."""

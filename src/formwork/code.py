@@ -34,6 +34,20 @@ import no package. Only the public names in __init__.py come from anywhere."""
 
 STAGES = {
     "check": (),
+    "try": (
+        "kernels/__init__.py",
+        "kernels/cache.py",
+        "kernels/compile.py",
+        "loading/__init__.py",
+        "loading/augmentation",
+        "loading/ffcv",
+        "loading/random_numbers.py",
+        "models/__init__.py",
+        "models/build.py",
+        "training/__init__.py",
+        "training/geometry.py",
+        "training/import_lightning.py",
+    ),
     "fetch": ("fetched.py", "litter.py", "sources"),
     "link": ("datasets", "escapes.py", "fetched.py", "formats.py", "images", "interim", "litter.py"),
     "convert": ("beton", "conversion", "formats.py", "images", "kernels"),
@@ -59,7 +73,7 @@ CHECKPOINT = STAGES["train"]
 KERNELS = ("beton", "kernels", "loading")
 """What a compiled kernel can contain: its own code, that of the kernels which it calls, and constants."""
 
-WITH_OWN_CODE = ("train", "evaluate")
+WITH_OWN_CODE = ("try", "train", "evaluate")
 """Stages that run the user's code in src/own, and so depend on it, too."""
 
 UNTRACKED = {
@@ -87,6 +101,7 @@ UNTRACKED = {
 
 UNTRACKED_BY = {
     ("check", "escapes.py"): "words for people; no output holds them",
+    ("try", "escapes.py"): "words for people; no output holds them",
     ("fetch", "escapes.py"): "words for people; no output holds them",
     ("convert", "escapes.py"): "words for people; no output holds them",
     ("train", "escapes.py"): "words for people; no output holds them",

@@ -20,7 +20,10 @@ class ParamsError(FormworkError):
 
     Attributes:
         keys: those that are refused, by dotted name, as far as they are known.
+        undo_is_known: the message says already how to take them back, where there is a way.
     """
+
+    undo_is_known = False
 
     def __init__(self, message: str, *keys: str):
         super().__init__(message)

@@ -4,9 +4,11 @@
 """
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,29 @@ OUTPUTS = {("data", "name"), ("data", "fetch")}
 ABSENT = object()
 
 
+@contextmanager
+def undoable(path: Path = Path("params.yaml")) -> Iterator[None]:
+    """Around a check of params: what is refused says how it is taken back, and that command works."""
+    _let_git_see(path)
+    try:
+        yield
+    except ParamsError as error:
+        if error.undo_is_known:
+            raise
+        raise with_undo(error, path) from error
+
+
+def _let_git_see(path: Path) -> None:
+    """Move the time of params.yaml on by a second.
+
+    `dvc exp run -S` writes it twice, as committed and then with the new value, often in one second, and with as many
+    bytes: git, which looks at these two, would take it for unchanged, and `git checkout` would leave the mistake.
+    """
+    with suppress(OSError):  # where it is not ours, or not there, as load_params says
+        found = os.stat(path)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1_000_000_000))
+
+
 def with_undo(error: ParamsError, path: Path) -> ParamsError:
     """The error, with the command as its last line where there is one.
 
@@ -34,7 +59,9 @@ def with_undo(error: ParamsError, path: Path) -> ParamsError:
         path: of params.yaml.
     """
     advice = undo(path, error.keys or DOTTED.findall(str(error)))
-    return ParamsError(f"{error}\n{advice}", *error.keys) if advice else error
+    error = ParamsError(f"{error}\n{advice}" if advice else str(error), *error.keys)
+    error.undo_is_known = True
+    return error
 
 
 def undo(path: Path, refused: Iterable[str]) -> str:
@@ -69,7 +96,7 @@ def undo(path: Path, refused: Iterable[str]) -> str:
         return ""
     if not refused:
         return f"`{checkout}` takes back what differs from the last commit: {', '.join(map('.'.join, changed))}."
-    if not kept and _comments(content) == _comments(committed):
+    if not kept and _comments(content) <= _comments(committed):
         return f"`{checkout}` takes it back."
     settings = list(dict.fromkeys(_setting(key, before, now, wrong) for key in wrong))
     if not all(re.fullmatch(r"[\w-]+", step) for key in wrong for step in key):  # hydra has no way to name it
@@ -96,8 +123,8 @@ def _is_in(key: Key, refused: Iterable[str]) -> bool:
     return any(name.startswith(f"{other}.") or f"{other}.".startswith(name) for other in refused)
 
 
-def _comments(content: bytes) -> list[bytes]:
-    return re.findall(rb"#.*", content)
+def _comments(content: bytes) -> set[bytes]:
+    return set(re.findall(rb"#.*", content))
 
 
 def _setting(key: Key, before: Any, now: Any, wrong: Iterable[Key]) -> str:

@@ -1,0 +1,79 @@
+"""Whether params.yaml suits the repository: what DVC would stop at, with or without a word, when outputs are gone."""
+
+import os
+from pathlib import Path
+
+from formwork.errors import ParamsError, did_you_mean
+from formwork.folders import Folders
+from formwork.params.read import NAME, load_params
+from formwork.params.sections import Params, Sources
+from formwork.params.undo import undoable
+from formwork.yaml import dump_yaml, read_yaml
+
+
+def load_params_of_stages(repository: Path = Path()) -> Params:
+    """load_params, and both checks below.
+
+    Raises:
+        ParamsError: as these do, with the command that takes back what is refused.
+    """
+    with undoable(repository / NAME):
+        params = load_params(repository)
+        check_tracked(params, repository)
+        check_dataset(params, repository)
+    return params
+
+
+def check_tracked(params: Params, repository: Path) -> None:
+    """Refuse a params.yaml without a key that stages depend on: DVC wants each of them to be there.
+
+    Raises:
+        ParamsError: naming them, with their defaults.
+    """
+    given = read_yaml(repository / NAME)
+    stages = read_yaml(repository / "dvc.yaml")["stages"].values()
+    keys = {key: None for stage in stages for key in stage.get("do", stage).get("params", ())}
+    lacking = [key for key in keys if _get(given, key) is _ABSENT]
+    if lacking:
+        defaults = params.model_dump(mode="json")
+        lines = [f"  {key}: {dump_yaml(_get(defaults, key), one_line=True)}" for key in lacking]
+        raise ParamsError("\n".join([f"{NAME} lacks keys that stages depend on. Their defaults are", *lines]), *lacking)
+
+
+_ABSENT = object()
+
+
+def _get(values: object, key: str) -> object:
+    for step in key.split("."):
+        values = values.get(step, _ABSENT) if isinstance(values, dict) else _ABSENT
+    return values
+
+
+def check_dataset(params: Params, repository: Path) -> None:
+    """Refuse a dataset that is nowhere: not in data/raw, not known to DVC, not fetched and without manifests.
+
+    Raises:
+        ParamsError: with the nearest name that there is, or how to fetch it.
+    """
+    name = params.data.name
+    folders = Folders.of(name, repository)
+    raw = folders.raw
+    pointer = raw.with_name(f"{raw.name}.dvc")
+    if name in params.data.fetch or raw.is_dir() or pointer.exists() or folders.settings.exists():
+        return
+    key = "data.name"
+    if raw.is_symlink():
+        raise ParamsError(
+            f"{raw}, the dataset of {key}, is a link to {os.readlink(raw)}, which is not there. Is it mounted?", key
+        )
+    if name in Sources.model_fields:
+        fetched = ",".join([*params.data.fetch, name])
+        raise ParamsError(
+            f"{key} is {name!r}, which is not fetched yet. Add it to data.fetch: -S {key}={name} "
+            f"-S 'data.fetch=[{fetched}]'",
+            key,
+        )
+    there = [path for path in raw.parent.glob("[!.]*") if path.is_dir() or path.suffix == ".dvc"]
+    known = {path.name.removesuffix(".dvc") for path in there}
+    near = did_you_mean(name, known) if known else "There is no dataset yet."
+    raise ParamsError(f"{key} is {name!r}, and there is no folder {raw}. {near}", key)
