@@ -452,6 +452,24 @@ def memory_worker(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
     return error_of(lambda: list(loader))
 
 
+# --- Merges --------------------------------------------------------------------------------------
+
+MARKS = "<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> photos\n"
+
+
+@pytest.fixture
+def merge_marks(patient: Patient) -> Said:
+    path = patient / "params.yaml"
+    path.write_text(path.read_text() + MARKS)
+    return error_of(load_params)
+
+
+@pytest.fixture
+def doctor_merge(patient: Patient) -> Said:
+    (patient / "dvc.lock").write_text("schema: '2.0'\n" + MARKS)
+    return finding(patient, "merge")
+
+
 # --- Model ---------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
 TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
 
-FILES = ("dvc.yaml", "data/dvc.yaml", ".gitignore", ".dvcignore", ".dvc/.gitignore")
+FILES = ("dvc.yaml", "data/dvc.yaml", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/.gitignore")
 """What a repository needs, beside src/, params.yaml and .dvc/config."""
 
 

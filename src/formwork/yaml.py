@@ -1,5 +1,6 @@
 """YAML as DVC reads and writes it, version 1.2: `no` and `1:30` are text, `1e-3` is a number, `010` is ten."""
 
+import re
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -56,6 +57,11 @@ def parse_yaml(content: bytes, name: str) -> Any:
     except _Unusable as error:
         raise YamlError(f"{name}, line {error.problem_mark.line + 1}: {error.problem}.") from error
     except MarkedYAMLError as error:
+        if conflict := conflict_line(content):
+            raise YamlError(
+                f"{name}, line {conflict}: git has left both sides of a merge here, between <<<<<<< and >>>>>>>. Keep "
+                "what you want of them; docs/branches.md says how to go on."
+            ) from error
         mark = error.problem_mark or error.context_mark
         said = f"{error.context}, {error.problem}" if error.problem.startswith("but ") else error.problem
         raise YamlError(f"{name}, line {mark.line + 1}, is no valid YAML: {' '.join(said.split())}.") from error
@@ -64,6 +70,12 @@ def parse_yaml(content: bytes, name: str) -> Any:
         raise YamlError(f"{name}, line {line}, is no valid YAML: it holds the byte {error.character:#04x}.") from error
     except RecursionError as error:
         raise YamlError(f"{name} cannot be read: it is nested too deeply.") from error
+
+
+def conflict_line(content: bytes) -> int | None:
+    """The line, from 1, where git has marked the first conflict of a merge in a file."""
+    found = re.search(rb"^<{7} ", content, re.MULTILINE)
+    return content.count(b"\n", 0, found.start()) + 1 if found else None
 
 
 def spellings(value: Any, names: Iterable[str]) -> list[str]:

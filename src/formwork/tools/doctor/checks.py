@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from formwork.errors import FormworkError
 from formwork.signals import Interrupted
-from formwork.tools.doctor import data, environment, loading, pipeline, resources
+from formwork.tools.doctor import data, environment, loading, merge, pipeline, resources
 from formwork.tools.doctor.project import SPLITS, Project
 from formwork.tools.doctor.verdict import NotChecked, Result, not_checked, problem
 
@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     Check("disk space", resources.space),
     Check("memory", resources.conversion),
     Check("caching", resources.caching),
+    Check("merge", merge.merge),
     Check("dvc status", pipeline.status),
     Check("dvc remote", pipeline.remote),
     Check("ffcv", environment.ffcv, IMPORT_SECONDS),

@@ -74,7 +74,12 @@ def summary(status: dict[str, list], dataset: str) -> Result:
     for stage, changes in stages.items():
         by_reason.setdefault(", ".join(list(_reasons(changes))[:SHOWN]), []).append(stage)
     listed += [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-    return note(f"out of date: {'; '.join(listed)}", *add, *(["dvc repro"] if stages else []))
+    finding = f"out of date: {'; '.join(listed)}"
+    if add:
+        finding += (
+            ". `dvc add` keeps your edits; where git brought another version of the .dvc file, `dvc checkout` instead"
+        )
+    return note(finding, *add, *(["dvc repro"] if stages else []))
 
 
 def _outs(changes: list) -> set[str]:
