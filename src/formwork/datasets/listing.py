@@ -132,7 +132,10 @@ class RawFolder:
                     else:
                         (folders if is_folder else files).append(name)
         except OSError as error:
-            raise DatasetError(f"{self.place(folder).rstrip('/')} cannot be read: {error.strerror}.") from error
+            raise DatasetError(
+                f"{self.place(folder).rstrip('/')} cannot be read: {error.strerror}. Make it readable, or leave it out "
+                "with data.ignore in params.yaml."
+            ) from error
         return Content(sorted(folders, key=path_bytes), files)
 
 
