@@ -172,20 +172,23 @@ def test_each_top_folder_is_a_class_where_params_say_so(tmp_path: Path) -> None:
 
 
 def test_each_folder_of_a_split_is_a_class_where_params_say_so(tmp_path: Path) -> None:
-    assert "add `layout: splits` to" in message(tmp_path, "{Train,Test}/{benign,malignant}/{40X,100X}/")
+    assert "Test is a class all the same: `-S ++datasets.photos.layout=splits`." in message(
+        tmp_path / "photos", "{Train,Test}/{benign,malignant}/{40X,100X}/"
+    )
 
-    found = look(tmp_path, "{Train,Test}/{images,masks}/", layout="splits")
+    found = look(tmp_path / "photos", "{Train,Test}/{images,masks}/", layout="splits")
 
     assert classes(found) == {"benign", "malignant", "images", "masks"}
     assert splits(found) == {"Train": "train", "Test": "val"}
-    assert "mixes split folders" in message(tmp_path, "cat/", layout="splits")
+    assert "mixes split folders" in message(tmp_path / "photos", "cat/", layout="splits")
+    assert "all the same: `layout: classes` in datasets.my.x of params.yaml." in message(tmp_path / "my.x", "{img,gt}/")
 
 
 # --- What is no dataset of classes --------------------------------------------------------------------
 
 
 STOPS: dict[str, tuple[list[str], list[str]]] = {
-    "images and masks": (["{images,masks}/"], ["{raw} holds images, masks", "segmentation", "`layout: classes`"]),
+    "images and masks": (["{images,masks}/"], ["{raw} holds images, masks", "segmentation", "layout=classes`"]),
     "images and annotations": (["images/", "annotations/a.xml"], ["{raw} holds annotations, images"]),
     "img and gt": (["{img,gt}/"], ["{raw} holds gt, img"]),
     "Pascal VOC": (
@@ -255,7 +258,7 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a class called train": (
         ["{train,plane,car}/"],
-        ["train is reserved as the name of a split", "`mv {raw}/train {raw}/train_class`", "`layout: classes`"],
+        ["train is reserved as the name of a split", "`mv {raw}/train {raw}/train_class`", "layout=classes`"],
     ),
     "a class called Val": (["{Val,plane}/"], ["Val is reserved", "`mv {raw}/Val {raw}/Val_class`"]),
     "three splits": (

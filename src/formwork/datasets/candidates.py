@@ -103,10 +103,10 @@ def _classes(folder: RawFolder, class_folders: Sequence[str]) -> dict[str, list[
 def _links(folder: RawFolder) -> list[str]:
     if not folder.linked:
         return []
-    first = folder.place(min(folder.linked).rstrip("/"))
-    others = f" and {count(len(folder.linked) - 1, 'other folder')} of it" if len(folder.linked) > 1 else ""
+    first, number = folder.place(min(folder.linked).rstrip("/")), len(folder.linked)
+    links = f"{first} is a link" if number == 1 else f"{first} and {number - 1} more are links"
     return [
-        f"WARNING: {first}{others} is a link to a folder, and DVC follows none: it keeps nothing of these images, "
+        f"WARNING: {links} to a folder, and DVC follows none: it keeps nothing of these images, "
         "and does not see when they change (`dvc repro -f link` does). Better link the dataset itself, or each file."
     ]
 

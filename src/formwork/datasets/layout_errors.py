@@ -158,11 +158,11 @@ def same_folders(folder: RawFolder, parent: str, tops: Sequence[str], common: Se
 
 def _or_classes(folder: RawFolder, parent: str) -> str:
     """How to say that all is well. parent: the folder that holds what would be the classes."""
-    layout = "splits" if split_name(name_of(parent)) else "classes"
-    return (
-        f" If each folder in {_place(folder, parent)} is a class all the same, add `layout: {layout}` to "
-        f"datasets.{printable(folder.raw.name)} in params.yaml."
-    )
+    layout, name = "splits" if split_name(name_of(parent)) else "classes", folder.raw.name
+    setting = f"`-S ++datasets.{name}.layout={layout}`"
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):  # hydra, which reads -S for DVC, takes no other as a key
+        setting = f"`layout: {layout}` in datasets.{printable(name)} of params.yaml"
+    return f" If each folder in {_place(folder, parent)} is a class all the same: {setting}."
 
 
 def _no_labels(folder: RawFolder, parent: str) -> str:
