@@ -34,13 +34,19 @@ def test_the_formula_is_a_remainder_of_each_lane() -> None:
     """Written out, with the words as a number each."""
     content = data(2 * formula.STRIPE + 10)
     words = np.append(content, np.zeros(-len(content) % formula.STRIPE, np.uint8)).view("<u4").tolist()
-    total = len(content)
-    for lane in range(formula.LANES):
-        number = sum(word << (32 * i) for i, word in enumerate(words[lane :: formula.LANES]))
-        remainder = number * pow(2, -32 * 2, formula.PRIME) % formula.PRIME
-        total = (total ^ remainder) * formula.ODD % 2**64
-        total ^= total >> 32
-    assert formula.checksum(content) == total
+    columns = [words[lane :: formula.LANES] for lane in range(formula.LANES)]
+    numbers = [sum(word << (32 * i) for i, word in enumerate(column)) for column in columns]
+    remainders = [number * pow(2, -32 * 2, formula.PRIME) % formula.PRIME for number in numbers]
+    totals = [mixed([len(content), (i + 1) * formula.ODD % 2**64, *remainders[i::8]]) for i in range(8)]
+    assert formula.checksum(content) == mixed([0, *totals])
+
+
+def mixed(values: list[int]) -> int:
+    total = values[0]
+    for value in values[1:]:
+        product = (total ^ value) * formula.ODD % 2**64
+        total = product ^ (product >> 32)
+    return total
 
 
 def test_its_number_is_a_safe_prime() -> None:

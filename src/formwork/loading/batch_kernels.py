@@ -12,7 +12,7 @@ from numba.extending import intrinsic, overload
 
 from formwork.beton.format import RAW
 from formwork.kernels import libjpeg
-from formwork.kernels.checksum_kernel import checksum
+from formwork.kernels.checksum_kernel import checksum_with, new_memory
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
 from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widths
@@ -239,6 +239,7 @@ def _load(
 ):  # fmt: skip
     """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
+    memory_of_checksum = new_memory()
     size = out.shape[1]
     length = 3 * size
     spread = _spread(normal, length)
@@ -257,7 +258,9 @@ def _load(
             status[i] = UNKNOWN_MODE
             continue
         data = memory[offsets[i] : offsets[i] + sizes[i]]
-        if wanted[i] and checksum(data) != checksums[i]:  # the data is in the CPU's cache afterwards
+        if (
+            wanted[i] and checksum_with(memory_of_checksum, data) != checksums[i]
+        ):  # the data is in the CPU's cache afterwards
             status[i] = CHANGED
             continue
         lines = out[i].reshape(size, length)
