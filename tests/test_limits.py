@@ -128,3 +128,18 @@ def test_a_reader_that_has_gone_gives_the_status_of_sigpipe(lines):
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_what_was_printed_stands_before_the_error():
+    assert result("print('before')\nopen('gone')", "2>&1")[1] == "before\nERROR: gone: No such file or directory.\n"
+
+
+def test_the_end_of_the_cpu_time_is_a_signal_as_others():
+    status, _, said = result("resource.setrlimit(resource.RLIMIT_CPU, (1, 60))\nwhile True: pass")
+    assert (status, said) == (128 + signal.SIGXCPU, "Received SIGXCPU: stopped.\n")
+
+
+def test_a_library_without_memory_is_named():
+    error = ImportError("a page of advice on libx.so: failed to map segment from shared object")
+    error.__cause__ = ImportError("libx.so: failed to map segment from shared object")
+    assert explain(error) == (f"Not enough memory to load a library: {error.__cause__}. {ADVICE[errno.ENOMEM]}")

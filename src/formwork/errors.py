@@ -83,6 +83,7 @@ def run(command: Callable[[], None]) -> None:
 def _fail(message: str) -> None:
     """Say what is wrong, and exit; but where a signal has come before, that is how the process ends."""
     _close_bars()
+    streams.discard()  # what was printed stands before it, where both go to one place
     with suppress(OSError):  # nobody listens
         print(f"ERROR: {printable_lines(message)}", file=sys.stderr, flush=True)
     if not signals.received():

@@ -58,7 +58,10 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return f"Not enough memory{f': {text}' if text else ''}. {MEMORY}"
     if isinstance(error, ImportError) and ("failed to map segment" in text or "Cannot allocate memory" in text):
-        return f"Not enough memory to load a library: {text}. {MEMORY}"
+        first = error
+        while isinstance(first.__cause__, ImportError):  # NumPy's has a page of advice around it
+            first = first.__cause__
+        return f"Not enough memory to load a library: {first}. {MEMORY}"
     if isinstance(error, RuntimeError):
         if "shared memory(shm)" in text:  # torch's, as the next ones
             return NO_SHARED_MEMORY

@@ -1,4 +1,5 @@
-"""Signals that ask a process to end: Ctrl-C, a terminal that closes, `kill`, `timeout`, a cluster whose time is up.
+"""Signals that ask a process to end: Ctrl-C, a terminal that closes, `kill`, `timeout`, a cluster whose time is up, the
+end of the CPU time.
 
 A process ends with status 128 + n, after one line, and after it has put away what it was doing. What ignores a signal
 from the start, as under nohup, goes on ignoring it.
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 AGAIN_SECONDS = 0.3  # a request to end may come as several signals: `timeout` sends two, and the end of DVC one more
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 SHELLS = {"sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "zsh"}

@@ -45,7 +45,7 @@ def left_unread() -> bool:
 
 
 def discard() -> None:
-    """Let what cannot be written go nowhere: Python would try once more when it ends, and complain."""
+    """Write what is printed, and let what cannot be written go nowhere: Python would try once more, and complain."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
