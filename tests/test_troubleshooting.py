@@ -48,6 +48,7 @@ from tests import permissions
 from tests.archives import Server
 from tests.beton import test_faults as conversions
 from tests.beton.test_faults import conversion, small_disk
+from tests.datasets import test_shortage as shortages
 from tests.datasets.test_verification_cache import killed, small_chunks
 from tests.kernels.test_cache import SMALL
 from tests.kernels.test_cache import warning_of as kernel_warning
@@ -393,6 +394,14 @@ def doctor_workers(patient: Patient) -> Said:
 
 
 # --- Out of memory ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory_verified(tmp_path: Path) -> Said:
+    if sys.platform != "linux":
+        pytest.skip("memory is limited by Linux alone")
+    shortages.add_large_image(shortages.make_root(tmp_path), "PNG")
+    return shortages.link(tmp_path, "memory").stderr
 
 
 @pytest.fixture

@@ -145,10 +145,11 @@ def _file(rng: np.random.Generator) -> tuple[bytes, int, int]:
 
 
 def _part(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom."""
-    left, right = np.sort(rng.choice(width + 1, 2, replace=False)).tolist()
-    top, bottom = np.sort(rng.choice(height + 1, 2, replace=False)).tolist()
-    return left, top, right, bottom
+    """Left, top, right, bottom; each is the image's own edge as often as not."""
+    (left, top), (right, bottom) = np.sort([rng.choice(side + 1, 2, replace=False) for side in (width, height)]).T
+    whole = rng.random(4) < 0.5
+    edges = np.where(whole, (0, 0, width, height), (left, top, right, bottom)).tolist()
+    return edges[0], edges[1], edges[2], edges[3]
 
 
 def _plan(rng: np.random.Generator, widths: list[int], heights: list[int], side: int) -> AugmentPlan:

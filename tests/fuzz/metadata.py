@@ -74,12 +74,12 @@ def damage_anywhere(rng: np.random.Generator) -> str:
     kind = str(rng.choice(list(SOUND)))
     changed = bytearray(SOUND[kind])
     for _ in range(rng.integers(1, 4)):
-        at = int(rng.integers(len(changed)))
+        at = int(rng.integers(max(len(changed), 1)))
         match rng.integers(4):
             case 0:
-                changed[at] ^= 1 << int(rng.integers(8))
+                changed[at : at + 1] = bytes(byte ^ 1 << int(rng.integers(8)) for byte in changed[at : at + 1])
             case 1:
-                changed[at] = int(rng.integers(256))
+                changed[at : at + 1] = rng.bytes(1)
             case 2:
                 del changed[at : at + int(rng.integers(1, 20))]
             case 3:

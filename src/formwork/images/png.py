@@ -28,7 +28,7 @@ def bare(content: bytes) -> Bare:
     changes nothing. As in libpng, damage to a chunk that is not needed is no damage to the image.
 
     Raises:
-        OSError: a chunk that makes pixels differs from its checksum.
+        OSError: a chunk that makes pixels differs from its checksum, or is cut short.
     """
     view, size = memoryview(content), len(content)
     kept: list[bytes | memoryview] = []
@@ -66,8 +66,10 @@ def bare(content: bytes) -> Bare:
             kept.append(view[run:at])
             run = end
         at = end
-    if not has_data or HEADER.unpack_from(content[at : at + HEADER.size].ljust(HEADER.size, b"\0"))[1] in PIXELS:
-        return Bare(content, info)  # its pixels are cut short, or it is no PNG
+    if content[at + 4 : at + 8] == b"IDAT":
+        raise OSError("image file is truncated within its IDAT chunk")  # and cannot be compared with its checksum
+    if not has_data:
+        return Bare(content, info)  # its header is cut short, or it is no PNG
     return Bare(b"".join([*kept, view[run:at], END]), info)
 
 
