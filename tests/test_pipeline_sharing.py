@@ -1,13 +1,18 @@
 """A fresh clone and a remote: what somebody else gets, over a folder and over SSH, as files and as read-only links."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.sshd import ssh_server
-from tests.workspace import Workspace, snapshot
+from tests.tools.compare.conftest import Quick, quick, quick_base
+from tests.workspace import ROOT, TIMEOUT, Result, Workspace, snapshot
+
+__all__ = ["quick", "quick_base"]  # fixtures
 
 BETON = "data/processed/shapes/train.beton"
 
@@ -93,3 +98,62 @@ def how_linked(path: Path) -> str | None:
         return None
     assert not path.stat().st_mode & 0o222
     return kind
+
+
+PAGE = (ROOT / "docs/betons.md").read_text(encoding="utf-8").replace("raw/photos", "raw/shapes")
+COMMANDS = dict(re.findall(r"^\| ([^|]+) \| (.*`dvc .*) \|$", PAGE, re.MULTILINE))
+
+
+@pytest.fixture
+def alone(quick: Quick) -> Iterator[Workspace]:
+    """A clone that has pulled manifests and betons, where training takes no time."""
+    clone = Workspace(quick.clone(quick.path.with_name("alone")).path, quick.env)
+    follow(clone, "get manifests and betons")
+    yield clone
+    clone.dvc("queue stop --kill")
+
+
+def follow(repo: Workspace, purpose: str) -> Result:
+    """Run the commands that the page has for this purpose; the result of the last."""
+    done = Result("")
+    for command in re.findall(r"`((?:dvc|git) [^`]+)`", COMMANDS[purpose].partition("; ")[2] or COMMANDS[purpose]):
+        if command != "git push":
+            done = repo.shell(command)
+    return done
+
+
+def test_the_commands_for_a_clone_without_the_original_images_work(alone: Workspace) -> None:
+    assert not (alone / "data/raw/shapes").exists()
+    assert follow(alone, "bring up to date").ran == []
+    assert follow(alone, "an experiment").ran == ["train", "evaluate"]
+    alone.git("stash")
+    assert follow(alone, "one beside your work").ran == ["train", "evaluate"]
+    assert alone.changes() == set()
+    follow(alone, "one for the queue")
+    deadline = time.monotonic() + TIMEOUT
+    while "Success" not in (tasks := alone.dvc("queue status").output):
+        assert "Failed" not in tasks
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+    follow(alone, "keep an experiment, in place of `dvc exp apply`")
+    assert alone.git("branch --show-current") == "best-branch\n"
+    assert (alone / "models/best.pt").read_text() == "ffcv 6"
+    assert alone.dvc("status train evaluate").output.startswith("Data and pipelines are up to date")
+    follow(alone, "share what was trained")
+
+    follow(alone, "back, or to any other branch")
+    follow(alone, "get the original images after all")
+    assert alone.dvc("repro --dry link").ran == []
+    assert len(list((alone / "data/raw/shapes").rglob("*.png"))) == 60
+
+
+def test_what_dvc_says_there_without_them(alone: Workspace) -> None:
+    """The page quotes it; where it no longer holds, the page can be shorter."""
+    assert "missing data 'source'" in alone.dvc("repro", status=255).output
+    alone.dvc("exp run --allow-missing -S seed=5 --name other")
+    alone.git("stash")
+    said = alone.dvc("exp apply other", status=255).output
+    assert "ERROR: Checkout failed for following targets:\ndata/raw/shapes\n" in said
+    assert (alone / "models/best.pt").read_text() == "ffcv 5"
+    assert "does not exist" in alone.dvc("exp save --name saved", status=1).output

@@ -461,6 +461,12 @@ def memory_worker(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
     return error_of(lambda: list(loader))
 
 
+@pytest.fixture
+def doctor_betons_alone(patient: Patient) -> Said:
+    shutil.rmtree(patient / "data/raw/colours")
+    return finding(patient, "raw images")
+
+
 # --- Merges --------------------------------------------------------------------------------------
 
 MARKS = "<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> photos\n"

@@ -202,7 +202,18 @@ def to_be_fetched(patient: Patient) -> None:
 
 def to_be_pulled(patient: Patient) -> None:
     no_folder(patient)
+    shutil.rmtree(patient / "data/processed")
     (patient / f"{RAW}.dvc").touch()
+
+
+def betons_alone(patient: Patient) -> None:
+    no_folder(patient)
+    (patient / f"{RAW}.dvc").touch()
+
+
+def manifests_alone(patient: Patient) -> None:
+    no_folder(patient)
+    shutil.rmtree(patient / "data/processed")
 
 
 def link_to_nowhere(patient: Patient) -> None:
@@ -219,7 +230,9 @@ def one_class(patient: Patient) -> None:
 @pytest.mark.parametrize(
     ("fault", "verdict", "words", "command"),
     [
-        (no_folder, "note", "there are manifests to train by", "dvc exp run --allow-missing"),
+        (no_folder, "note", "enough to train with --allow-missing", "dvc exp run --allow-missing"),
+        (betons_alone, "note", "enough to train with --allow-missing", "dvc exp run --allow-missing"),
+        (manifests_alone, "problem", f"{RAW} is missing. Run `dvc pull", f"dvc pull {RAW}"),
         (nothing_at_all, "problem", f"{RAW} is missing. Run `dvc pull", f"dvc pull {RAW}"),
         (to_be_fetched, "note", "data/raw/digits is not there yet", "dvc repro"),
         (to_be_pulled, "note", f"{RAW}.dvc says what DVC has", f"dvc pull {RAW}.dvc"),

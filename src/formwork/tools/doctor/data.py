@@ -33,17 +33,28 @@ def raw(project: Project) -> Result:
     pointer = folder.with_name(f"{folder.name}.dvc")
     if folder.is_symlink() and not folder.exists():
         return problem(f"{folder} is a link to {os.readlink(folder)}, which is not there. Is it mounted?")
+    manifests = [path for path in map(project.folders.manifest, SPLITS) if path.exists()]
+    if not folder.is_dir() and len(manifests) == len(SPLITS) and all(map(Path.exists, _betons(project))):
+        finding = (
+            f"{folder} is not there, and manifests and betons are: enough to train with --allow-missing "
+            "(docs/betons.md has the other commands)"
+        )
+        whole = f"dvc pull {pointer}" if pointer.exists() else f"dvc repro fetch@{data.name}"
+        return note(
+            finding, "dvc exp run --allow-missing", *([whole] if pointer.exists() or data.name in data.fetch else [])
+        )
     if not folder.is_dir() and data.name in data.fetch:
         return note(f"{folder} is not there yet: fetch makes or downloads it", "dvc repro")
     if not folder.is_dir() and pointer.exists():
         return note(f"{folder} is not there yet; {pointer} says what DVC has", f"dvc pull {pointer}")
-    manifests = [path for path in map(project.folders.manifest, SPLITS) if path.exists()]
-    if not folder.is_dir() and len(manifests) == len(SPLITS):
-        return note(f"{folder} is not there: there are manifests to train by", "dvc exp run --allow-missing")
     try:
         # What has manifests was looked through by link: whether it has changed since is for DVC to say.
         layout = project.params.dataset.layout
-        found = find_candidates(folder, data.val_fraction, layout, data.ignore) if not manifests else None
+        found = (
+            find_candidates(folder, data.val_fraction, layout, data.ignore)
+            if not (manifests and folder.is_dir())
+            else None
+        )
     except DatasetError as error:
         return problem(error)
     about = f"{folder} is there" if found is None else f"{count(len(found), 'file')} in {folder}"
@@ -56,6 +67,10 @@ def raw(project: Project) -> Result:
             f"git add {pointer}",
         )
     return ok(about)
+
+
+def _betons(project: Project) -> list[Path]:
+    return [project.folders.beton(split) for split in SPLITS]
 
 
 def raw_files(project: Project) -> Result:
