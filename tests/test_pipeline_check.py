@@ -23,7 +23,7 @@ def test_a_wrong_setting_touches_nothing_and_is_taken_back_by_its_command(repo: 
         "+trainer.max_epoch=3": "trainer.max_epoch: unknown. Did you mean 'max_epochs'?",
         "'augment.train=[{Blurr: {}}]'": "augment.train: there is no operation 'Blurr'",
         "'~data.dtype'": "params.yaml lacks keys that stages depend on. Their defaults are\n  data.dtype: float32",
-        "data.group=few": "data.group is 'few', which is no group of the dataset 'shapes'. Known: all.",
+        "data.group=few": "data.group in params.yaml is 'few', which datasets.shapes.groups does not define.",
         "data.name=shape": "data.name is 'shape', and there is no folder data/raw/shape. Did you mean 'shapes'?",
         "'data.name=\"x;touch pwned\"'": "data.name: should match pattern",
     }.items():

@@ -67,7 +67,6 @@ def refused() -> str:
         ["trainer=null"],
         ["train.lr=abc", "data.batch_size=0", "+train.lrr=1"],
         ["+trainer.devices=2"],
-        ["data.group=fwe"],
         ["+lr=1"],
         ["+model.name=resnet", "+model.timesteps=0"],
         ["augment.train=[{Blur: 3}]"],

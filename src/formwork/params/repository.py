@@ -12,7 +12,7 @@ from formwork.yaml import dump_yaml, read_yaml
 
 
 def load_params_of_stages(repository: Path = Path()) -> Params:
-    """load_params, and both checks below.
+    """load_params, and the checks below.
 
     Raises:
         ParamsError: as these do, with the command that takes back what is refused.
@@ -21,6 +21,7 @@ def load_params_of_stages(repository: Path = Path()) -> Params:
         params = load_params(repository)
         check_tracked(params, repository)
         check_dataset(params, repository)
+        check_group(params)
     return params
 
 
@@ -47,6 +48,21 @@ def _get(values: object, key: str) -> object:
     for step in key.split("."):
         values = values.get(step, _ABSENT) if isinstance(values, dict) else _ABSENT
     return values
+
+
+def check_group(params: Params) -> None:
+    """Refuse a group that the dataset does not have.
+
+    Raises:
+        ParamsError: with the nearest that it has.
+    """
+    group, groups = params.data.group, ["all", *params.dataset.groups]
+    if group not in groups:
+        raise ParamsError(
+            f"data.group in params.yaml is {group!r}, which datasets.{params.data.name}.groups does not define. "
+            f"{did_you_mean(group, groups)}",
+            "data.group",
+        )
 
 
 def check_dataset(params: Params, repository: Path) -> None:

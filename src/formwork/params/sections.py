@@ -357,12 +357,6 @@ class Params(Section):
                 raise ValueError(f"data.fetch lists {name!r}, which cannot be fetched. {near}")
             if self.data.fetch.count(name) > 1:
                 raise ValueError(f"data.fetch lists {name!r} more than once")
-        groups = ["all", *self.dataset.groups]
-        if self.data.group not in groups:
-            raise ValueError(
-                f"data.group is {self.data.group!r}, which is no group of the dataset {self.data.name!r}. "
-                f"{did_you_mean(self.data.group, groups)}"
-            )
         if self.trainer.devices != "auto" and self.trainer.devices > 1:
             if not self.ffcv.distributed:
                 raise ValueError(
