@@ -32,7 +32,7 @@ def main() -> None:
     )
     write_json(arguments.metrics, summary.metrics())
     write_json(arguments.speed, {**summary.speed(), "machine_id": machine_id()})
-    print(f"{arguments.beton}: {summary}")
+    print(f"{arguments.beton.name}: {summary}")
 
 
 if __name__ == "__main__":

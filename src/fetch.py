@@ -1,6 +1,7 @@
 """Stage fetch@<dataset>: make or download a named dataset."""
 
 import argparse
+import time
 from pathlib import Path
 
 from formwork.errors import run
@@ -14,7 +15,9 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("target", type=Path, help="data/raw/<name>")
     arguments = parser.parse_args()
+    start = time.monotonic()
     fetch(arguments.name, arguments.target, load_params().sources)
+    print(f"Fetched in {time.monotonic() - start:.1f} s: {arguments.target}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage link: verify the raw images, write the manifests, dataset.json and the tree of links."""
 
 import argparse
+import time
 from pathlib import Path
 
 from formwork.errors import run
@@ -16,7 +17,9 @@ def main() -> None:
     parser.add_argument("report", type=Path, help="CSV of all that is wrong with the images")
     arguments = parser.parse_args()
     params, raw = load_params(), arguments.raw
+    start = time.monotonic()
     link(params, raw, arguments.interim, arguments.report)
+    print(f"Linked in {time.monotonic() - start:.1f} s: {arguments.interim}")
     if params.data.name in params.data.fetch:
         print(
             f"{raw} is DVC's to restore: `dvc exp run` puts it back as it was fetched, without a word on files that "

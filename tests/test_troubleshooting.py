@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -41,9 +42,12 @@ from formwork.params import BetonParams, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
 from formwork.sources.fetch import fetch
 from formwork.system import machine_id
-from formwork.training.fit import build_trainer
+from formwork.training.finite import FiniteLosses
+from formwork.training.fit import advice, build_trainer
 from formwork.training.geometry import check_model
-from formwork.training.resume import find_checkpoint
+from formwork.training.interruption import Interruption
+from formwork.training.ranks import Ranks
+from formwork.training.resume import PeriodicCheckpoint, find_checkpoint
 from tests import permissions
 from tests.archives import Server
 from tests.beton import test_faults as conversions
@@ -659,6 +663,35 @@ def doctor_interrupted(patient: Patient) -> Said:
     path.parent.mkdir(parents=True)
     path.touch()
     return finding(patient, "interrupted runs")
+
+
+@pytest.fixture
+def rank_killed() -> Said:
+    ranks = Ranks()
+    with subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) as process:
+        process.wait()
+    ranks.trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=[process])))
+    return ranks.failure()
+
+
+@pytest.fixture
+def wrong_number(monkeypatch: pytest.MonkeyPatch) -> Said:
+    for name, value in {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 4, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    params = make_params(trainer={"accelerator": "cpu", "strategy": "ddp"})
+    return error_of(lambda: Ranks().watch(build_trainer(params.trainer, [])))
+
+
+@pytest.fixture
+def not_finite() -> Said:
+    losses = FiniteLosses()
+    losses.found = (2, 57, "training loss is nan")
+    ranks = Ranks()
+    ranks.trainer = SimpleNamespace(world_size=1)
+    checkpoints = PeriodicCheckpoint(Path("x"), 5, Interruption(ranks), losses, advice(make_params()))
+    checkpoints.finished = 1
+    return str(checkpoints._not_finite(ranks.trainer))
 
 
 @pytest.fixture

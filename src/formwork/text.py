@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
 
 PREFIXES = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -31,6 +32,20 @@ def parse_bytes(text: str) -> int:
     if not found or found[2].lower() not in prefixes:
         raise ValueError(f"{text!r} is no size: write 20GB, 1.5TB, 500MiB or a number of bytes")
     return int(float(found[1]) * prefixes[found[2].lower()])
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal: two for a wide character, none for one that joins the one before."""
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def clip(text: str, most: int) -> str:
+    """The text, or its beginning and "..." where it takes more than `most` columns."""
+    if width(text) <= most:
+        return text
+    while text and width(text) > most - 3:
+        text = text[:-1]
+    return f"{text}..."
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from formwork.errors import FormworkError
 from formwork.params import Params
 from formwork.system import machine_id
+from formwork.text import columns, width
 from formwork.tools.summary import read_curve, summary
 from tests.workspace import Workspace
 
@@ -44,6 +45,13 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
     assert found["model"].endswith("from epoch 2 of 3, in models/best.pt")
     assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate"
     assert found["loader"] == "ffcv, 9,081 images/s"
+    worst = tmp_path / "evaluate/metrics.json"
+    worst.write_text(json.dumps({"accuracy": 0.5, "worst_class": "雪" * 90, "worst_class_accuracy": 0.25}))
+    long = Params.model_validate({"data": {"name": "a_dataset_of_a_very_long_name" * 3}})
+    lines = columns(summary(long, tmp_path)).splitlines()
+    assert max(map(width, lines)) <= 80
+    assert lines[0].endswith("...: 1,448 images to train on, 349 to validate")
+    assert lines[3].endswith("雪..., 25.00%")
     speed = tmp_path / "speed/metrics.json"
     speed.write_text(speed.read_text().replace(machine_id(), "0badcafe"))
     assert dict(summary(params, tmp_path))["loader"] == "ffcv, 9,081 images/s, on another machine"

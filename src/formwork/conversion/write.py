@@ -64,9 +64,9 @@ class Summary:
     def __str__(self) -> str:
         shares = [f"{count / self.images:.0%} {mode}" for mode, count in sorted(self.modes.items())]
         if self.passed_through:
-            shares.append(f"{self.passed_through / self.images:.0%} byte for byte as they were")
+            shares.append(f"{self.passed_through / self.images:.0%} as they were")
         return (
-            f"{self.images} images ({', '.join(shares)}): {self.source_bytes / 1e6:.1f} MB of files to "
+            f"{self.images} images ({', '.join(shares)}), {self.source_bytes / 1e6:.1f} to "
             f"{self.beton_bytes / 1e6:.1f} MB in {self.seconds:.1f} s, {self.images / self.seconds:.0f} images/s"
         )
 

@@ -1,5 +1,6 @@
 """The evaluate stage: how good a trained model is on the validation split, and where it is wrong."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from formwork.formats import write_csv, write_json
 from formwork.loading.project import ProjectData
 from formwork.models.model_file import load_model
 from formwork.params import Params
+from formwork.text import count
 
 
 def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) -> None:
@@ -24,6 +26,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
         FormworkError: see formwork.errors.
     """
     check_writable(results / "metrics.json")
+    start = time.monotonic()
     model, trained_on, _ = load_model(model_file)
     data = ProjectData(params, folders, splits=["val"])
     names = data.settings.class_names
@@ -32,11 +35,25 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
             f"{model_file} was trained on other classes than {data.settings.name!r} has. Run `dvc repro`."
         )
     predictions = predict(model, data.loader("val"), data.normal, device(params.trainer.accelerator))
+    _check_finite(predictions, data, model_file)
     values = metrics(predictions, names)
     write_json(results / "metrics.json", {"loader": data.loader_used, **values})
     _write_tables(results, predictions, names)
     _draw_mistakes(results / "worst_mistakes.png", predictions, data, params.evaluate.worst_mistakes)
-    print(f"Accuracy {values['accuracy']:.4f} on {values['images']} validation images; see {results}")
+    seconds = time.monotonic() - start
+    print(f"Accuracy {values['accuracy']:.4f} on {values['images']} validation images in {seconds:.1f} s: {results}")
+
+
+def _check_finite(predictions: Predictions, data: ProjectData, model_file: Path) -> None:
+    """Raise FormworkError if the model's answers are nan or infinite: no metric would mean anything."""
+    wrong = np.flatnonzero(~np.isfinite(predictions.losses))
+    if len(wrong):
+        path = printable(data.splits["val"].manifest.rows[wrong[0]].path)
+        raise FormworkError(
+            f"{model_file} gives no finite answer for {count(len(wrong), 'validation image')} of "
+            f"{len(predictions.losses):,}, {path} for one. Lower train.lr or model.timesteps, and train again: "
+            "`dvc repro`."
+        )
 
 
 def _write_tables(results: Path, predictions: Predictions, names: list[str]) -> None:

@@ -9,6 +9,9 @@ from formwork.errors import FormworkError
 from formwork.images.manifest import SPLITS
 from formwork.params import Params
 from formwork.system import machine_id
+from formwork.text import clip
+
+ROOM = 80 - len("worst class  ")  # columns
 
 
 def summary(params: Params, results: Path) -> list[tuple[str, str]]:
@@ -27,15 +30,20 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         elsewhere = "" if speed["machine_id"] == machine_id() else ", on another machine"
         best = epochs[accuracies.index(max(accuracies))]
         return [
-            ("dataset", f"{params.data.name}: {train:,} images to train on, {val:,} to validate"),
+            ("dataset", _named(params.data.name, f": {train:,} images to train on, {val:,} to validate")),
             ("model", f"{params.model.name}, from epoch {best} of {epochs[-1]}, in models/best.pt"),
             ("accuracy", f"{evaluation['accuracy']:.2%} on the validation split"),
-            ("worst class", f"{evaluation['worst_class']}, {evaluation['worst_class_accuracy']:.2%}"),
+            ("worst class", _named(evaluation["worst_class"], f", {evaluation['worst_class_accuracy']:.2%}")),
             ("loader", f"{speed['loader']}, {speed['images_per_second']:,.0f} images/s{elsewhere}"),
             ("waiting", f"{speed['waiting_share']:.1%} of the training time, for data"),
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise FormworkError(f"The metrics in {results} lack {error}. Run `dvc repro`.") from error
+
+
+def _named(name: str, text: str) -> str:
+    """A name and what is said of it, on a line of a terminal."""
+    return clip(name, ROOM - len(text)) + text
 
 
 def read_curve(path: Path) -> tuple[list[int], list[float]]:

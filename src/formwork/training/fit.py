@@ -76,7 +76,7 @@ def _train(
     minutes = params.trainer.checkpoint_minutes
     resume = checkpoint_path(model_file.parent / ".resume", params, folders)
     checkpoint = find_checkpoint(resume) if minutes is not None else None
-    checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, _advice(params))
+    checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
     callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
     trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks)
     check_model(classifier.model, params, settings.resolution, trainer.num_devices)
@@ -90,18 +90,18 @@ def _train(
     interruption.begin()
     interruption.outcome = f"the training is done; {NEXT if minutes is not None else 'the next run starts anew.'}"
     if not best.weights:
-        raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {_advice(params)}")
+        raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {advice(params)}")
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
     save_model(model_file, params.model, settings, weights, best.epoch, best.accuracy)
     print(
-        f"Trained with the {data.loader_used} loader in {time.monotonic() - start:.1f} s; best epoch {best.epoch}, "
-        f"validation accuracy {best.accuracy:.4f}: {model_file}"
+        f"Best epoch {best.epoch}, validation accuracy {best.accuracy:.4f}, in {time.monotonic() - start:.1f} s with "
+        f"{data.loader_used}: {model_file}"
     )
     if not interruption.number:
         resume.unlink(missing_ok=True)
 
 
-def _advice(params: Params) -> str:
+def advice(params: Params) -> str:
     """What to do where losses are not finite."""
     lower = [f"Lower train.lr, which is {params.train.lr:g}"]
     if "16" in params.trainer.precision:

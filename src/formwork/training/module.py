@@ -1,5 +1,6 @@
 """The LightningModule: a classifier, its loss, its metrics and its optimiser."""
 
+from math import isfinite, nan
 from typing import Any
 
 import pytorch_lightning as pl
@@ -94,7 +95,8 @@ class Classifier(LowOverheadModule):
         for split, means in self.passes.items():
             if not self.trainer.sanity_checking:
                 loss, correct, count = means.sums(self.trainer.strategy)
-                self.means |= {f"{split}/loss": loss / count, f"{split}/accuracy": correct / count}
+                accuracy = correct / count if isfinite(loss) else nan  # the likeliest class of nan is the first
+                self.means |= {f"{split}/loss": loss / count, f"{split}/accuracy": accuracy}
             means.start()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

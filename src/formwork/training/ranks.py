@@ -130,15 +130,16 @@ def check_environment(trainer: pl.Trainer, launcher: subprocess_script._Subproce
         ParamsError: they start another number of processes.
     """
     environment = launcher.cluster_environment
-    size = environment.world_size() if environment.creates_processes_externally else trainer.world_size
+    ours = trainer.num_devices * trainer.num_nodes
+    size = environment.world_size() if environment.creates_processes_externally else ours
     try:
         environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
-        fits = size == trainer.world_size
+        fits = size == ours
     except ValueError:
         fits = False
     if not fits:
         raise ParamsError(
             f"This process is one of {size} that {type(environment).__name__.removesuffix('Environment')} started, and "
-            f"trainer.devices in params.yaml makes {trainer.world_size} of them, on one machine. Set trainer.devices "
+            f"trainer.devices in params.yaml makes {ours} of them, on one machine. Set trainer.devices "
             f"to the number of processes, on one node; or start one process, which starts the others."
         )
