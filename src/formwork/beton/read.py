@@ -13,6 +13,7 @@ from formwork.beton.provenance import Provenance
 from formwork.errors import BetonError
 from formwork.escapes import printable, shell_word
 from formwork.images.manifest import Manifest
+from formwork.limits import advice
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def open_beton(path: Path) -> Beton:
     except PermissionError as error:
         raise BetonError(f"{path} must not be read by this user. Run `chmod 644 {path}`.") from error
     except OSError as error:
-        raise BetonError(f"{path} cannot be read: {error.strerror}.") from error
+        raise unreadable(path, error) from error
 
 
 def check_beton(beton: Beton, manifest: Manifest) -> None:
@@ -93,6 +94,11 @@ def check_beton(beton: Beton, manifest: Manifest) -> None:
             f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
             f"{len(manifest)}, or their labels differ. Run `dvc repro convert` or `dvc pull`."
         )
+
+
+def unreadable(path: Path, error: OSError) -> BetonError:
+    """The system refuses to read a beton."""
+    return BetonError(f"{path} cannot be read: {error.strerror}. {advice(error)}".rstrip())
 
 
 def commands_to_mend(path: Path) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.beton.read import Beton, how_to_mend, open_beton
+from formwork.beton.read import Beton, how_to_mend, open_beton, unreadable
 from formwork.errors import BetonError
 from formwork.loading.buffers import BufferPool
 from formwork.loading.read import read
@@ -104,7 +104,7 @@ class BetonFile:
         try:
             found = len(os.pread(self.descriptor, size, position))
         except OSError as error:
-            raise BetonError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise unreadable(self.path, error) from error
         raise BetonError(f"{self.path} cannot be read: {found} of {size} bytes at {position}. Try again.")
 
     def _is_changed(self) -> bool:

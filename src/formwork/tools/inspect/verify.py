@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from formwork.beton.format import RAW
-from formwork.beton.read import Beton, check_beton, how_to_mend
+from formwork.beton.read import Beton, check_beton, how_to_mend, unreadable
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError
 from formwork.escapes import printable
@@ -82,7 +82,7 @@ def open_samples(beton: Beton) -> Iterator[SampleFile]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise BetonError(f"{beton.path} cannot be read: {error.strerror}.") from error
+        raise unreadable(beton.path, error) from error
 
 
 def find_damage(beton: Beton, workers: int) -> dict[int, str]:
