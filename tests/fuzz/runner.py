@@ -3,6 +3,7 @@
 import faulthandler
 import multiprocessing
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -54,9 +55,12 @@ def run(target: Target, seeds: range, seconds: float | None = None, hang_seconds
         hang_seconds: a case that takes longer is a failure.
     """
     result, start = Result(), time.monotonic()
-    with tqdm(total=len(seeds), unit=" inputs", disable=None) as bar:
+    with (
+        tqdm(total=len(seeds), unit=" inputs", disable=None) as bar,
+        tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as folder,
+    ):
         while seeds and (seconds is None or time.monotonic() - start < seconds):
-            seeds = seeds[_run_until_a_crash(target, seeds, start, seconds, hang_seconds, result, bar) :]
+            seeds = seeds[_run_until_a_crash(target, seeds, start, seconds, hang_seconds, result, bar, folder) :]
     result.seconds = time.monotonic() - start
     return result
 
@@ -71,16 +75,26 @@ def report(name: str, result: Result) -> str:
 
 
 def _run_until_a_crash(
-    target: Target, seeds: range, start: float, seconds: float | None, hang_seconds: float, result: Result, bar: tqdm
+    target: Target,
+    seeds: range,
+    start: float,
+    seconds: float | None,
+    hang_seconds: float,
+    result: Result,
+    bar: tqdm,
+    folder: str,
 ) -> int:
     """Run cases in one child process, and add them to `result`.
+
+    Args:
+        folder: for temporary files of the child, which may be killed before it can remove them.
 
     Returns:
         How many seeds are done, with the one that crashed or hung.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_work, args=(target, seeds, sender), daemon=True)
+    child = context.Process(target=_work, args=(target, seeds, sender, folder), daemon=True)
     child.start()
     sender.close()  # here: then a child that dies ends the connection
     try:
@@ -111,7 +125,8 @@ def _run_until_a_crash(
         receiver.close()
 
 
-def _work(target: Target, seeds: range, sender: Connection) -> None:
+def _work(target: Target, seeds: range, sender: Connection, folder: str) -> None:
+    tempfile.tempdir = folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     faulthandler.enable()  # says on stderr which line of Python a crash happened in
     target.warm_up()

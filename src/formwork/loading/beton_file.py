@@ -61,8 +61,10 @@ class BetonFile:
         if self.held:
             if self.whole is None:
                 size, start = self.opened.st_size, np.zeros(1, np.int64)
-                self.whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
-                self._check_padding(np.flatnonzero(self.verification.pending), self.whole, self.beton.offsets)
+                whole = self._read(start, np.array([size]), start, np.empty(size, np.uint8))
+                pending = np.flatnonzero(self.verification.pending)
+                self._check_padding(pending, whole, self.beton.offsets[pending])
+                self.whole = whole
             elif self._is_changed():
                 raise self._changed()
             return self.whole, self.beton.offsets[ids]
