@@ -125,8 +125,8 @@ NO_NAMES += [
         ("ffcv.beton.max_resolution", 65501, "less than or equal to 65500"),
         ("ffcv.beton.max_resolution", "auto", "valid integer"),
         ("ffcv.beton.jpeg_quality", 101, "less than or equal to 100"),
-        ("augment.train", {"Resize": {}}, "valid list"),
-        ("augment.val", [{"Resize": 3}], "valid dictionary"),
+        ("augment.train", {"Resize": {}}, "a list of operations"),
+        ("augment.val", [{"Resize": 3}], "an entry is one operation with its arguments"),
         ("model.timesteps", 0, "greater than or equal to 1"),
         ("train.lr", "fast", "valid number"),
         ("train.lr", float("nan"), "finite number"),
@@ -140,7 +140,7 @@ NO_NAMES += [
         ("datasets.digits.resolution", "big", "valid integer or input should be 'auto', and it is 'big'"),
         ("datasets.digits.mean", [0.5, 0.5], "at least 3 items"),
         ("datasets.digits.std", [0.5, 0.5, 0], "greater than 0"),
-        ("datasets.digits.augment.train", 5, "valid list"),
+        ("datasets.digits.augment.train", 5, "a list of operations"),
         ("datasets.digits.groups", {"odd": "1"}, "valid list"),
         ("datasets.digits.groups", {"odd": [1.5]}, "valid string or input should be a valid integer"),
         ("data.group", 3, "valid string"),
@@ -310,3 +310,26 @@ def test_the_epochs_of_a_resolution_schedule_follow_each_other(tmp_path: Path) -
         load_with(tmp_path, ffcv__resolution_schedule=[[7, 128], [7, 160]])
     with pytest.raises(ParamsError, match=r"ffcv\.resolution_schedule"):
         load_with(tmp_path, ffcv__resolution_schedule=[[0, 128]])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("Resize", "must be a list of operations, each as `- Resize: {}`, and is 'Resize'"),
+        ({"Resize": {}}, "must be a list of operations, each as `- Resize: {}`, and is {'Resize': {}}"),
+        (
+            ["Resize"],
+            "an entry is one operation with its arguments, as `- RandomHorizontalFlip: {p: 0.5}`, and one is 'Re",
+        ),
+        ([{"Resize": None}], "and one is {'Resize': None}"),
+        ([{"RandomHorizontalFlip": 0.5}], "and one is {'RandomHorizontalFlip': 0.5}"),
+        ([{"Resize": {}, "RandomCrop": {"padding": 1}}], "and one is {'Resize': {}, "),
+        ([{}], "and one is {}"),
+    ],
+)
+def test_what_is_no_augmentation_list_is_told_with_an_example(value, words):
+    with pytest.raises(ParamsError) as refused:
+        load_params(ROOT, {"augment.train": value})
+    assert "  augment.train: " in str(refused.value)
+    assert words in str(refused.value)
+    assert "dictionary" not in str(refused.value)

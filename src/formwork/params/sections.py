@@ -33,6 +33,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _entries(value: object) -> object:
+    """Refuse what is no list of operations with arguments, in words that show one."""
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of operations, each as `- Resize: {{}}`, and is {value!r}")
+    for entry in value:
+        if not (isinstance(entry, dict) and len(entry) == 1 and all(isinstance(one, dict) for one in entry.values())):
+            raise ValueError(
+                "an entry is one operation with its arguments, as `- RandomHorizontalFlip: {p: 0.5}`, and one is "
+                f"{entry!r}"
+            )
+    return value
+
+
 def param(default: Any, description: str, unit: str = "", values: str = "") -> Any:
     """A field of a section; `...` as the default of one that must be set.
 
@@ -44,7 +57,7 @@ def param(default: Any, description: str, unit: str = "", values: str = "") -> A
     return Field(default, description=description, json_schema_extra={"unit": unit, "values": values})
 
 
-Operations = Annotated[list[dict[str, dict[str, Any]]], AfterValidator(_finite)]
+Operations = Annotated[list[dict[str, dict[str, Any]]], BeforeValidator(_entries), AfterValidator(_finite)]
 """An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
 
 Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]

@@ -76,6 +76,7 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"RandomResize": {"min_size": 15, "max_size": 18}}, "of an image of 16 x 16 pixels"),
         ({"FiveCrop": {"size": 8}}, "it gives 5 images in place of one"),
         ({"CutMix": {}}, "it mixes a whole batch. Use Mixup"),
+        ({"Cutmix": {"alpha": 1}}, "it mixes a whole batch. Use Mixup"),
         ({"MixUp": {"num_classes": 10}}, "it mixes a whole batch. Use Mixup"),
         ({"Compose": {"transforms": []}}, "entries of their own"),
         ({"Lambda": {"lambd": "lambda x: x"}}, "params.yaml cannot hold its argument lambd"),

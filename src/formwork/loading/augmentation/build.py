@@ -58,8 +58,8 @@ def build(name: str, arguments: dict[str, Any] | None, key: str) -> Any:
 def _from_torchvision(name: str, key: str) -> Callable[..., Any]:
     from torchvision.transforms import v2  # here, because it takes seconds and most lists do not need it
 
-    if name in REFUSED:
-        raise AugmentationError(f"{key}: {name}: {REFUSED[name]}.")
+    if refused := next((one for one in REFUSED if one.lower() == name.lower()), None):
+        raise AugmentationError(f"{key}: {name}: {REFUSED[refused]}.")
     classes = {n: c for n, c in vars(v2).items() if inspect.isclass(c) and issubclass(c, v2.Transform)}
     found = {n: c for n, c in classes.items() if c is not v2.Transform}
     if name not in found:
