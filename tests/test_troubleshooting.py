@@ -31,6 +31,7 @@ from formwork.files import atomic_write, write_text
 from formwork.images.manifest import read_manifest, write_manifest
 from formwork.interim.tree import ensure_tree
 from formwork.kernels.cache import cache_folder
+from formwork.limits import explain
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.base import SplitFiles
 from formwork.loading.factory import FALLBACK, make_loader
@@ -59,6 +60,7 @@ from tests.kernels.test_cache import warning_of as kernel_warning
 from tests.loading import test_fallback as fallbacks
 from tests.loading.augmentation.test_trial import write_own
 from tests.loading.conftest import dataset, make_config, make_split, split
+from tests.loading.test_robustness import load_with
 from tests.make_images import make_dataset
 from tests.sources.test_downloads import server
 from tests.sources.test_fetch import target
@@ -622,6 +624,17 @@ def silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def disk_full(conversion: conversions.Conversion, small_disk: Callable[[str], None]) -> Said:
     return conversion.error()
+
+
+@pytest.fixture
+def few_files(split: SplitFiles, tmp_path: Path) -> Said:
+    return load_with(64, split, tmp_path, num_workers=64)
+
+
+@pytest.fixture
+def shared_memory() -> Said:
+    """What PyTorch says where there is none: to fill it here would be felt by whatever else runs."""
+    return explain(RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_0>: Success (0)"))
 
 
 @pytest.fixture

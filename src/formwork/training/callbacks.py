@@ -11,6 +11,8 @@ from dvclive import Live
 from torch import Tensor
 from tqdm import tqdm
 
+from formwork.errors import FormworkError
+from formwork.files import writing
 from formwork.loading.base import Batch
 from formwork.progress import progress
 from formwork.system import PeakMemory, machine, machine_id
@@ -130,6 +132,15 @@ class EpochLogger(pl.Callback):
         self._log(epoch)
 
     def _log(self, epoch: dict[str, Any]) -> None:
+        try:
+            with writing(self.results):
+                self._write(epoch)
+        except FormworkError:
+            for live in self.lives:  # what is cut short is no JSON; the run that goes on writes all of it again
+                Path(live.metrics_file).unlink(missing_ok=True)
+            raise
+
+    def _write(self, epoch: dict[str, Any]) -> None:
         if self.writes and not self.lives:  # not before there is something to write: it removes what was there
             # dvcyaml and save_dvc_exp would rewrite dvc.yaml and commit, which is for DVC and the user to do.
             self.lives = tuple(
@@ -161,8 +172,9 @@ class EpochLogger(pl.Callback):
         }
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        for live in self.lives:
-            live.end()
+        with writing(self.results):
+            for live in self.lives:
+                live.end()
 
 
 HEADER = "                loss accuracy val loss accuracy images/s seconds  loader"
