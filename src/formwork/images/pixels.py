@@ -152,7 +152,7 @@ def _decode(file: Bare) -> Decoded:
         except UndefinedPixels:
             raise
         except Exception as error:
-            if isinstance(error, MemoryError) or not _has_memory(width, height):
+            if isinstance(error, MemoryError) or ("truncated" not in str(error) and not _has_memory(width, height)):
                 raise MemoryError(f"to decode {width} x {height} pixels") from error
             raise
 
