@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from formwork.images.manifest import read_manifest
 from formwork.yaml import dump_yaml
+from tests.processes import left
+from tests.terminal import on_terminal, screen
 from tests.training.conftest import merged
 
 pytestmark = pytest.mark.slow
@@ -88,6 +91,52 @@ def test_processes_that_could_not_share_are_refused(workspace, sections, message
     assert process.returncode == 1
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("to", "number", "use_ffcv"), [(0, signal.SIGTERM, True), (1, signal.SIGINT, False), (None, signal.SIGUSR1, False)]
+)
+def test_a_signal_to_any_of_two_processes_ends_both_with_one_checkpoint(workspace, to, number, use_ffcv):
+    """None: to the whole group."""
+    sections = {
+        "trainer": {**TWO, "max_epochs": 100_000},
+        "ffcv": {"distributed": True},
+        "data": {"use_ffcv": use_ffcv},
+    }
+    process = start(workspace, **sections)
+    for line in process.stdout:
+        if "Epoch 2" in line:
+            break
+    parent = psutil.Process(process.pid)
+    started = [child.pid for child in parent.children(recursive=True)]
+    # Workers of the first process are copies of it, with its command; they are younger.
+    other = min((child for child in parent.children() if str(TRAIN) in child.cmdline()), key=psutil.Process.create_time)
+    if to is None:
+        os.killpg(process.pid, number)
+    else:
+        os.kill((process.pid, other.pid)[to], number)
+    output, _ = process.communicate(timeout=60)
+    *epochs, line = output.splitlines()
+    assert re.fullmatch(rf"Received {number.name}: wrote a checkpoint of epoch \d+, step \d+; the next .*", line), (
+        output
+    )
+    assert all(epoch.startswith("Epoch ") for epoch in epochs), output
+    assert process.returncode == 128 + number
+    assert left(started, timeout=10) == []
+    assert len(list((workspace / ".resume").iterdir())) == 1
+
+
+def test_the_bar_of_an_epoch_is_gone_when_its_line_is_written(workspace):
+    (workspace / "params.yaml").write_text(dump_yaml(merged(augment={"train": [{"Resize": {}}]})))
+    status, output = on_terminal(COMMAND, columns=80, cwd=workspace)
+    lines = screen(output)
+    assert status == 0, output
+    assert "Epoch 1/2:" in output, "no bar"
+    assert lines[0].split()[:4] == ["loss", "accuracy", "val", "loss"]
+    assert [line.split()[:2] for line in lines[1:3]] == [["Epoch", "1/2"], ["Epoch", "2/2"]]
+    assert lines[3].startswith("Best epoch ")
+    assert lines[4:] == [""]
+    assert max(len(part) for part in output.replace("\n", "\r").split("\r")) <= 80
 
 
 def test_an_interrupted_run_leaves_no_model(workspace):
