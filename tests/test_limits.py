@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import formwork
-from formwork.limits import ADVICE, explain
+from formwork.limits import ADVICE, DATABASES, explain
 
 START = f"""
 import os, resource, sys
@@ -143,3 +143,9 @@ def test_a_library_without_memory_is_named():
     error = ImportError("a page of advice on libx.so: failed to map segment from shared object")
     error.__cause__ = ImportError("libx.so: failed to map segment from shared object")
     assert explain(error) == (f"Not enough memory to load a library: {error.__cause__}. {ADVICE[errno.ENOMEM]}")
+
+
+def test_a_database_without_room_is_one_line():
+    status, _, said = result("import sqlite3\nraise sqlite3.OperationalError('database or disk is full')")
+    assert status == 1
+    assert said == f"ERROR: A database of DVC cannot be used: database or disk is full. {DATABASES}\n"

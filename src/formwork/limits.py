@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import sqlite3
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,10 @@ NO_SHARED_MEMORY = (
     "/dev/shm has no room for a batch. Enlarge it (`mount -o remount,size=8g /dev/shm`; a container: `--shm-size=8g`), "
     "or lower data.num_workers and data.batch_size."
 )
+DATABASES = (
+    "Make room where .dvc and DVC's own files are, by default in /var/tmp/dvc (`dvc config core.site_cache_dir`), or "
+    "check their permissions."
+)
 FULL = 1 << 16  # bytes: a file system with less room counts as full
 SHARED_MEMORY = Path("/dev/shm")  # of worker processes
 
@@ -55,6 +60,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno:
         return _explain_refusal(error)
     text = " ".join(str(error).split())
+    if isinstance(error, sqlite3.OperationalError):
+        return f"A database of DVC cannot be used: {text}. {DATABASES}"
     if isinstance(error, MemoryError):
         return f"Not enough memory{f': {text}' if text else ''}. {MEMORY}"
     if isinstance(error, ImportError) and ("failed to map segment" in text or "Cannot allocate memory" in text):
