@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from formwork import signals
 from formwork.errors import ParamsError
 from formwork.folders import Folders
 from formwork.loading.project import ProjectData
@@ -60,6 +61,9 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     except Exception as error:
         ranks.explain(error)
         raise
+    finally:
+        if not ranks.launched:
+            os.environ.pop(signals.LEADER, None)
 
 
 def _train(

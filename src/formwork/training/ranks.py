@@ -37,8 +37,6 @@ class Ranks:
         self.trainer: pl.Trainer | None = None
         if self.launched:
             signals.end_with_parent(signal.SIGKILL)
-        else:
-            os.environ[signals.LEADER] = str(os.getpid())
 
     @property
     def started(self) -> list[subprocess.Popen]:
@@ -72,6 +70,7 @@ class Ranks:
         launcher = trainer.strategy.launcher
         if isinstance(launcher, subprocess_script._SubprocessScriptLauncher):
             check_environment(trainer, launcher)
+            os.environ[signals.LEADER] = str(os.getpid())
             subprocess_script._launch_process_observer = self._start_watching  # type: ignore[assignment]
 
     def _start_watching(self, processes: list[subprocess.Popen]) -> None:
