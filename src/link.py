@@ -21,10 +21,8 @@ def main() -> None:
     link(params, raw, arguments.interim, arguments.report)
     print(f"Linked in {time.monotonic() - start:.1f} s: {arguments.interim}")
     if params.data.name in params.data.fetch:
-        print(
-            f"{raw} is DVC's to restore: `dvc exp run` puts it back as it was fetched, without a word on files that "
-            f"were added or changed. For images of your own: `cp -r {raw} {raw}-mine` and `dvc add {raw}-mine`."
-        )
+        print(f"Do not edit {raw}: `dvc exp run` puts it back unasked. Your own images:")
+        print(f"  cp -r {raw} {raw}-mine && dvc add {raw}-mine")
     elif not raw.with_name(f"{raw.name}.dvc").exists():
         print(f"WARNING: DVC does not know {raw}: nobody else can get these images, no older version is kept. Run\n")
         print(f"\tdvc add {raw}\n\tgit add {raw}.dvc\n")

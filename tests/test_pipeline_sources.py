@@ -93,7 +93,7 @@ def test_an_edited_source_looks_at_its_datasets_and_changes_nothing(new: Workspa
     new.set_params(data__fetch=["digits", "synthetic"], sources__synthetic__images=4)
     first = new.dvc("repro data/dvc.yaml link")
     assert set(first.ran) == {"fetch@digits", "fetch@synthetic", "link"}
-    assert "data/raw/digits is DVC's to restore: `dvc exp run` puts it back as it was fetched" in first.output
+    assert "Do not edit data/raw/digits: `dvc exp run` puts it back unasked" in first.output
     never_run = new.outdated_stages()
     raw = new / "data/raw"
     before = {path: path.stat().st_mtime_ns for path in [raw, *raw.rglob("*")]}
