@@ -12,11 +12,13 @@ Environment variables:
 
 import argparse
 import platform
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> int:
+    from formwork import signals
     from formwork.errors import FormworkError
     from formwork.tools.setup.setup import setup
 
@@ -24,13 +26,15 @@ def main() -> int:
     parser.add_argument("--ffcv", action="store_true", help="build ffcv again")
     arguments = parser.parse_args()
     try:
-        setup(Path(__file__).resolve().parent.parent, rebuild_ffcv=arguments.ffcv)
+        with signals.raised():
+            setup(Path(__file__).resolve().parent.parent, rebuild_ffcv=arguments.ffcv)
     except (FormworkError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("setup: interrupted; the next `make setup` starts over.", file=sys.stderr)
-        return 130
+        number = signals.received() or signal.SIGINT
+        print(f"setup: received {number.name}; the next `make setup` starts over.", file=sys.stderr)
+        return 128 + number
     return 0
 
 
