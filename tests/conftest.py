@@ -4,6 +4,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,11 @@ from tests.make_images import make_dataset
 from tests.workspace import BIN, Workspace, copy_sources
 
 sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests
+
+
+def pytest_configure() -> None:
+    """Listen to Ctrl-C: a shell lets what it starts in the background ignore it, and so would all that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,6 +38,7 @@ USED = {
     "evaluate": {"matplotlib", "numba", "torch"},
     "preview": {"matplotlib", "numba", "torch"},
     "report": {"matplotlib", "numba", "torch"},
+    "try": {"matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},
     "train": {"dvc", "matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},  # by DVCLive and Lightning
     "tune": {"matplotlib", "numba", "torch"},
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -76,10 +77,11 @@ def warm_up() -> None:
 def example(kind: str) -> Sound:
     folder = Path(tempfile.mkdtemp(prefix="formwork-fuzz-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    params, per_class, sizes, write.PAGE_SIZE = KINDS[kind]
+    params, per_class, sizes, page_size = KINDS[kind]
     raw = make_dataset(folder / "raw", per_class=per_class, size=sizes)
     split = SplitFiles("train", make_manifest(raw, folder / "train.csv"), folder / "train.beton", raw)
-    write.write_beton(split.manifest, raw, split.beton, params, 1)
+    with patch.object(write, "PAGE_SIZE", page_size):
+        write.write_beton(split.manifest, raw, split.beton, params, 1)
     beton, content = open_beton(split.beton), split.beton.read_bytes()
     images = torch.cat([images for images, _ in FFCVDataLoader(split, _config(np.random.default_rng(0), "always"))])
     return Sound(split, content, beton, _regions(beton, content), images)

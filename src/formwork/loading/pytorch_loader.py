@@ -97,10 +97,8 @@ class TreeDataset(Dataset):
 class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
     """Batches of a split from its original images; see formwork.loading.base.Batch.
 
-        Raises:
-            DatasetError: the original images are missing; while iterating, one cannot be read.
-    from formwork import limits
-    from formwork.errors import AugmentationError, DatasetError, FormworkError
+    Raises:
+        DatasetError: the original images are missing; while iterating, one cannot be read.
     """
 
     name = "pytorch"
