@@ -45,9 +45,9 @@ def without_appendix(content: bytes) -> bytes:
 
     `content` itself where nothing is appended, or where no end is found.
     """
-    at = next((stop for marker, _, stop in segments(content) if marker == SOS), len(content))
-    if content.find(END, at) == len(content) - len(END):  # compressed data has no such bytes
+    if content.find(END) == len(content) - len(END):  # neither compressed data nor, mostly, metadata has such bytes
         return content
+    at = next((stop for marker, _, stop in segments(content) if marker == SOS), len(content))
     while match := MARKER.search(content, at):
         at = match.end()
         if content[at - 1] == EOI:
