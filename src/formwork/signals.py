@@ -119,13 +119,10 @@ def watched(heard: Callable[[int], None], others: Iterable[int] = ()) -> Iterato
     thread = threading.Thread(target=listen, name="signals", daemon=True)
     thread.start()
     old = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in numbers:
-        signal.signal(number, _nothing)
     try:
-        yield
+        with _handlers(numbers, _nothing):
+            yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
         signal.set_wakeup_fd(old)
         os.write(writing, b"\0")
         thread.join()
@@ -147,13 +144,19 @@ def _handled() -> Iterator[None]:
     if not any(handler is _handle for handler in before.values()):
         _State.received = None
     ours = [number for number, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
-    for number in ours:
-        signal.signal(number, _handle)
+    with _handlers(ours, _handle):
+        yield
+
+
+@contextmanager
+def _handlers(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """`with _handlers(numbers, handler):` these signals have this handler, and afterwards the one before."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, before[number])
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
