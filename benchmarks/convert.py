@@ -18,7 +18,8 @@ from benchmarks.page import ROOT, add_page_arguments, publish
 from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.verify import verify
-from formwork.images.manifest import Manifest, Row, write_manifest
+from formwork.images.manifest import Manifest, write_manifest
+from formwork.images.row import Row
 from formwork.kernels import libjpeg
 from formwork.loading.ffcv.thread_counts import thread_counts_kept
 from formwork.params import BetonParams

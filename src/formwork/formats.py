@@ -15,8 +15,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows as CSV, atomically, in UTF-8; lines end in a line feed, and any text may stand in a field."""
+    """Write rows as CSV, atomically, in UTF-8."""
+    write_text(path, csv_text(rows))
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV; lines end in a line feed, and any text may stand in a field."""
     lines: list[str] = []
     # Python before 3.13 quotes a carriage return in a field only where the lines end in one.
     csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
-    write_text(path, "".join(line.removesuffix("\r\n") + "\n" for line in lines))
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)

@@ -24,7 +24,8 @@ import formwork
 from formwork.beton.read import check_beton, open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
-from formwork.images.manifest import Manifest, Row, write_manifest
+from formwork.images.manifest import Manifest, write_manifest
+from formwork.images.row import Row
 from formwork.params import BetonParams
 from tests import permissions
 from tests.make_images import make_dataset, make_manifest
@@ -145,7 +146,7 @@ def spoil(kind: str, manifest: Manifest, raw: Path) -> tuple[Manifest, Path]:
         source.mkdir()
     elif kind == "forbidden":
         source.chmod(0)
-    return Manifest(manifest.path, [*manifest.rows[:23], row, *manifest.rows[24:]]), source
+    return write_manifest(manifest.path, [*manifest.rows[:23], row, *manifest.rows[24:]]), source
 
 
 @pytest.mark.parametrize("kind", ["missing", "changed", "no image", "a folder"])

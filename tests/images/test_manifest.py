@@ -1,5 +1,6 @@
 """Manifests survive whatever a file may be called, and have one form."""
 
+import hashlib
 import os
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from formwork.errors import DatasetError
-from formwork.images.manifest import HEADER, Manifest, Row, in_validation, read_manifest, write_manifest
+from formwork.images.manifest import Manifest, in_validation, read_manifest, write_manifest
+from formwork.images.row import Columns, Row
 
+HEADER = Columns().header
 ROW = Row("cat/0.png", "cat", 3, 100, 12, 10, "RGB", "PNG", "0" * 64)
 
 NAMES = [
@@ -40,7 +43,7 @@ def manifest(path: Path, names: list[str]) -> Manifest:
 def test_any_file_name_survives(tmp_path: Path, name: bytes) -> None:
     written = manifest(tmp_path / "train.csv", [os.fsdecode(name), "other.png"])
 
-    assert read_manifest(tmp_path / "train.csv") == written
+    assert read_manifest(tmp_path / "train.csv").rows == written.rows
     assert os.fsencode(f"cat/{os.fsdecode(name)}") in [os.fsencode(row.path) for row in written.rows]
 
 
@@ -98,6 +101,57 @@ def test_the_draw_for_validation_never_changes() -> None:
     assert [in_validation(path, 0.5) for path in paths] == [False, True, True, True]
 
 
+# --- Columns of a table of labels ----------------------------------------------------------------
+
+TABLES = {
+    "classes": (Columns(from_table=True), replace(ROW, class_name="a dog, or so", label=1)),
+    "multilabel": (Columns("multilabel", from_table=True), replace(ROW, class_name="", label=0, labels=("cat", "é"))),
+    "no label": (Columns("multilabel", from_table=True), replace(ROW, class_name="", label=0)),
+    "regression": (
+        Columns("regression", from_table=True, target_names=("age", "height, in m")),
+        replace(ROW, class_name="", label=0, targets=(0.1, -1e300)),
+    ),
+    "a weight and a group": (
+        Columns("classes", groups=True, weights=True),
+        replace(ROW, group="patient 1", weight=0.1),
+    ),
+    "all of them": (
+        Columns("regression", True, ("age",), groups=True, weights=True),
+        replace(ROW, class_name="", label=0, targets=(3.0,), group="", weight=2.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_what_a_table_says_survives(tmp_path: Path, kind: str) -> None:
+    columns, row = TABLES[kind]
+    rows = [row, replace(row, path="dog/1.png")]
+
+    written = write_manifest(tmp_path / "train.csv", rows, columns)
+
+    assert written.columns == columns
+    assert list(written.rows) == rows
+    assert written.rows[-1] == rows[-1]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_digest_of_the_images_is_that_of_a_manifest_without_labels(tmp_path: Path, kind: str) -> None:
+    columns, row = TABLES[kind]
+    other = replace(row, labels=("ox",) * bool(row.labels), targets=(7.0,) * len(row.targets), weight=9.0)
+    if columns.from_table:
+        other = replace(other, class_name="ox" * bool(row.class_name), label=0)
+    one, two, three = (
+        write_manifest(tmp_path / f"{i}.csv", [changed], columns)
+        for i, changed in enumerate([row, other, replace(row, sha256="1" * 64)])
+    )
+
+    assert one.images_digest == two.images_digest != three.images_digest
+    lines = one.path.read_text().splitlines()
+    if kind == "a weight and a group":
+        plain = [line.rsplit(",", 2)[0] for line in lines]
+        assert one.images_digest == hashlib.sha256("".join(f"{line}\n" for line in plain).encode()).hexdigest()
+
+
 # --- Damage -------------------------------------------------------------------------------------
 
 
@@ -118,8 +172,8 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
         ",".join(HEADER).encode() + b",more\n",
         ",".join(HEADER).encode() + b"\ncat/0.png,cat\n",
         ",".join(HEADER).encode() + b"\n\n",
-        ",".join(HEADER).encode() + b"\n" + ",".join(map(str, astuple(replace(ROW, label="one")))).encode(),
-        ",".join(HEADER).encode() + b"\n" + ",".join(map(str, astuple(ROW))).encode() + b",more\n",
+        ",".join(HEADER).encode() + b"\n" + ",".join(map(str, astuple(replace(ROW, label="one"))[:9])).encode(),
+        ",".join(HEADER).encode() + b"\n" + ",".join(map(str, astuple(ROW)[:9])).encode() + b",more\n",
         ",".join(HEADER).encode() + b"\na\rb,cat,3,100,12,10,RGB,PNG,0\n",
         ",".join(HEADER).encode() + b'\n"' + b"x" * 200_000 + b'",cat,3,100,12,10,RGB,PNG,0\n',
     ],

@@ -10,6 +10,7 @@ import pytest
 
 import formwork
 from formwork.errors import FormworkError
+from formwork.images.manifest import write_manifest
 from formwork.loading.factory import FALLBACK, make_loader
 from tests import permissions
 from tests.loading.conftest import make_config
@@ -38,8 +39,8 @@ def not_a_beton(split):
 
 
 def of_another_manifest(split):
-    rows = split.manifest.rows[1:]
-    return replace(split, manifest=replace(split.manifest, rows=rows)), "does not belong to "
+    manifest = write_manifest(split.manifest.path, split.manifest.rows[1:])
+    return replace(split, manifest=manifest), "was made from another version of "
 
 
 @pytest.mark.parametrize("damage", [missing, unreadable, cut_short, not_a_beton, of_another_manifest])

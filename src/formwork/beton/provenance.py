@@ -63,7 +63,7 @@ class Provenance:
 def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
     """All that decides the bytes of a beton."""
     return {
-        "manifest": {"sha256": manifest.digest, "images": len(manifest)},
+        "manifest": {"sha256": manifest.images_digest, "images": len(manifest)},
         "params": params.model_dump(),
         "class_names": {str(label): name for label, name in sorted(_class_names(manifest).items())},
         "software": {"pillow": Image.__version__} | {name: features.version(name) for name in CODECS},
@@ -94,4 +94,9 @@ def digest_of(tables: Iterable[bytes | np.ndarray]) -> bytes:
 
 
 def _class_names(manifest: Manifest) -> dict[int, str]:
-    return {row.label: row.class_name for row in manifest.rows}
+    """By label, where classes are folders: other labels may change while a beton stays."""
+    if manifest.columns.from_table:
+        return {}
+    labels, first = np.unique(manifest.labels, return_index=True)
+    names = manifest.texts("class_name")
+    return {int(label): names[place] for label, place in zip(labels, first, strict=True)}

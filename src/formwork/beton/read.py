@@ -84,12 +84,16 @@ def open_beton(path: Path) -> Beton:
 
 
 def check_beton(beton: Beton, manifest: Manifest) -> None:
-    """Raises BetonError: the beton does not hold the images of this manifest."""
-    if beton.provenance and beton.provenance.manifest_sha256 != manifest.digest:
+    """Raises BetonError: the beton does not hold the images of this manifest.
+
+    Where labels come from a table, those in a beton are none, or of the time when another program wrote it.
+    """
+    if beton.provenance and beton.provenance.manifest_sha256 != manifest.images_digest:
         raise BetonError(
             f"{beton.path} was made from another version of {manifest.path}. Run `dvc repro convert` or `dvc pull`."
         )
-    if not np.array_equal(beton.labels, manifest.labels):
+    same = len(beton) == len(manifest)
+    if not (same and (manifest.columns.from_table or np.array_equal(beton.labels, manifest.labels))):
         raise BetonError(
             f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
             f"{len(manifest)}, or their labels differ. Run `dvc repro convert` or `dvc pull`."

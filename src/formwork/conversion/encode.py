@@ -12,8 +12,9 @@ from formwork.beton.provenance import checksum
 from formwork.conversion.passthrough import plain_size, without_appendix
 from formwork.errors import BetonError
 from formwork.escapes import printable
-from formwork.images.manifest import Row, chosen_by_hash, path_bytes
+from formwork.images.manifest import chosen_by_hash, path_bytes
 from formwork.images.pixels import read_rgb
+from formwork.images.row import Row
 from formwork.kernels import libjpeg
 from formwork.kernels.decode import decode
 from formwork.kernels.resize import resize

@@ -21,7 +21,8 @@ from formwork.conversion.encode import Stored, encode
 from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.files import atomic_write
-from formwork.images.manifest import Manifest, Row
+from formwork.images.manifest import Manifest
+from formwork.images.row import Row
 from formwork.parallel import in_order
 from formwork.params import BetonParams
 from formwork.progress import progress
@@ -129,7 +130,8 @@ def _watch(bar: tqdm, manifest: Manifest, summary: Summary) -> Iterator[tuple[in
 def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tuple[int, Stored]]) -> None:
     count = len(manifest)
     metadata = np.zeros(count, dtype=layout.METADATA)
-    metadata["f1"] = manifest.labels
+    # Labels from a table may change while the file stays: in their place, what a stock reader finds them by.
+    metadata["f1"] = np.arange(count) if manifest.columns.from_table else manifest.labels
     allocations = np.zeros(count, dtype=layout.ALLOCATION)
     checksums = np.zeros(count, dtype=provenance.CHECKSUM)
     text = provenance.encode_json(facts)

@@ -10,8 +10,9 @@ from formwork.datasets.listing import LEFT_OUT, LeftOut
 from formwork.datasets.verify_file import BadFile
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
-from formwork.images.manifest import Row, path_bytes
+from formwork.images.manifest import path_bytes
 from formwork.images.pixels import EXTENSIONS
+from formwork.images.row import Row
 from formwork.text import count
 
 BAD = (

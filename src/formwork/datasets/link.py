@@ -15,7 +15,8 @@ from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
-from formwork.images.manifest import SPLITS, Row, write_manifest
+from formwork.images.manifest import SPLITS, write_manifest
+from formwork.images.row import Row
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params

@@ -21,7 +21,7 @@ from formwork.datasets.verification_cache import VerificationCache
 from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.manifest import Row
+from formwork.images.row import Row
 from formwork.parallel import in_order
 from formwork.processes import start_fork_server
 from formwork.progress import progress

@@ -1,73 +1,104 @@
 """Manifests: one CSV a split that says exactly which images it holds. Everything downstream is made from them."""
 
+import binascii
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from formwork.errors import DatasetError
-from formwork.formats import write_csv
+from formwork.formats import csv_text, write_csv
+from formwork.images.row import FOLDERS, SEPARATOR, TARGET, Columns, Row, Task
 
 SPLITS = ("train", "val")
+SHA256_BYTES = 32
+BLOCK_BYTES = 1 << 22  # of the file, parsed by one thread at a time
+
+TEXT = pa.dictionary(pa.int32(), pa.string())  # of few different values
+TYPES = {
+    "path": pa.binary(),  # as the file system has it, which need not be UTF-8
+    "class_name": TEXT,
+    "label": pa.int64(),
+    "bytes": pa.int64(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "mode": TEXT,
+    "format": TEXT,
+    "sha256": pa.binary(),
+    "labels": TEXT,
+    "group": TEXT,
+    "weight": pa.float64(),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One image.
-
-    Attributes:
-        path: relative to the raw dataset, with forward slashes.
-        class_name: name of the class folder.
-        label: position of class_name among the sorted class names.
-        bytes: size of the file.
-        width, height: in pixels, upright.
-        mode, format: as Pillow names what the file holds, e.g. "L" and "PNG".
-        sha256: of the file's content, hexadecimal.
-    """
-
-    path: str
-    class_name: str
-    label: int
-    bytes: int
-    width: int
-    height: int
-    mode: str
-    format: str
-    sha256: str
-
-    @property
-    def tree_path(self) -> str:
-        """Path in the tree of links of its split: <class>/<file>, without the folders that the class folder lies in."""
-        if self.path.startswith(f"{self.class_name}/"):
-            return self.path
-        _, found, rest = self.path.partition(f"/{self.class_name}/")
-        return f"{self.class_name}/{rest}" if found else self.path
-
-
-HEADER = [field.name for field in fields(Row)]
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """The images of one split; a sample id is a row number.
+    """The images of one split, as columns: about 110 bytes an image, which forked processes share.
+
+    A sample id is a row number; rows are sorted by path.
 
     Attributes:
         path: of the CSV file.
-        rows: sorted by path.
+        columns: which columns there are.
+        table: all of them but sha256, each in one piece.
+        sha256: (N, 32) uint8, of the content of each file.
     """
 
-    path: Path
-    rows: Sequence[Row]
+    def __init__(self, path: Path, columns: Columns, table: pa.Table, sha256: np.ndarray):
+        self.path = path
+        self.columns = columns
+        self.table = table
+        self.sha256 = sha256
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.table)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """(N,) a column of numbers, not to be written to."""
+        chunks = self.table.column(name)
+        return chunks.chunk(0).to_numpy() if chunks.num_chunks else np.empty(0, chunks.type.to_pandas_dtype())
+
+    def texts(self, name: str) -> "Texts":
+        """A column of texts."""
+        return Texts(self.table.column(name))
+
+    @property
+    def task(self) -> Task:
+        return self.columns.task
+
+    @property
+    def paths(self) -> "Texts":
+        return self.texts("path")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64, of classes."""
+        return self.numbers("label")
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """(N, K) float64, of a regression."""
+        return np.stack([self.numbers(TARGET + name) for name in self.columns.target_names], axis=1)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """(N,) float64, of each image in the training loss."""
+        return self.numbers("weight") if self.columns.weights else None
+
+    @property
+    def groups(self) -> "Texts | None":
+        return self.texts("group") if self.columns.groups else None
+
+    @property
+    def rows(self) -> "Rows":
+        """Each image as an object, made when it is asked for."""
+        return Rows(self)
 
     @cached_property
     def digest(self) -> str:
@@ -75,9 +106,19 @@ class Manifest:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """(N,) int64."""
-        return np.array([row.label for row in self.rows], dtype=np.int64)
+    def images_digest(self) -> str:
+        """SHA-256 of the file as it would be with the columns that a beton is made from, and no others."""
+        if self.columns == FOLDERS:
+            return self.digest
+        names = self.columns.of_images
+        values = zip(*map(self._cells, names), strict=True)
+        return hashlib.sha256(path_bytes(csv_text(chain([names], values)))).hexdigest()
+
+    def _cells(self, name: str) -> Iterable[object]:
+        """A column as it is written."""
+        if name == "sha256":
+            return (digest.tobytes().hex() for digest in self.sha256)
+        return self.paths if name == "path" else self.table.column(name).to_pylist()
 
     @cached_property
     def storage_order(self) -> np.ndarray:
@@ -85,8 +126,77 @@ class Manifest:
 
         So neighbours in a beton are a random sample of the classes, and an added image does not reorder the others.
         """
-        keys = [hashlib.sha256(b"storage\0" + path_bytes(row.path)).digest() for row in self.rows]
-        return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+        keys = b"".join(hashlib.sha256(b"storage\0" + path).digest() for path in self.table.column("path").to_pylist())
+        return np.argsort(np.frombuffer(keys, "S32"), kind="stable").astype(np.int64)
+
+
+class Texts(Sequence[str]):
+    """A column of texts, each decoded when it is asked for. What is no UTF-8 is escaped as Python does for paths."""
+
+    def __init__(self, column: pa.ChunkedArray):
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # a slice of it has no use
+        return _text(self._column[int(index)].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._column.chunks:
+            yield from map(_text, chunk.to_pylist())
+
+
+class Rows(Sequence[Row]):
+    """The rows of a manifest, each made when it is asked for: for messages, and where there are few."""
+
+    def __init__(self, manifest: Manifest):
+        self._manifest = manifest
+
+    def __len__(self) -> int:
+        return len(self._manifest)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # as a Sequence's
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        manifest, place = self._manifest, range(len(self))[index]
+        (cells,) = manifest.table.slice(place, 1).to_pylist()
+        return _row(cells, manifest.sha256[place].tobytes(), manifest.columns)
+
+    def __iter__(self) -> Iterator[Row]:
+        manifest, start = self._manifest, 0
+        for batch in manifest.table.to_batches(max_chunksize=4096):
+            for place, cells in enumerate(batch.to_pylist(), start):
+                yield _row(cells, manifest.sha256[place].tobytes(), manifest.columns)
+            start += len(batch)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by what is in them
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def _row(cells: dict, sha256: bytes, columns: Columns) -> Row:
+    labels = cells.get("labels")
+    return Row(
+        path=_text(cells["path"]),
+        class_name=cells.get("class_name", ""),
+        label=cells.get("label", 0),
+        bytes=cells["bytes"],
+        width=cells["width"],
+        height=cells["height"],
+        mode=cells["mode"],
+        format=cells["format"],
+        sha256=sha256.hex(),
+        labels=tuple(labels.split(SEPARATOR)) if labels else (),
+        targets=tuple(cells[TARGET + name] for name in columns.target_names),
+        group=cells.get("group", ""),
+        weight=cells.get("weight", 1.0),
+    )
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -96,33 +206,62 @@ def read_manifest(path: Path) -> Manifest:
         DatasetError: the file is missing, damaged, cannot be read, or is no manifest of this version.
     """
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise DatasetError(
             f"Manifest {path} is missing. Run `dvc pull {path}`, or `dvc repro link` to make it from the raw images."
         ) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    lines = csv.reader(io.StringIO(text, newline=""))
+    first = data[: data.find(b"\n") + 1].decode("utf-8", "replace")
+    columns = Columns.of_header(next(csv.reader(io.StringIO(first)), []))
+    if columns is None:
+        raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
     try:
-        if next(lines, None) != HEADER:
-            raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
-        rows = [
-            Row(path_, class_name, int(label), int(size), int(width), int(height), mode, kind, sha256)
-            for path_, class_name, label, size, width, height, mode, kind, sha256 in lines
-        ]
-    except (ValueError, csv.Error) as error:
+        table = _parse(data, columns)
+        sha256 = _from_hexadecimal(table.column("sha256"))
+    except (ValueError, pa.ArrowException) as error:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
-    return Manifest(path, rows)
+    return Manifest(path, columns, table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks(), sha256)
 
 
-def write_manifest(path: Path, rows: Sequence[Row]) -> Manifest:
+def _parse(data: bytes, columns: Columns) -> pa.Table:
+    types = {name: TYPES.get(name, pa.float64()) for name in columns.header}
+    return arrow_csv.read_csv(
+        pa.py_buffer(data),
+        arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
+        arrow_csv.ParseOptions(newlines_in_values=b'"' in data, ignore_empty_lines=False),
+        arrow_csv.ConvertOptions(column_types=types, null_values=[]),
+    )
+
+
+def _from_hexadecimal(column: pa.ChunkedArray) -> np.ndarray:
+    """(N, 32) uint8. Raises ValueError: a cell is no SHA-256."""
+    values = np.empty((len(column), SHA256_BYTES), np.uint8)
+    start = 0
+    for chunk in column.chunks:
+        _, offsets, text = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32, len(chunk) + 1, offset=4 * chunk.offset)
+        if np.any(np.diff(ends) != 2 * SHA256_BYTES):
+            raise ValueError("a checksum is cut short")
+        data = binascii.unhexlify(memoryview(text)[ends[0] : ends[-1]]) if len(chunk) else b""
+        values[start : start + len(chunk)] = np.frombuffer(data, np.uint8).reshape(-1, SHA256_BYTES)
+        start += len(chunk)
+    return values
+
+
+def write_manifest(path: Path, rows: Iterable[Row], columns: Columns = FOLDERS) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: path_bytes(row.path))
-    write_csv(path, chain([HEADER], map(attrgetter(*HEADER), rows)))
-    return Manifest(path, rows)
+    write_csv(path, chain([columns.header], map(columns.values, rows)))
+    return read_manifest(path)
+
+
+def path_bytes(path: str) -> bytes:
+    """A path as the file system has it, which need not be UTF-8."""
+    return path.encode("utf-8", "surrogateescape")
 
 
 def in_validation(path: str, fraction: float) -> bool:
@@ -134,8 +273,3 @@ def in_validation(path: str, fraction: float) -> bool:
 def chosen_by_hash(key: bytes, fraction: float) -> bool:
     """True for a `fraction` of all keys, as if at random, and always the same for the same key."""
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < fraction * 2**64
-
-
-def path_bytes(path: str) -> bytes:
-    """A path as the file system has it, which need not be UTF-8."""
-    return path.encode("utf-8", "surrogateescape")

@@ -163,7 +163,7 @@ class FFCVDataLoader(BaseLoader):
             if status.any():
                 raise self._fault(ids, status)
             self.source.verification.passed(ids)
-            labels = beton.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
+            labels = self.split.manifest.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
             if mixes:
                 _wait(self._in_parts(pool, finish, count))
                 labels = mixed_labels(labels, places, shares, self.config.classes)

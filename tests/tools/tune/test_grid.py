@@ -2,7 +2,7 @@
 
 import pytest
 
-from formwork.images.manifest import Row
+from formwork.images.row import Row
 from formwork.params import BetonParams
 from formwork.tools.tune.grid import KEYS, Grid, changes, combine, describe, usual_resolutions
 

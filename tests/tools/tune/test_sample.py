@@ -7,7 +7,8 @@ import pytest
 
 from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
-from formwork.images.manifest import Row, write_manifest
+from formwork.images.manifest import write_manifest
+from formwork.images.row import Row
 from formwork.params import BetonParams
 from formwork.tools.tune.grid import LEAST
 from formwork.tools.tune.sample import FEWEST, MOST, Images, choose, extrapolate, usual_number

@@ -19,7 +19,7 @@ from formwork.tools.doctor.project import SPLITS, Project, read_json
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 if TYPE_CHECKING:
-    from formwork.images.manifest import Row
+    from formwork.images.row import Row
 
 SLOW_BYTES = 256 << 20  # of a beton to be read from disk, from where on it is felt
 WAITING = 0.1  # share of an epoch spent waiting for data, from where on more workers are worth it

@@ -11,7 +11,7 @@ import numpy as np
 from formwork.beton.format import RAW
 from formwork.beton.read import Beton, check_beton, how_to_mend, unreadable
 from formwork.conversion.passthrough import plain_size
-from formwork.errors import BetonError
+from formwork.errors import BetonError, DatasetError
 from formwork.escapes import printable
 from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
@@ -152,8 +152,11 @@ def find_manifest(beton: Beton, given: Path | None) -> Manifest | None:
     path = folder.parent.parent / "interim" / folder.name / f"{beton.path.stem}.csv"
     if beton.provenance is None or folder.parent.name != "processed" or not path.is_file():
         return None
-    same = Manifest(path, []).digest == beton.provenance.manifest_sha256
-    return read_manifest(path) if same else None
+    try:
+        manifest = read_manifest(path)
+    except DatasetError:  # of another version: names are missing in messages, and nothing else
+        return None
+    return manifest if manifest.images_digest == beton.provenance.manifest_sha256 else None
 
 
 def _source(manifest: Manifest, sample: int) -> Path:

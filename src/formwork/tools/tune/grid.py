@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from formwork.images.manifest import Row
+from formwork.images.row import Row
 from formwork.params import BetonParams
 
 KEYS = ("write_mode", "max_resolution", "jpeg_quality", "passthrough")

@@ -9,7 +9,8 @@ import numpy as np
 from formwork.beton import format as layout
 from formwork.beton.provenance import CHECKSUM
 from formwork.beton.read import Beton
-from formwork.images.manifest import Row, path_bytes
+from formwork.images.manifest import path_bytes
+from formwork.images.row import Row
 
 PIXELS = 48e6  # of all images of the default sample together
 FEWEST, MOST = 32, 4096  # its images

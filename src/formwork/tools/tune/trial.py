@@ -11,7 +11,8 @@ from pathlib import Path
 from formwork.beton.read import Beton, open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import FormworkError
-from formwork.images.manifest import Manifest, Row
+from formwork.images.manifest import Manifest
+from formwork.images.row import Row
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.project import ProjectData
 from formwork.params import BetonParams

@@ -11,7 +11,8 @@ from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable, try_lock, writing
 from formwork.folders import Folders
-from formwork.images.manifest import Row, write_manifest
+from formwork.images.manifest import write_manifest
+from formwork.images.row import Row
 from formwork.loading.project import ProjectData
 from formwork.params import Params
 from formwork.text import format_bytes
