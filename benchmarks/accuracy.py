@@ -11,7 +11,7 @@ from benchmarks.page import add_page_arguments, publish
 from formwork.conversion.write import write_beton
 from formwork.datasets.link import link
 from formwork.folders import Folders
-from formwork.images.manifest import SPLITS, read_manifest
+from formwork.images.manifest import TRAINING, read_manifest
 from formwork.params import Params
 from formwork.sources.synthetic import write_photos
 from formwork.system import cores
@@ -53,7 +53,7 @@ def measure(root: Path, seeds: int, images: int, epochs: int, resolution: int) -
     params = _params(0, True, epochs, resolution)
     write_photos(folders.raw, images, CLASSES, 0, cores())
     link(params, folders.raw, folders.interim, root / "findings.csv")
-    for split in SPLITS:
+    for split in TRAINING:
         manifest = read_manifest(folders.interim / f"{split}.csv")
         write_beton(manifest, folders.raw, folders.processed / f"{split}.beton", params.ffcv.beton, workers=2)
     found: dict[str, list[float]] = {name: [] for name in LOADERS}

@@ -28,7 +28,7 @@ from tests.make_images import make_dataset
 
 CLASSES = ["=cmd()", "+1", "-x", "@x", "\x1b[31mred", "two\nERROR: lines", "\u202egnp", "<script>alert(1)<", "$a_$|`b`"]
 UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-DATA = {"name": "evil", "val_fraction": 0.4, "num_workers": 0, "batch_size": 8, "on_bad_image": "skip"}
+DATA = {"name": "evil", "split": {"val": 0.4, "test": 0}, "num_workers": 0, "batch_size": 8, "on_bad_image": "skip"}
 SPLITS = ("train", "val")
 
 

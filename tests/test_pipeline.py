@@ -11,7 +11,7 @@ from formwork.images.manifest import in_validation
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
-CONVERT = {"convert@train", "convert@val"}
+CONVERT = {"convert@train", "convert@val", "convert@test"}
 TRAIN = {"train", "evaluate"}
 
 
@@ -31,7 +31,7 @@ def test_second_repro_does_nothing(repo: Workspace):
         ("data__num_workers", 1, {"train"}),
         ("ffcv__order", "sequential", {"train"}),
         ("ffcv__beton__jpeg_quality", 50, CONVERT),
-        ("data__val_fraction", 0.3, {"link"}),
+        ("data__split__val", 0.3, {"link"}),
         ("seed", 1, {"train"}),
     ],
 )

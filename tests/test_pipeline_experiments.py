@@ -67,8 +67,8 @@ def queue(repo: Workspace) -> Iterator[Workspace]:
 
 def test_queued_experiments_leave_the_workspace_alone(queue: Workspace):
     """`dvc exp run --queue`, then `dvc queue start` and `dvc exp run --run-all`, which waits for the last of them."""
-    queue.dvc("exp run --queue --name first -S data.val_fraction=0.3 link")
-    queue.dvc("exp run --queue --name second -S data.val_fraction=0.4 link")
+    queue.dvc("exp run --queue --name first -S data.split.val=0.3 link")
+    queue.dvc("exp run --queue --name second -S data.split.val=0.4 link")
     queue.dvc("queue start")
     queue.dvc("exp run --run-all")
     assert queue.changes() == set()

@@ -54,7 +54,7 @@ def test_a_clone_that_pulls_everything_is_up_to_date(clone: Workspace, repo: Wor
 def test_a_clone_trains_without_the_raw_images(clone: Workspace, link_type: str, stages: list[str]):
     """Who pulls just manifests and betons can train on them; also where they are read-only links into DVC's cache."""
     clone.dvc(f"config --local cache.type {link_type}")
-    clone.dvc("pull link convert@train convert@val")
+    clone.dvc("pull link convert@train convert@val convert@test")
     # Back to copies: with cache.type symlink, DVC would make a dangling link for each image that is not in its cache.
     clone.dvc("config --local --unset cache.type")
     result = clone.dvc(f"exp run --allow-missing -S trainer.max_epochs=2 {stages[-1]}")
@@ -83,7 +83,7 @@ def test_converting_again_does_not_write_through_links(repo: Workspace, link_typ
     assert snapshot(cache) == cached
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
-    assert repo.dvc("repro convert").ran == ["convert@train", "convert@val"]
+    assert repo.dvc("repro convert").ran == ["convert@train", "convert@val", "convert@test"]
     assert how_linked(repo / BETON) == link_type
     assert {path: digest for path, digest in snapshot(cache).items() if path in cached} == cached
 

@@ -65,7 +65,7 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
     assert new.dvc("repro").ran == []
 
     new.set_params(data__group="invertebrates")
-    assert new.dvc("repro convert").ran == ["link", "convert@train", "convert@val"]
+    assert new.dvc("repro convert").ran == ["link", "convert@train", "convert@val", "convert@test"]
     assert settings(new, "cifar100")["class_names"] == sorted(GROUPS["invertebrates"])
 
     new.set_params(data__group="invertebrate")
@@ -120,7 +120,7 @@ def test_a_dataset_elsewhere_is_used_through_a_symlink(new: Workspace):
     new.set_params(data__name="imagenet", data__fetch=[])
     before = snapshot(mount)
 
-    assert new.dvc("repro convert").ran == ["link", "convert@train", "convert@val"]
+    assert new.dvc("repro convert").ran == ["link", "convert@train", "convert@val", "convert@test"]
     assert new.dvc("repro convert").ran == []
     assert snapshot(mount) == before
     metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in ("train", "val")}

@@ -13,7 +13,7 @@ from tests.conftest import Shared
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
-LINK_AND_CONVERT = ["link", "convert@train", "convert@val"]
+LINK_AND_CONVERT = ["link", "convert@train", "convert@val", "convert@test"]
 
 
 def test_an_own_dataset_needs_no_entry_in_params(repo: Workspace):
@@ -155,7 +155,7 @@ def kept_by(fetched: Workspace, shared: Shared) -> dict[str, set[str]]:
     def make(folder: Path) -> None:
         kept = {}
         for command, arguments, status in [
-            ("exp run", "-S data.val_fraction=2", 255),  # stops in the first stage: the checkout comes before
+            ("exp run", "-S data.split.val=2", 255),  # stops in the first stage: the checkout comes before
             ("exp apply", "aside", 0),
         ]:
             owned = make_owned(fetched, folder / command)

@@ -88,12 +88,12 @@ def test_values_are_those_that_dvc_reads(tmp_path: Path, text: str) -> None:
 def test_numbers_are_numbers_in_every_key(tmp_path: Path, number: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(
-        f"data: {{name: digits, val_fraction: {number}}}\n"
+        f"data: {{name: digits, split: {{val: {number}}}}}\n"
         f"trainer: {{checkpoint_minutes: {number}}}\n"
         f"datasets: {{digits: {{mean: [{number}, {number}, 1], std: [{number}, 1, 1]}}}}\n"
     )
     params = load_params(file)
-    assert params.data.val_fraction == params.trainer.checkpoint_minutes == params.dataset.mean[0] == 0.001
+    assert params.data.split.val == params.trainer.checkpoint_minutes == params.dataset.mean[0] == 0.001
 
 
 def test_numbers_are_numbers_in_the_arguments_of_operations(tmp_path: Path) -> None:

@@ -176,11 +176,19 @@ def empty(raw: Path, class_name: str) -> None:
 
 
 UNUSABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], str]] = {
-    "no validation images": (lambda raw: None, {"val_fraction": 1e-9}, "No images in the val split of {raw}"),
-    "no training images": (lambda raw: None, {"val_fraction": 1 - 1e-9}, "No images in the train split of {raw}"),
+    "no validation images": (
+        lambda raw: None,
+        {"split": {"val": 1e-9, "test": 0}},
+        "No images in the val split of {raw}",
+    ),
+    "no training images": (
+        lambda raw: None,
+        {"split": {"val": 1 - 1e-9, "test": 0}},
+        "No images in the train split of {raw}",
+    ),
     "a class only for validation": (
         lambda raw: only(raw, "cat", val=True),
-        {"val_fraction": 0.5},
+        {"split": {"val": 0.5, "test": 0}},
         "No training images of class cat in {raw}",
     ),
     "a class of bad images": (
@@ -209,7 +217,7 @@ def test_a_class_without_validation_images_is_a_warning(
 ) -> None:
     only(raw, "cat", val=False)
 
-    run_link(tmp_path, val_fraction=0.5)
+    run_link(tmp_path, split={"val": 0.5, "test": 0})
 
     assert "WARNING: no validation images of class cat." in capsys.readouterr().out
 

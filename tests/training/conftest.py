@@ -16,7 +16,7 @@ from formwork.yaml import dump_yaml
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (200, 40, 50)}
 PARAMS = {
-    "data": {"name": "colours", "batch_size": 16, "val_fraction": 0.3, "num_workers": 1},
+    "data": {"name": "colours", "batch_size": 16, "split": {"val": 0.3, "test": 0}, "num_workers": 1},
     "trainer": {"max_epochs": 2, "accelerator": "cpu"},
     "datasets": {"colours": {"resolution": 12}},
 }

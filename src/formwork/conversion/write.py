@@ -53,16 +53,21 @@ class Summary:
             "images": self.images,
             "source_bytes": self.source_bytes,
             "beton_bytes": self.beton_bytes,
-            "jpg_share": self.modes["jpg"] / self.images,
-            "raw_share": self.modes["raw"] / self.images,
-            "passed_through_share": self.passed_through / self.images,
+            "jpg_share": self._share(self.modes["jpg"]),
+            "raw_share": self._share(self.modes["raw"]),
+            "passed_through_share": self._share(self.passed_through),
         }
+
+    def _share(self, images: int) -> float:
+        return images / self.images if self.images else 0.0
 
     def speed(self) -> dict[str, float]:
         """Wall-clock figures: they differ from run to run."""
-        return {"seconds": self.seconds, "images_per_second": self.images / self.seconds}
+        return {"seconds": self.seconds, "images_per_second": self.images / self.seconds if self.images else 0.0}
 
     def __str__(self) -> str:
+        if not self.images:
+            return "empty, as the dataset has no such split"
         shares = [f"{count / self.images:.0%} {mode}" for mode, count in sorted(self.modes.items())]
         if self.passed_through:
             shares.append(f"{self.passed_through / self.images:.0%} as they were")
@@ -75,7 +80,8 @@ class Summary:
 def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, workers: int) -> Summary:
     """Write the images of a manifest to a beton with the fields `image` and `label`.
 
-    Metadata row i is row i of the manifest. The file appears at `path` when it is whole, and not before.
+    Metadata row i is row i of the manifest. Of a manifest without images the file is empty: a stage of DVC always has
+    its outputs. The file appears at `path` when it is whole, and not before.
 
     Args:
         raw: the folder that the manifest's paths are relative to.
@@ -87,6 +93,9 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     """
     start = time.perf_counter()
     summary = Summary()
+    if not len(manifest):
+        with atomic_write(path):
+            return summary
     workers = max(workers, 1)
     pool = ThreadPoolExecutor(workers)
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from formwork.datasets import layout_errors as errors
 from formwork.datasets.folder_names import RESERVED, SplitName, role, split_name
 from formwork.datasets.listing import BESIDE, OTHER, RawFolder, name_of, parent_of
-from formwork.images.manifest import SPLITS
+from formwork.images.manifest import TRAINING
 
 VALIDATION = {"train": "train", "val": "val", "test": "val"}  # the split that a split's folder stands for
 
@@ -141,7 +141,7 @@ def _complete_splits(folder: RawFolder, root: str, splits: dict[str, str]) -> di
         raise errors.two_of_a_split(folder, twice[0])
     if "val" in by_split and "test" in by_split:
         raise errors.val_and_test(folder, by_split["val"][0], by_split["test"][0])
-    for split in SPLITS:
+    for split in TRAINING:
         if split not in {VALIDATION[known] for known in by_split}:
             raise errors.no_such_split(folder, next(iter(splits)), split)
     return splits

@@ -76,7 +76,7 @@ def no_such_split(folder: RawFolder, there: str, split: str) -> DatasetError:
     path = there.rstrip("/")
     return DatasetError(
         f"{_place(folder, root)} has {printable(name_of(there))}/ and no folder for the {split} split. Add "
-        f"{folder.place(f'{root}{split}')}. Or let data.val_fraction decide, without folders for splits: "
+        f"{folder.place(f'{root}{split}')}. Or let data.split decide, without folders for splits: "
         f"`mv {folder.argument(path)}/* {folder.argument(root).rstrip('/')}/ && rmdir {folder.argument(path)}`."
     )
 

@@ -15,7 +15,8 @@ from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
-from formwork.images.manifest import SPLITS, write_manifest
+from formwork.formats import write_json
+from formwork.images.manifest import SPLITS, TRAINING, write_manifest
 from formwork.images.row import Row
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
@@ -39,7 +40,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     """
     check_writable(report, interim / "dataset.json")  # before the work of hours
     data = params.data
-    files = find_files(raw, data.val_fraction, params.dataset.layout, data.ignore)
+    files = find_files(raw, data.split.val, params.dataset.layout, data.ignore)
     everything = files.candidates
     fetched = check_fetched(raw) if data.name in data.fetch else None
     for line in [*files.notes, findings.left_out_line(files.left_out, report)]:
@@ -73,11 +74,17 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
             positions[candidate.split].append(position)
     _check_classes(class_names, rows, raw)
     for split in SPLITS:
-        ensure_tree(write_manifest(interim / f"{split}.csv", rows[split]), raw)
+        manifest = write_manifest(interim / f"{split}.csv", rows[split])
+        write_json(interim / f"{split}.images.json", {"images": len(manifest), "sha256": manifest.images_digest})
+        if not len(manifest):
+            continue
+        ensure_tree(manifest, raw)
         classes = count(len({row.label for row in rows[split]}), "class", "classes")
         print(f"{split}: {count(len(rows[split]), 'image')} of {classes}")
     moments = verified.moments[positions["train"]].sum(axis=0)
-    make_settings(data.name, params.dataset, class_names, rows["train"], moments).write(interim / "dataset.json")
+    splits = [split for split in SPLITS if rows[split]]
+    settings = make_settings(data.name, params.dataset, class_names, splits, rows["train"], moments)
+    settings.write(interim / "dataset.json")
 
 
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
@@ -105,7 +112,7 @@ def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, to
 
 
 def make_settings(
-    name: str, dataset: Dataset, class_names: list[str], train: Sequence[Row], moments: np.ndarray
+    name: str, dataset: Dataset, class_names: list[str], splits: list[str], train: Sequence[Row], moments: np.ndarray
 ) -> Settings:
     """The dataset's entry in params.yaml, with `auto` and what it leaves out worked out on the training images.
 
@@ -123,7 +130,10 @@ def make_settings(
     augment = dataset.augment
     return Settings(
         name=name,
+        task="classes",
         class_names=class_names,
+        target_names=[],
+        splits=splits,
         resolution=resolution,
         mean=_rounded(mean) if dataset.mean == "auto" else dataset.mean,
         std=_rounded(std) if dataset.std == "auto" else dataset.std,
@@ -145,10 +155,10 @@ def _default_train_augmentation(resolution: int) -> Operations:
 
 def _check_classes(class_names: Sequence[str], rows: Mapping[str, Sequence[Row]], raw: Path) -> None:
     counts = {split: Counter(row.class_name for row in rows[split]) for split in SPLITS}
-    for split in SPLITS:
+    for split in TRAINING:
         if not counts[split]:
             raise DatasetError(
-                f"No images in the {split} split of {raw}. Add images, or change data.val_fraction in params.yaml."
+                f"No images in the {split} split of {raw}. Add images, or change data.split in params.yaml."
             )
     missing = [name for name in class_names if not counts["train"][name]]
     if missing:

@@ -17,7 +17,8 @@ from formwork.errors import DatasetError
 from formwork.formats import csv_text, write_csv
 from formwork.images.row import FOLDERS, SEPARATOR, TARGET, Columns, Row, Task
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")
+TRAINING = ("train", "val")  # those that a training reads, and that no dataset lacks
 SHA256_BYTES = 32
 BLOCK_BYTES = 1 << 22  # of the file, parsed by one thread at a time
 

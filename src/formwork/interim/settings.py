@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from formwork.errors import DatasetError
 from formwork.formats import write_json
+from formwork.images.manifest import TRAINING
+from formwork.images.row import Task
 from formwork.params import Operations
 
 
@@ -17,7 +19,10 @@ class Settings(BaseModel):
 
     Attributes:
         name: of the dataset.
-        class_names: by label.
+        task: what a model is to predict; see formwork.images.row.Columns.
+        class_names: by label; of a regression none.
+        target_names: of the numbers of a regression.
+        splits: "train", "val", and "test" where there is one.
         resolution: side of the training images in pixels.
         mean, std: of each channel, in units of 0 to 1.
         augment_train, augment_val: the dataset's own augmentation lists, for runs without lists in params.yaml.
@@ -26,7 +31,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    task: Task = "classes"
     class_names: list[str]
+    target_names: list[str] = []
+    splits: list[str] = list(TRAINING)
     resolution: int
     mean: list[float]
     std: list[float]

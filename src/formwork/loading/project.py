@@ -6,7 +6,7 @@ import numpy as np
 
 from formwork.errors import DatasetError
 from formwork.folders import Folders
-from formwork.images.manifest import SPLITS, read_manifest
+from formwork.images.manifest import SPLITS, TRAINING, read_manifest
 from formwork.interim.settings import Settings, read_settings
 from formwork.loading.augmentation.project import augmentation_of
 from formwork.loading.base import BaseLoader, LoaderConfig, SplitFiles
@@ -33,7 +33,7 @@ class ProjectData:
         FormworkError: see formwork.errors; before anything is loaded.
     """
 
-    def __init__(self, params: Params, folders: Folders, splits: Sequence[str] = SPLITS):
+    def __init__(self, params: Params, folders: Folders, splits: Sequence[str] = TRAINING):
         self.params = params
         self.settings: Settings = read_settings(folders.settings)
         self.settings = self.settings.model_copy(
@@ -46,7 +46,9 @@ class ProjectData:
         }
         operations = {"train": self.settings.augment_train, "val": self.settings.augment_val}
         self.augmentations = {
-            name: augmentation_of(params, name, operations[name], self.settings.resolution) for name in splits
+            name: augmentation_of(params, of, operations[of], self.settings.resolution)
+            for name in splits
+            for of in ["train" if name == "train" else "val"]
         }
         for split in self.splits.values():
             if not len(split.manifest):
@@ -89,4 +91,8 @@ class ProjectData:
     def loader_used(self) -> str:
         """ "ffcv" or "pytorch", or both with their splits where one of them fell back."""
         names = set(self.used.values())
-        return names.pop() if len(names) == 1 else ", ".join(f"{split}: {self.used[split]}" for split in SPLITS)
+        return (
+            names.pop()
+            if len(names) == 1
+            else ", ".join(f"{split}: {self.used[split]}" for split in SPLITS if split in self.used)
+        )

@@ -78,6 +78,52 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Split(Section):
+    """How images are shared out, where the dataset does not say it itself ([how](splits.md))."""
+
+    val: Annotated[Float, Field(gt=0, lt=1)] = param(
+        0.2, "Share of the images for validation, by which the best epoch is chosen."
+    )
+    test: Annotated[Float, Field(ge=0, lt=1)] = param(
+        0.1, "Share of the images that is kept apart for the test, which nothing is chosen by; 0: no test split."
+    )
+    by: Literal["content", "path", "group"] = param(
+        "content",
+        "What decides where an image belongs: a hash of the file's bytes, of its path, or of its group.",
+    )
+    group: str | None = param(
+        None,
+        "The group of an image, for `by: group`: images of one group are never in different splits.",
+        values="a regular expression that is searched in the path, whose first group, or all that it matches, is the "
+        "image's; or the name of a column in the table of labels",
+    )
+    stratify: bool = param(True, "`true`: each class has these shares. `false`: all classes together have them.")
+    folds: Annotated[int, Field(ge=2)] | None = param(
+        None, "Number of parts for cross-validation; `val` is then one of them, in place of the share above."
+    )
+    fold: Annotated[int, Field(ge=0)] = param(0, "Which of the `folds` is `val`, counted from 0.")
+    official_test: Literal["test", "val"] = param(
+        "test",
+        "What a test set that the dataset itself has is used for: the test, with `val` taken out of the training "
+        "images; or validation, if it has no other for that.",
+    )
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Split":
+        if self.val + self.test >= 1:
+            raise ValueError(f"val and test leave no images to train on: together they are {self.val + self.test:g}")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, and must be below folds, which is {self.folds}")
+        if self.by == "group" and self.group is None:
+            raise ValueError("by: group needs to know the groups: set group, too")
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                raise ValueError(f"group is no regular expression: {error}") from error
+        return self
+
+
 class Data(Section):
     """The dataset, and how it is loaded."""
 
@@ -98,9 +144,7 @@ class Data(Section):
         True,
         "`true`: load betons with `FFCVDataLoader`. `false`: load the original images with a PyTorch `DataLoader`.",
     )
-    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = param(
-        0.2, "Share of the images used for validation, where the dataset has no `train/` and `val/` folders of its own."
-    )
+    split: Split = Split()
     on_bad_image: Literal["error", "skip"] = param(
         "error", "What to do with files that are not valid images: stop and list them, or leave them out."
     )
@@ -108,6 +152,11 @@ class Data(Section):
         "report",
         "What to do with files of identical content: list them, stop, or keep one of each (the one in the validation "
         "split, if there is one; none, where their classes differ).",
+    )
+    on_near_duplicate: Literal["report", "error", "skip", "same_split"] = param(
+        "report",
+        "What to do with images that are copies of others at sight, saved again, scaled, cropped a little or mirrored: "
+        "list them, stop, keep one of each, or keep all copies of an image in the same split.",
     )
     ignore: list[str] = param(
         [],
@@ -183,10 +232,11 @@ class Ffcv(Section):
         "When a stored image is compared with the checksum that it was written with: when it is first read in a run, "
         "whenever it is read, or never.",
     )
-    order: Literal["sequential", "random", "quasi_random"] = param(
+    order: Literal["sequential", "random", "quasi_random", "class_balanced"] = param(
         "quasi_random",
         "Order of the training images, for both loaders. `quasi_random` shuffles blocks of neighbours, so that a file "
-        "larger than memory is read in large pieces.",
+        "larger than memory is read in large pieces. `class_balanced` draws each class as often as any other, and so "
+        "images of small classes several times.",
     )
     distributed: bool = param(
         False, "`true`: each device gets its share of every batch; required for `trainer.devices` above 1."
@@ -245,6 +295,11 @@ class Train(Section):
     weight_decay: Annotated[Float, Field(ge=0)] = param(0.01, "Weight decay of AdamW.")
     label_smoothing: Annotated[Float, Field(ge=0, lt=1)] = param(
         0.0, "Share of each label that is spread evenly over all classes."
+    )
+    class_weights: Literal["balanced"] | None = param(
+        None,
+        "`balanced`: in the loss, each class weighs as much as any other, however few images it has. `null`: each "
+        "image weighs the same.",
     )
     on_nan: Literal["error", "continue"] = param(
         "error",
@@ -342,6 +397,11 @@ class Dataset(Section):
         "What the folders in `data/raw/<name>` are. `auto`: classes, or splits that hold them, by names and content; "
         "`link` stops where that is not plain. `classes`, `splits`: each of them is a class, or a split with a folder "
         "for each class, whatever names and content.",
+    )
+    task: Literal["auto", "classes", "multilabel", "regression"] = param(
+        "auto",
+        "What the model is to predict: one of several classes, any of several labels, or numbers. `auto`: what the "
+        "table of labels, or the folders, plainly say.",
     )
     groups: dict[str, list[str | int]] = param(
         {}, "Groups of classes for `data.group`.", values="a mapping of names to lists of classes"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from formwork.errors import FormworkError
-from formwork.images.manifest import SPLITS
+from formwork.images.manifest import TRAINING
 from formwork.params import Params
 from formwork.system import machine_id
 from formwork.text import clip
@@ -24,7 +24,7 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         FormworkError: a stage has not written its results yet, or they cannot be read.
     """
     try:
-        train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in SPLITS)
+        train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in TRAINING)
         evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
         epochs, accuracies = read_curve(results / "train/plots/metrics/val/accuracy.tsv")
         elsewhere = "" if speed["machine_id"] == machine_id() else ", on another machine"

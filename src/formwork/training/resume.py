@@ -22,7 +22,7 @@ from formwork.training.interruption import Interruption, Stopped
 from formwork.training.module import means_of
 
 UNRELATED = {  # params of the sections below that change only where and how fast a run trains
-    "data": {"num_workers", "fetch", "val_fraction", "on_bad_image"},
+    "data": {"num_workers", "fetch", "split", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
     "trainer": {"devices", "strategy", "accelerator", "checkpoint_minutes"},
 }

@@ -11,7 +11,7 @@ from formwork.files import check_writable, write_text
 from formwork.folders import Folders
 from formwork.formats import write_json
 from formwork.git import check_repository
-from formwork.images.manifest import SPLITS
+from formwork.images.manifest import TRAINING
 from formwork.params import Params
 from formwork.system import machine, machine_id
 from formwork.text import count
@@ -42,7 +42,7 @@ class Installation:
 
         data = ProjectData(self.params, Folders.of(self.params.data.name))
         try:
-            for split in SPLITS:
+            for split in TRAINING:
                 make_loader(data.splits[split], data.config(split, 0, 1), use_ffcv=True, fallback="error")
         except FormworkError as error:
             return str(error.__cause__ or error)
@@ -201,7 +201,7 @@ def _conversion_seconds() -> dict[str, float] | None:
         FormworkError: their files cannot be read.
     """
     seconds, here = {}, machine_id()
-    for split in SPLITS:
+    for split in TRAINING:
         path = Path(f"results/speed/convert_{split}.json")
         try:
             figures = json.loads(path.read_text(encoding="utf-8"))

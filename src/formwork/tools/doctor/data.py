@@ -51,7 +51,7 @@ def raw(project: Project) -> Result:
         # What has manifests was looked through by link: whether it has changed since is for DVC to say.
         layout = project.params.dataset.layout
         found = (
-            find_candidates(folder, data.val_fraction, layout, data.ignore)
+            find_candidates(folder, data.split.val, layout, data.ignore)
             if not (manifests and folder.is_dir())
             else None
         )

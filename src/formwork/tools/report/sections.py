@@ -13,7 +13,7 @@ from typing import Any
 from formwork.errors import FormworkError
 from formwork.files import write_text
 from formwork.folders import Folders
-from formwork.images.manifest import SPLITS, read_manifest
+from formwork.images.manifest import read_manifest
 from formwork.interim.settings import read_settings
 from formwork.params import Params
 from formwork.text import format_bytes
@@ -85,7 +85,7 @@ def _summary(params: Params) -> list[Part]:
 def _data(folders: Folders) -> list[Part]:
     settings = read_settings(folders.settings)
     rows = []
-    for split in SPLITS:
+    for split in settings.splits:
         manifest = read_manifest(folders.manifest(split))
         stored = _json(RESULTS / f"convert/{split}.json")
         shares = [
