@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare doctor preview tune report bench docs test test-fast fuzz check lock clean
+.PHONY: help setup run compare diff doctor preview tune report bench docs test test-fast fuzz check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and say w
 compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (ARGS="--repeat 3": the spread, too)
 	@"$(BIN)/dvc" repro convert
 	@"$(BIN)/python" src/compare.py $(ARGS)
+
+diff: setup  ## Show which images changed between two revisions of the data (ARGS="v1 main": docs/diff.md)
+	@"$(BIN)/python" src/diff.py $(ARGS)
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py $(ARGS)

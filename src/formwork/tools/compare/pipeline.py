@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,15 +67,15 @@ Stages = Mapping[str, Stage]
 """Stages by their names, those of TRAINING."""
 
 
-def read_lock(content: bytes) -> Stages:
-    """The stages of TRAINING that a dvc.lock holds; none where it cannot be read."""
+def read_lock(content: bytes, names: Collection[str] = TRAINING) -> Stages:
+    """Those of the named stages that a dvc.lock holds; none where it cannot be read."""
     from dvc.utils.serialize import ParseError, parse_yaml
 
     try:
         # The other stages are left out before: there may be hundreds of experiments, and all params of all datasets
         # are in each. DVC reads it, because other parsers read some numbers otherwise.
         sections = re.split(r"^(?=  \S)", content.decode(), flags=re.MULTILINE)
-        stages = parse_yaml("".join(s for s in sections if s.split(":")[0].strip() in TRAINING), "dvc.lock")
+        stages = parse_yaml("".join(s for s in sections if s.split(":")[0].strip() in names), "dvc.lock")
         return {
             name: Stage(
                 cmd=entry["cmd"],

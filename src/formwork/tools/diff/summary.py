@@ -1,0 +1,191 @@
+"""A comparison as text, Markdown and JSON."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from formwork.escapes import printable
+from formwork.images.manifest import SPLITS
+from formwork.text import clip, columns, count, table
+from formwork.tools.diff.changes import Changes
+
+MOST_CLASSES = 30  # rows of the table of classes
+MOST_PAIRS = 20  # of labels before and after that are listed
+EXAMPLES = 3  # paths of each kind
+WIDTH = 100  # columns of a terminal
+
+HEADINGS = {
+    "added": "added",
+    "removed": "removed",
+    "replaced": "replaced",
+    "relabelled": "relabelled to it",
+    "relabelled_away": "from it",
+    "moved": "moved",
+    "renamed": "renamed",
+}
+"""Columns of the table of classes: names of Changes.by_class, and what they are called."""
+
+Table = tuple[Sequence[str], list[list[str]]]
+"""The header and the rows; the first column is text, the others are numbers."""
+
+
+def totals_line(changes: Changes) -> str:
+    """ "1,797 images before, 1,802 after: 10 added, 5 removed, 3 relabelled"."""
+    found = [f"{number:,} {kind}" for kind, number in changes.totals.items() if number]
+    sizes = f"{count(len(changes.before), 'image')} before, {len(changes.after):,} after"
+    return f"{sizes}: {', '.join(found) or 'nothing changed'}"
+
+
+def notes(changes: Changes) -> list[str]:
+    """What a reader must know of targets that cannot be compared."""
+    before, after = changes.before, changes.after
+    if before.task != after.task:
+        return [f"The task was {before.task}, and is {after.task}."]
+    if before.target_names != after.target_names:
+        return [
+            f"The targets were {', '.join(map(printable, before.target_names))}, and are "
+            f"{', '.join(map(printable, after.target_names))}: every image counts as relabelled."
+        ]
+    return []
+
+
+def class_table(changes: Changes, most: int = MOST_CLASSES) -> Table | None:
+    """Classes in which something changed, those with the most changes first if there are more than `most`."""
+    counts = changes.by_class
+    names = changes.classes.names
+    kinds = [kind for kind in HEADINGS if counts[kind].any()]
+    if not names or not kinds:
+        return None
+    changed = np.sum([counts[kind] for kind in kinds], axis=0)
+    rows = np.flatnonzero(changed)
+    left = len(rows) - most
+    if left > 0:
+        rows = np.sort(rows[np.argsort(-changed[rows], kind="stable")][:most])
+    shown = ["before", "after", *kinds]
+    body = [[printable(names[row]), *(_number(counts[kind][row]) for kind in shown)] for row in rows.tolist()]
+    if left > 0:
+        body.append([f"{left} more with fewer changes", *[""] * len(shown)])
+    return ["class", *(HEADINGS.get(kind, kind) for kind in shown)], body
+
+
+def split_table(changes: Changes) -> Table:
+    """Images of each split before and after, and those added, removed and replaced."""
+    before, after = changes.before.split, changes.after.split
+    rows = {
+        "before": before,
+        "after": after,
+        "added": after[changes.added],
+        "removed": before[changes.removed],
+        "replaced": after[changes.pairs[changes.replaced, 1]],
+    }
+    counts = {name: np.bincount(split, minlength=len(SPLITS)) for name, split in rows.items()}
+    body = [
+        [split, *(_number(numbers[place]) for numbers in counts.values())]
+        for place, split in enumerate(SPLITS)
+        if counts["before"][place] or counts["after"][place]
+    ]
+    return ["split", *counts], body
+
+
+def pair_lines(changes: Changes) -> Iterator[tuple[str, str, list[tuple[str, str, int]]]]:
+    """(kind, what it is of, [(before, after, images)]) of what was relabelled and moved."""
+    if changes.totals["relabelled"]:
+        yield "relabelled", "label", changes.relabellings(MOST_PAIRS)
+    if changes.totals["moved"]:
+        yield "moved", "split", changes.moves()
+
+
+def _number(value: int) -> str:
+    return f"{value:,}" if value else "0"
+
+
+def rows_of(changes: Changes, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows before and rows after of the images of a kind, in the order of paths; empty where that side has none."""
+    none = np.empty(0, np.int64)
+    if kind == "added":
+        return none, changes.added
+    if kind == "removed":
+        return changes.removed, none
+    pairs = changes.pairs[getattr(changes, kind)]
+    return pairs[:, 0], pairs[:, 1]
+
+
+def describe(changes: Changes, kind: str, before: np.ndarray, after: np.ndarray) -> list[str]:
+    """What became of images of one kind, a line each: "cat/1.png", "cat/1.png -> dog/1.png", "a.png: cat -> dog"."""
+    old, new = changes.before, changes.after
+    if kind == "added":
+        return [printable(path) for path in new.paths_of(after)]
+    if kind == "removed":
+        return [printable(path) for path in old.paths_of(before)]
+    lines = []
+    columns = (
+        (old.paths_of(before), new.paths_of(after)),
+        (old.targets_of(before), new.targets_of(after)),
+        (old.splits_of(before), new.splits_of(after)),
+    )
+    for place in range(len(before)):
+        path, target, split = ((a[place], b[place]) for a, b in columns)
+        more = [f"{printable(a)} -> {printable(b)}" for a, b in (target, split) if a != b]
+        paths = printable(path[0]) if path[0] == path[1] else f"{printable(path[0])} -> {printable(path[1])}"
+        lines.append(": ".join([paths, *filter(None, [", ".join(more)])]))
+    return lines
+
+
+def examples(changes: Changes, most: int = EXAMPLES) -> Iterator[tuple[str, list[str], int]]:
+    """(kind, lines, number of images) of each kind that there is."""
+    for kind, number in changes.totals.items():
+        if number:
+            before, after = rows_of(changes, kind)
+            yield kind, describe(changes, kind, before[:most], after[:most]), number
+
+
+def as_text(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
+    """For a terminal."""
+    parts = [f"{title}\n{totals_line(changes)}", *notes(changes)]
+    if any(changes.totals.values()):
+        for header, body in filter(None, (split_table(changes), class_table(changes))):
+            parts.append(columns([header, *body], numbers=True))
+        for kind, of, pairs in pair_lines(changes):
+            rows = [[f"{printable(a)} -> {printable(b)}", f"{number:,}"] for a, b, number in pairs]
+            parts.append(columns([[f"{of} of {kind} images", "images"], *rows], numbers=True))
+        lines = []
+        for kind, paths, number in examples(changes):
+            lines += [f"{kind}", *(f"  {clip(path, WIDTH)}" for path in paths)]
+            lines += [f"  and {number - len(paths):,} more"] * (number > len(paths))
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *filter(None, ["\n".join(flips)])])
+
+
+def as_markdown(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
+    """For a pull request."""
+    parts = [f"### Data: {title}", f"{totals_line(changes)}.", *notes(changes)]
+    if any(changes.totals.values()):
+        for header, body in filter(None, (split_table(changes), class_table(changes))):
+            parts.append(table(header, body))
+        for kind, of, pairs in pair_lines(changes):
+            rows = [[printable(a), printable(b), f"{number:,}"] for a, b, number in pairs]
+            parts.append(table([f"{kind}: {of} before", "after", "images"], rows))
+    return "\n\n".join([*parts, *flips])
+
+
+def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:
+    """Totals, and the same by class; see Changes for what each is."""
+    by_class = changes.by_class
+    return {
+        "before": _side(sides[0], len(changes.before)),
+        "after": _side(sides[1], len(changes.after)),
+        **changes.totals,
+        "by_class": {
+            name: {kind: int(counts[place]) for kind, counts in by_class.items()}
+            for place, name in enumerate(changes.classes.names)
+        },
+        "moves": [{"from": a, "to": b, "images": number} for a, b, number in changes.moves()],
+        "relabellings": [
+            {"from": a, "to": b, "images": number} for a, b, number in changes.relabellings(len(changes.pairs))
+        ],
+    }
+
+
+def _side(side: Any, images: int) -> dict[str, Any]:
+    return {"name": side.name, "revision": side.revision, "dataset": side.dataset, "images": images}
