@@ -15,6 +15,7 @@ from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.params import BetonParams, Params
 
 RESOLUTION = 20
+CLASSES = ("class 0", "class 1", "class 2")
 TRAIN = [
     {"RandomResizedCrop": {"scale": [0.2, 1.0]}},
     {"RandomCrop": {"padding": 3}},

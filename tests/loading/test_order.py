@@ -39,7 +39,7 @@ def test_ranks_share_the_same_global_batches(world_size, drop_last):
     ranks = [list(BatchSampler(storage, "random", 0, 16, drop_last, r, world_size)) for r in range(world_size)]
     assert len(whole) == (6 if drop_last else 7)
     for number, (epoch, ids, _) in enumerate(whole):
-        shares = [rank[number].ids for rank in ranks if number < len(rank)]
+        shares = [rank[number].draws for rank in ranks if number < len(rank)]
         assert np.array_equal(np.concatenate(shares), ids)
         assert epoch == 0
     for number, rank in enumerate(ranks):
@@ -66,7 +66,7 @@ def test_the_rest_of_an_epoch_from_any_batch():
         sampler = BatchSampler(STORAGE, "quasi_random", 5, 64, drop_last=False)
         sampler.next = Position(0, done)
         sampler.set_epoch(0)
-        assert [batch.ids.tolist() for batch in sampler] == [batch.ids.tolist() for batch in whole[done:]]
+        assert [batch.draws.tolist() for batch in sampler] == [batch.draws.tolist() for batch in whole[done:]]
         assert sampler.next == Position(1, 0)
 
 
@@ -74,7 +74,7 @@ def test_the_rest_of_an_epoch_from_any_batch():
 def test_ranks_without_a_sample_have_the_last_batch_too(rest):
     ranks = [list(BatchSampler(np.arange(16 + rest), "random", 0, 8, False, rank, 4)) for rank in range(4)]
     assert {len(batches) for batches in ranks} == {3}
-    assert sum(len(batches[-1].ids) for batches in ranks) == rest
+    assert sum(len(batches[-1].draws) for batches in ranks) == rest
 
 
 @pytest.mark.parametrize("order", ["random", "quasi_random"])

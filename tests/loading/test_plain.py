@@ -20,7 +20,7 @@ from formwork.images.manifest import read_manifest
 from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.params import BetonParams, Params
-from tests.loading.conftest import TRAIN, make_config
+from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.make_images import photo
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ CONFIGS = {
     "one pass": make_config(order="random"),
     "one pass, read again": make_config([{"Resize": {}}], os_cache=False, dtype="float16"),
     "pixel operations": make_config(ALL, dtype="bfloat16", resolution_schedule=((1, 9),)),
-    "mixed": make_config([*ALL, {"Mixup": {"alpha": 0.8}}], classes=3, dtype="uint8"),
+    "mixed": make_config([*ALL, {"Mixup": {"alpha": 0.8}}], class_names=CLASSES, dtype="uint8"),
 }
 BETONS = {
     "passed through": BetonParams(write_mode="jpg"),

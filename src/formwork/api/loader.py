@@ -25,17 +25,23 @@ def open_loader(
 
         loader = formwork.open_loader("train", params={"data.batch_size": 32})
         for epoch in range(10):
-            for images, labels in loader:
+            for images, targets in loader:
                 ...
 
     Each iteration is an epoch of `len(loader)` batches, and the next one begins where that one ended;
     `loader.set_epoch(n)` makes the next iteration epoch n, counted from 0. Images are (B, 3, H, W) tensors of the type
-    `data.dtype`, and labels (B,) int64, or (B, classes) probabilities with Mixup; see formwork.loading.base.Batch.
-    `loader.class_names` are the names of the labels, and `loader.name` is "ffcv" or "pytorch". Nothing has to be
-    closed: threads end with their iteration, worker processes with the loader.
+    `data.dtype`. Targets are, by the task of the dataset, (B,) int64 classes (with Mixup (B, classes) probabilities);
+    (B, labels) float32 of 0 and 1; or (B, K) float32 numbers. `loader.class_names` are the names of the classes or
+    labels, `loader.target_names` those of the numbers; `loader.name` is "ffcv" or "pytorch".
+
+    Where the table of labels has a column `weight`, a batch of the training split has a third part, the (B,) float32
+    weights of its images: `for images, targets, weights in loader`.
+
+    Nothing has to be closed: threads end with their iteration, worker processes with the loader.
 
     Args:
-        split: "train" or "val". The training split is shuffled and augmented, and its last batch, if not full, dropped.
+        split: "train", "val", or "test" where the dataset has one. The training split is shuffled and augmented, and
+            its last batch, if not full, dropped.
         repo: root of the repository: the folder of its params.yaml. Paths in messages begin with it, and the commands
             that they advise are for a shell in that folder.
         use_ffcv: load the betons (True) or the original images (False); None: as data.use_ffcv says. Where betons

@@ -14,11 +14,17 @@ from formwork.images.manifest import Manifest
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.order import BatchSampler, Position
+from formwork.loading.targets import Targets
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""images (B, 3, H, W), channels_last, of LoaderConfig.dtype; labels (B,) int64, or with Mixup (B, classes) float32
-probabilities. With timesteps T > 1 (B, T, 3, H, W) and (B, T) or (B, T, classes), whose T entries are the same
-memory."""
+Batch = tuple[torch.Tensor, ...]
+"""Images (B, 3, H, W), channels_last, of LoaderConfig.dtype, and targets by task:
+
+classes: (B,) int64; with Mixup (B, classes) float32, their probabilities.
+multilabel: (B, labels) float32, 1 where the image has the label and 0 elsewhere; with Mixup blended.
+regression: (B, K) float32, in the user's units; with Mixup blended.
+
+Where LoaderConfig.weighted says so, (B,) float32 weights of the images follow. With timesteps T > 1 each has a second
+axis of T entries, which are the same memory: (B, T, 3, H, W), (B, T) or (B, T, K), and (B, T)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class SplitFiles:
     """Where the images of one split are.
 
     Attributes:
-        name: "train" or "val".
+        name: "train", "val" or "test".
         raw: folder of the original images, which the interim tree links to.
     """
 
@@ -54,7 +60,8 @@ class LoaderConfig:
         dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
             device (see formwork.loading.dtypes.normalise).
         rank, world_size: of this process in distributed training.
-        classes: number of classes; labels of a list with Mixup are that many probabilities.
+        class_names: all classes or labels, in the order of the targets; of a regression none.
+        weighted: batches have the weights of their images, which the manifest must have then.
         resolution_schedule: (epoch, side in pixels) pairs: from that epoch on, counted from 0, images have that side.
             Before the first, or without any, they have that of the augmentation.
     """
@@ -74,7 +81,8 @@ class LoaderConfig:
     dtype: str = "float32"
     rank: int = 0
     world_size: int = 1
-    classes: int = 0
+    class_names: Sequence[str] = ()
+    weighted: bool = False
     resolution_schedule: tuple[tuple[int, int], ...] = ()
 
     def augmentation_at(self, epoch: int) -> Augmentation:
@@ -82,9 +90,10 @@ class LoaderConfig:
         started = [side for start, side in self.resolution_schedule if start <= epoch]
         return self.augmentation.at(started[-1]) if started else self.augmentation
 
-    def sampler(self, storage_order: np.ndarray) -> BatchSampler:
+    def sampler(self, storage_order: np.ndarray, targets: Targets) -> BatchSampler:
+        groups = targets.groups() if self.order == "class_balanced" else None
         return BatchSampler(
-            storage_order, self.order, self.seed, self.batch_size, self.drop_last, self.rank, self.world_size
+            storage_order, self.order, self.seed, self.batch_size, self.drop_last, self.rank, self.world_size, groups
         )
 
     @property
@@ -121,13 +130,14 @@ class BaseLoader:
         sampler: which samples make up which batch, and where the next iteration starts.
         clock: how long the current epoch's batches were waited for.
         name: "ffcv" or "pytorch".
-        class_names: by label, where they are known.
+        class_names: by label, where they are known. target_names: of the numbers of a regression.
     """
 
     config: LoaderConfig
     sampler: BatchSampler
     name: str
     class_names: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.clock = WaitClock()
@@ -148,13 +158,12 @@ class BaseLoader:
     def __iter__(self) -> Iterator[Batch]:
         position = self.sampler.next
         steps = self.config.timesteps
-        for images, labels in self.clock.watch(self.batches()):
+        for batch in self.clock.watch(self.batches()):
             # Counted when they are yielded: those made ahead are not done.
             self.reached = position = Position(position.epoch, position.batches + 1)
             if steps > 1:
-                images = images.unsqueeze(1).expand(-1, steps, -1, -1, -1)
-                labels = labels.unsqueeze(1).expand(-1, steps, *labels.shape[1:])
-            yield images, labels
+                batch = tuple(part.unsqueeze(1).expand(-1, steps, *part.shape[1:]) for part in batch)
+            yield batch
         self.reached = None
 
     def state_dict(self) -> dict[str, Any]:

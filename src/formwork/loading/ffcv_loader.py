@@ -20,13 +20,14 @@ from formwork.errors import AugmentationError, BetonError, FormworkError
 from formwork.escapes import printable
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
-from formwork.loading.augmentation.mixup import mixed_labels, with_partners
+from formwork.loading.augmentation.mixup import with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.beton_file import BetonFile
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, as_tensor
-from formwork.loading.order import Indices
+from formwork.loading.order import Indices, samples_of
 from formwork.loading.status import FAULTS, JPEG_WARNING, OK
+from formwork.loading.targets import targets_of
 
 PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 POLL = 0.05  # seconds between looks at whether the consumer has left
@@ -59,7 +60,8 @@ class FFCVDataLoader(BaseLoader):
         self.source = BetonFile(split.beton, config.os_cache, config.verify)
         self.beton = self.source.beton
         check_beton(self.beton, split.manifest)
-        self.sampler = config.sampler(self.beton.storage_order)
+        self.targets = targets_of(split.manifest, config.class_names)
+        self.sampler = config.sampler(self.beton.storage_order, self.targets)
         self.buffers, self.scratch = BufferPool(), BufferPool()
         self.normal = config.normal
         self.code = _batch_code(config)
@@ -112,28 +114,29 @@ class FFCVDataLoader(BaseLoader):
     def _read(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple[Any, ...]]:
         """Begin to read each batch, and yield the arguments of _start for it."""
         mixes = self.config.augmentation.mixup is not None
-        for epoch, ids, partners in indices:
-            needed, places = with_partners(ids, partners) if mixes else (ids, NOWHERE)
-            yield epoch, needed, places, reader.submit(self.source.load, needed)
+        for epoch, draws, partners in indices:
+            needed, places = with_partners(draws, partners) if mixes else (draws, NOWHERE)
+            yield epoch, needed, places, reader.submit(self.source.load, samples_of(needed))
 
     def _start(
-        self, pool: ThreadPoolExecutor, epoch: int, ids: np.ndarray, places: np.ndarray, data: Future
+        self, pool: ThreadPoolExecutor, epoch: int, draws: np.ndarray, places: np.ndarray, data: Future
     ) -> Callable[[], Batch]:
         """Hand the work on a batch to the workers.
 
         Args:
-            ids: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
-            data: what BetonFile.load returns for them.
+            draws: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
+            data: what BetonFile.load returns for their samples.
 
         Returns:
             A function that waits for the batch and returns it.
         """
         augmentation = self.config.augmentation_at(epoch)
         code, beton, side, mixes = self.code, self.beton, augmentation.resolution, augmentation.mixup is not None
+        ids = samples_of(draws)
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         checks = self.source.verification.of(ids)
-        plan = augmentation.plan(epoch, ids, heights, widths)
-        shares = augmentation.shares(epoch, ids[: len(places)]) if mixes else NOWHERE
+        plan = augmentation.plan(epoch, draws, heights, widths)
+        shares = augmentation.shares(epoch, draws[: len(places)]) if mixes else NOWHERE
         memory, offsets = data.result()
         count = len(places) if mixes else len(ids)
         images = self.buffers.take((count, side, side, 3), STORED[self.config.dtype])
@@ -163,13 +166,16 @@ class FFCVDataLoader(BaseLoader):
             if status.any():
                 raise self._fault(ids, status)
             self.source.verification.passed(ids)
-            labels = self.split.manifest.labels[ids]  # a copy, because a batch is its consumer's to keep and to change
             if mixes:
                 _wait(self._in_parts(pool, finish, count))
-                labels = mixed_labels(labels, places, shares, self.config.classes)
+                targets = self.targets.mixed(ids, places, shares)
             else:
-                labels = torch.from_numpy(labels)
-            return as_tensor(images).permute(0, 3, 1, 2), labels
+                targets = self.targets.of(ids)
+            batch = as_tensor(images).permute(0, 3, 1, 2), torch.from_numpy(targets)
+            if not self.config.weighted:
+                return batch
+            weights = self.targets.mixed_weights(ids, places, shares) if mixes else self.targets.weights_of(ids)
+            return *batch, torch.from_numpy(weights)
 
         running = self._in_parts(pool, run, len(ids))
         return complete

@@ -12,10 +12,30 @@ from formwork.loading.random_numbers import generator
 
 BLOCK = 64  # samples that quasi_random keeps together
 WINDOW = 16  # blocks that quasi_random mixes with each other
+REPEAT = 1 << 32  # in a draw, stands for one time that its sample came before in the epoch
 
 
-def sample_order(storage_order: np.ndarray, order: str, seed: int, epoch: int) -> np.ndarray:
-    """The sample ids of one epoch.
+class Groups(NamedTuple):
+    """Samples by class: those of group g are members[starts[g] : starts[g + 1]], and none is empty.
+
+    Attributes:
+        members: (M,) int64 sample ids. starts: (G + 1,) int64.
+    """
+
+    members: np.ndarray
+    starts: np.ndarray
+
+
+def groups_of(labels: np.ndarray, samples: np.ndarray) -> Groups:
+    """The groups of (M,) pairs of a label and a sample."""
+    order = np.argsort(labels, kind="stable")
+    return Groups(samples[order], np.append(np.unique(labels[order], return_index=True)[1], len(labels)))
+
+
+def sample_order(
+    storage_order: np.ndarray, order: str, seed: int, epoch: int, groups: Groups | None = None
+) -> np.ndarray:
+    """The draws of one epoch: which samples it shows, one after the other.
 
     Args:
         storage_order: (N,) int64 sample ids as they lie in the beton; a property of the manifest, so the order is the
@@ -33,10 +53,40 @@ def sample_order(storage_order: np.ndarray, order: str, seed: int, epoch: int) -
     rng = generator(seed, epoch, "order")
     if order == "random":
         return rng.permutation(count)
+    if order == "class_balanced":
+        assert groups is not None
+        return number_repeats(rng.permutation(_balanced(groups, count, rng)))
     blocks = [storage_order[i : i + BLOCK] for i in range(0, count, BLOCK)]
     shuffled = [blocks[i] for i in rng.permutation(len(blocks))]
     windows = [np.concatenate(shuffled[i : i + WINDOW]) for i in range(0, len(shuffled), WINDOW)]
     return np.concatenate([rng.permutation(window) for window in windows])
+
+
+def _balanced(groups: Groups, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) int64 sample ids, group by group."""
+    sizes = np.diff(groups.starts)
+    shares = np.full(len(sizes), count // len(sizes))
+    shares[rng.permutation(len(sizes))[: count % len(sizes)]] += 1
+    parts = []
+    for start, size, share in zip(groups.starts.tolist(), sizes.tolist(), shares.tolist(), strict=False):
+        members = groups.members[start : start + size]
+        parts += [np.tile(members, share // size), rng.permutation(members)[: share % size]]
+    return np.concatenate(parts)
+
+
+def number_repeats(ids: np.ndarray) -> np.ndarray:
+    """The draws of (N,) sample ids, see sample_order."""
+    order = np.argsort(ids, kind="stable")
+    ordered, places = ids[order], np.arange(len(ids))
+    first = np.append(True, ordered[1:] != ordered[:-1])
+    draws = np.empty(len(ids), np.int64)
+    draws[order] = ordered + REPEAT * (places - np.maximum.accumulate(np.where(first, places, 0)))
+    return draws
+
+
+def samples_of(draws: np.ndarray) -> np.ndarray:
+    """Sample ids of draws, see sample_order."""
+    return draws & (REPEAT - 1)
 
 
 @dataclass(frozen=True)
@@ -51,12 +101,13 @@ class Indices(NamedTuple):
     """One batch of one rank.
 
     Attributes:
-        ids: (B,) int64 sample ids. partners: (B,) int64, the sample that each may be mixed with: its neighbour in the
-            order of the epoch, the first with the second, the third with the fourth; itself, where it has none.
+        draws: (B,) int64, see sample_order.
+        partners: (B,) int64, the draw that each may be mixed with: its neighbour in the order of the epoch, the first
+            with the second, the third with the fourth; itself, where it has none.
     """
 
     epoch: int
-    ids: np.ndarray
+    draws: np.ndarray
     partners: np.ndarray
 
 
@@ -68,7 +119,8 @@ class BatchSampler:
     sample, because processes that train together wait for each other.
 
     Args:
-        drop_last: leave out the last global batch of an epoch when it is not full; otherwise every sample comes once.
+        drop_last: leave out the last global batch of an epoch when it is not full.
+        groups: of the samples, for the order `class_balanced`.
 
     Raises:
         ParamsError: batch_size is no multiple of world_size, or larger than the split where drop_last leaves nothing.
@@ -83,6 +135,7 @@ class BatchSampler:
         drop_last: bool,
         rank: int = 0,
         world_size: int = 1,
+        groups: Groups | None = None,
     ):
         count = len(storage_order)
         if batch_size % world_size:
@@ -95,6 +148,7 @@ class BatchSampler:
             )
         self.storage_order = storage_order
         self.order = order
+        self.groups = groups
         self.seed = seed
         self.batch_size = batch_size
         self.rank = rank
@@ -124,7 +178,7 @@ class BatchSampler:
 
     def batches_from(self, position: Position) -> Iterator[Indices]:
         """The batches of an epoch from this one on."""
-        order = sample_order(self.storage_order, self.order, self.seed, position.epoch)
+        order = sample_order(self.storage_order, self.order, self.seed, position.epoch, self.groups)
         share = self.batch_size // self.world_size
         for batch in range(position.batches * self.batch_size, self.stop, self.batch_size):
             start = batch + share * self.rank
@@ -141,4 +195,5 @@ class BatchSampler:
             "samples": len(self.storage_order),
             "of_them": self.stop,
             "storage_order": zlib.crc32(self.storage_order.tobytes()),
+            "groups": self.groups and [zlib.crc32(part.tobytes()) for part in self.groups],
         }

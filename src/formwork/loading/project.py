@@ -12,6 +12,8 @@ from formwork.loading.augmentation.project import augmentation_of
 from formwork.loading.base import BaseLoader, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.factory import make_loader
+from formwork.loading.order import BatchSampler
+from formwork.loading.targets import targets_of
 from formwork.params import Params
 
 
@@ -39,6 +41,11 @@ class ProjectData:
         self.settings = self.settings.model_copy(
             update={f"augment_{name}": operations for name, operations in params.augment if operations is not None}
         )
+        for name in splits:
+            if name not in self.settings.splits:
+                raise DatasetError(
+                    f"{self.settings.name} has no {name} split. data.split in params.yaml makes one: `dvc repro`."
+                )
         self.normal = shift_and_scale(self.settings.mean, self.settings.std)
         self.splits = {
             name: SplitFiles(name, read_manifest(folders.manifest(name)), folders.beton(name), folders.raw)
@@ -53,7 +60,7 @@ class ProjectData:
         for split in self.splits.values():
             if not len(split.manifest):
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
-            self.config(split.name).sampler(np.arange(len(split.manifest)))  # refuses what it cannot fill
+            self.sampler(split.name)  # refuses what it cannot fill
         self.used: dict[str, str] = {}
 
     def config(self, split: str, rank: int = 0, world_size: int = 1) -> LoaderConfig:
@@ -76,15 +83,23 @@ class ProjectData:
             dtype=params.data.dtype,
             rank=rank,
             world_size=world_size,
-            classes=len(self.settings.class_names),
+            class_names=self.settings.class_names,
+            weighted=train and self.splits[split].manifest.columns.weights,
             resolution_schedule=tuple((epoch - 1, side) for epoch, side in schedule) if train else (),
         )
+
+    def sampler(self, split: str, rank: int = 0, world_size: int = 1) -> BatchSampler:
+        """Which batches the loader of a split would give; nothing is opened for it."""
+        manifest = self.splits[split].manifest
+        targets = targets_of(manifest, self.settings.class_names)
+        return self.config(split, rank, world_size).sampler(np.arange(len(manifest)), targets)
 
     def loader(self, split: str, rank: int = 0, world_size: int = 1) -> BaseLoader:
         """The loader of a split, as make_loader chooses it."""
         config = self.config(split, rank, world_size)
         loader = make_loader(self.splits[split], config, self.params.data.use_ffcv, self.params.ffcv.fallback)
-        self.used[split], loader.class_names = loader.name, tuple(self.settings.class_names)
+        self.used[split] = loader.name
+        loader.class_names, loader.target_names = tuple(self.settings.class_names), tuple(self.settings.target_names)
         return loader
 
     @property

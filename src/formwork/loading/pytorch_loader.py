@@ -24,10 +24,11 @@ from formwork.interim.tree import ensure_tree
 from formwork.limits import unreadable
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan
-from formwork.loading.augmentation.mixup import blended, mixed_labels, with_partners
+from formwork.loading.augmentation.mixup import blended, with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
-from formwork.loading.order import Indices
+from formwork.loading.order import REPEAT, Indices, samples_of
+from formwork.loading.targets import targets_of
 from formwork.loading.transforms import carry_out, channels_last
 from formwork.signals import leave_to_parent
 from formwork.text import count
@@ -40,7 +41,7 @@ class TreeDataset(Dataset):
 
     def __init__(self, split: SplitFiles, config: LoaderConfig):
         self.rows = split.manifest.rows
-        self.labels = split.manifest.labels
+        self.targets = targets_of(split.manifest, config.class_names)
         self.config = config
         self.tree = ensure_tree(split.manifest, split.raw)
         self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
@@ -55,29 +56,32 @@ class TreeDataset(Dataset):
                 return FormworkError(message)
             raise
 
-    def _batch(self, epoch: int, ids: np.ndarray, partners: np.ndarray) -> Batch:
-        augmentation = self.config.augmentation_at(epoch)
+    def _batch(self, epoch: int, draws: np.ndarray, partners: np.ndarray) -> Batch:
+        augmentation, weighted = self.config.augmentation_at(epoch), self.config.weighted
         if augmentation.mixup:
-            needed, places = with_partners(ids, partners)
-            shares = augmentation.shares(epoch, ids)
+            needed, places = with_partners(draws, partners)
+            shares = augmentation.shares(epoch, draws)
             pixels = torch.stack(self._images(augmentation, epoch, needed))
             images = list(blended(pixels[: len(places)], pixels[torch.from_numpy(places)], shares))
-            labels = mixed_labels(self.labels[needed], places, shares, self.config.classes)
+            mix = samples_of(needed), places, shares
+            numbers = [self.targets.mixed(*mix), *([self.targets.mixed_weights(*mix)] if weighted else [])]
         else:
-            images, labels = self._images(augmentation, epoch, ids), torch.from_numpy(self.labels[ids])
+            images, ids = self._images(augmentation, epoch, draws), samples_of(draws)
+            numbers = [self.targets.of(ids), *([self.targets.weights_of(ids)] if weighted else [])]
         dtype = getattr(torch, self.config.dtype)
         if dtype != torch.uint8:  # each on its own, while it is in the processor's cache
             images = [normalise(image, self.config.normal).to(dtype) for image in images]
-        return channels_last(images, dtype, augmentation.resolution), labels
+        return channels_last(images, dtype, augmentation.resolution), *map(torch.from_numpy, numbers)
 
-    def _images(self, augmentation: Augmentation, epoch: int, ids: np.ndarray) -> list[torch.Tensor]:
+    def _images(self, augmentation: Augmentation, epoch: int, draws: np.ndarray) -> list[torch.Tensor]:
         """The training images of a batch, each (3, S, S) uint8."""
-        heights, widths = self.sizes[ids].T
-        plan = augmentation.plan(epoch, ids, heights, widths)
-        return [self._image(augmentation, epoch, int(sample), plan, i) for i, sample in enumerate(ids)]
+        heights, widths = self.sizes[samples_of(draws)].T
+        plan = augmentation.plan(epoch, draws, heights, widths)
+        return [self._image(augmentation, epoch, int(draw), plan, i) for i, draw in enumerate(draws)]
 
-    def _image(self, augmentation: Augmentation, epoch: int, sample: int, plan: AugmentPlan, i: int) -> torch.Tensor:
+    def _image(self, augmentation: Augmentation, epoch: int, draw: int, plan: AugmentPlan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
+        sample = draw % REPEAT
         path = self.tree / self.rows[sample].tree_path
         try:
             image = read_rgb(path)
@@ -89,7 +93,7 @@ class TreeDataset(Dataset):
                 f"Sample {sample}, {printable(path)}, changed after its manifest was made. Run `dvc repro`."
             )
         try:
-            return carry_out(augmentation, plan, i, image, epoch, sample)
+            return carry_out(augmentation, plan, i, image, epoch, draw)
         except AugmentationError as error:
             raise AugmentationError(f"Sample {sample}, {printable(path)}: {error}") from error
 
@@ -107,11 +111,12 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
         BaseLoader.__init__(self)
         self.config = config
         workers = config.num_workers
+        dataset = TreeDataset(split, config)
         DataLoader.__init__(
             self,
-            TreeDataset(split, config),
+            dataset,
             batch_size=None,  # the dataset makes whole batches
-            sampler=config.sampler(split.manifest.storage_order),
+            sampler=config.sampler(split.manifest.storage_order, dataset.targets),
             num_workers=workers,
             prefetch_factor=max(-(-config.batches_ahead // workers), 1) if workers else None,
             persistent_workers=workers > 0,

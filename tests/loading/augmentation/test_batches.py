@@ -22,7 +22,7 @@ from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.order import BatchSampler
 from formwork.loading.pytorch_loader import PyTorchDataLoader
-from tests.loading.conftest import TRAIN, make_config
+from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.loading.test_loaders import epoch, same
 
 pytestmark = pytest.mark.plain
@@ -39,7 +39,7 @@ MIXED = [*PIXEL, {"Mixup": {"alpha": 0.8}}]
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8"])
 @pytest.mark.parametrize("operations", [PIXEL, MIXED, [*TRAIN, {"Mixup": {}}]], ids=["pixel", "mixed", "mixup"])
 def test_both_loaders_give_the_same_batches(split, operations, dtype):
-    options = make_config(operations, dtype=dtype, classes=3, order="random")
+    options = make_config(operations, dtype=dtype, class_names=CLASSES, order="random")
     ffcv, pytorch = FFCVDataLoader(split, options), PyTorchDataLoader(split, options)
     first, second = ([epoch(loader) for _ in range(2)] for loader in (ffcv, pytorch))
     assert same(first[0], second[0])
@@ -50,13 +50,13 @@ def test_both_loaders_give_the_same_batches(split, operations, dtype):
 @pytest.mark.parametrize("loader", [FFCVDataLoader, PyTorchDataLoader])
 @pytest.mark.parametrize("changes", [{"batch_size": 7}, {"batch_size": 1}, {"num_workers": 1}, {"batches_ahead": 1}])
 def test_nothing_changes_with_batch_size_or_workers(split, loader, changes):
-    reference = epoch(loader(split, make_config(MIXED, classes=3, order="random")))
-    assert same(epoch(loader(split, make_config(MIXED, classes=3, order="random", **changes))), reference)
+    reference = epoch(loader(split, make_config(MIXED, class_names=CLASSES, order="random")))
+    assert same(epoch(loader(split, make_config(MIXED, class_names=CLASSES, order="random", **changes))), reference)
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])
 def test_two_ranks_mix_what_one_process_mixes(split, batch_size):
-    options = {"classes": 3, "order": "random", "batch_size": batch_size}
+    options = {"class_names": CLASSES, "order": "random", "batch_size": batch_size}
     whole = list(FFCVDataLoader(split, make_config(MIXED, **options)))
     ranks = [FFCVDataLoader(split, make_config(MIXED, **options, rank=rank, world_size=2)) for rank in range(2)]
     for (images, labels), *parts in zip(whole, *ranks, strict=True):
@@ -68,11 +68,13 @@ def test_mixed_images_and_labels_are_the_same_blend(split):
     plain = FFCVDataLoader(split, make_config(TRAIN, dtype="uint8", order="random", drop_last=True))
     mixed = FFCVDataLoader(
         split,
-        make_config([*TRAIN, {"Mixup": {"alpha": 0.8}}], dtype="uint8", order="random", drop_last=True, classes=3),
+        make_config(
+            [*TRAIN, {"Mixup": {"alpha": 0.8}}], dtype="uint8", order="random", drop_last=True, class_names=CLASSES
+        ),
     )
     augmentation = mixed.config.augmentation
     (pixels, numbers), (found, labels) = epoch(plain), epoch(mixed)
-    ids = np.concatenate([batch.ids for batch in mixed.config.sampler(mixed.beton.storage_order)])
+    ids = np.concatenate([batch.draws for batch in mixed.config.sampler(mixed.beton.storage_order, mixed.targets)])
     share = augmentation.shares(0, ids) / UNIT
     assert share.min() < 0.1
     assert share.max() > 0.9
@@ -87,16 +89,16 @@ def test_mixed_images_and_labels_are_the_same_blend(split):
 
 def test_partners_are_neighbours_and_the_last_of_an_odd_number_is_alone():
     batches = list(BatchSampler(np.arange(11), "random", 0, 3, drop_last=False))
-    ids, partners = (np.concatenate([getattr(b, name) for b in batches]) for name in ("ids", "partners"))
+    ids, partners = (np.concatenate([getattr(b, name) for b in batches]) for name in ("draws", "partners"))
     assert partners.tolist() == ids[[1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 10]].tolist()
-    needed, places = with_partners(batches[1].ids, batches[1].partners)
-    assert needed[:3].tolist() == batches[1].ids.tolist()
+    needed, places = with_partners(batches[1].draws, batches[1].partners)
+    assert needed[:3].tolist() == batches[1].draws.tolist()
     assert len(needed) == 4
     assert needed[places].tolist() == batches[1].partners.tolist()
 
 
 def test_images_grow_with_operations_in_the_list(split):
-    options = make_config([*PIXEL, {"Mixup": {}}], classes=3, resolution_schedule=((1, 9),))
+    options = make_config([*PIXEL, {"Mixup": {}}], class_names=CLASSES, resolution_schedule=((1, 9),))
     for loader in (FFCVDataLoader(split, options), PyTorchDataLoader(split, options)):
         assert [epoch(loader)[0].shape[-1] for _ in range(2)] == [20, 9]
 

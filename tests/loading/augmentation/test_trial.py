@@ -21,7 +21,7 @@ from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.params import Params
-from tests.loading.conftest import make_config
+from tests.loading.conftest import CLASSES, make_config
 
 SIZE = 16
 PYTHONS_WORDS = re.compile(r"not supported between|object has no|NoneType|__init__|keyword argument|Traceback|unpack")
@@ -151,7 +151,7 @@ def test_extreme_arguments_that_are_allowed_give_images(split: SplitFiles) -> No
         {"RandomErasing": {"p": 1, "scale": [0.0001, 1], "ratio": [0.0001, 10000]}},
         {"Mixup": {"alpha": 0.001}},
     ]
-    config = make_config(operations, dtype="uint8", num_workers=0, classes=3, batch_size=35)
+    config = make_config(operations, dtype="uint8", num_workers=0, class_names=CLASSES, batch_size=35)
     for ours, theirs in zip(FFCVDataLoader(split, config), PyTorchDataLoader(split, config), strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])

@@ -134,7 +134,8 @@ class Augmentation:
         """The plan for one batch.
 
         Args:
-            ids, heights, widths: (B,) int64.
+            ids: (B,) int64, what numbers are drawn for: draws, see formwork.loading.order.sample_order.
+            heights, widths: (B,) int64.
             trial: where numbers are drawn from instead, to try the operations; what they do is then checked.
 
         Raises:

@@ -29,14 +29,14 @@ class Mixup:
         return fixed(betaincinv(self.alpha, self.alpha, draw.uniform()[:, 0]))
 
 
-def with_partners(ids: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples are needed to mix a batch.
+def with_partners(draws: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is needed to mix a batch.
 
     Returns:
-        (N,) sample ids, those of the batch first, then partners that are not in it; (B,) places of the partners there.
+        (N,) draws, those of the batch first, then partners that are not in it; (B,) places of the partners there.
     """
-    missing = np.setdiff1d(partners, ids)
-    needed = np.concatenate([ids, missing])
+    missing = np.setdiff1d(partners, draws)
+    needed = np.concatenate([draws, missing])
     by_id = np.argsort(needed)
     return needed, by_id[np.searchsorted(needed, partners, sorter=by_id)]
 
@@ -54,12 +54,3 @@ def blended(one: torch.Tensor, other: torch.Tensor, shares: np.ndarray) -> torch
     """The same with torch: one, other: (B, 3, H, W) uint8; shares: (B,) int64."""
     share = torch.from_numpy(shares).int().view(-1, 1, 1, 1)
     return ((one.int() * share + other.int() * (UNIT - share) + HALF) >> PRECISION).byte()
-
-
-def mixed_labels(labels: np.ndarray, places: np.ndarray, shares: np.ndarray, classes: int) -> torch.Tensor:
-    """(B, classes) float32 probabilities. labels: (N,) int64 of all samples, those of the batch first."""
-    rows = np.arange(len(places))
-    out = np.zeros((len(places), classes), np.float32)
-    out[rows, labels[: len(places)]] = shares / UNIT
-    out[rows, labels[places]] += 1 - shares / UNIT
-    return torch.from_numpy(out)

@@ -14,13 +14,11 @@ METRICS = (Path("results/train/metrics.json"), Path("results/evaluate/metrics.js
 
 def batches(project: Project) -> Result:
     """Whether the images can be shared out in batches: augmentation lists, batch size, devices."""
-    import numpy as np
-
     devices = project.devices
     try:
         data = project.data
         images = {split: len(data.splits[split].manifest) for split in SPLITS}
-        samplers = {split: data.config(split, 0, devices).sampler(np.arange(images[split])) for split in SPLITS}
+        samplers = {split: data.sampler(split, 0, devices) for split in SPLITS}
     except FormworkError as error:
         return problem(error)
     used = len(samplers["train"]) * project.params.data.batch_size
