@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from benchmarks.measured_command import run_measured
 from benchmarks.page import ROOT, add_page_arguments, publish
 from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
+from formwork.datasets.link import write_split
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, write_manifest
 from formwork.images.row import Row
@@ -109,9 +111,9 @@ def main(a: argparse.Namespace) -> None:
 
 def _manifest(raw: Path, path: Path, workers: int) -> Manifest:
     candidates = find_candidates(raw, 0.5)
-    labels = {name: label for label, name in enumerate(sorted({c.class_name for c in candidates}))}
     with tempfile.TemporaryDirectory() as memory:
-        return write_manifest(path, verify(raw, candidates, labels, workers, Path(memory) / "verified").rows)
+        verified = verify(raw, candidates.paths, workers, Path(memory) / "verified")
+    return write_split(path, candidates, verified, np.flatnonzero(verified.good))
 
 
 def _formwork(manifest: Manifest, raw: Path, path: Path, params: dict, workers: int) -> Callable[[], int]:

@@ -140,15 +140,14 @@ def run_stage(repository: Path, raw: Path, files: int) -> Run:
 def against_decoding(raw: Path, memory: Path, workers: int, rounds: int) -> dict[str, Rates]:
     """Images/s of verification with an empty memory, and of decoding alone, on all images below `raw`."""
     candidates = find_candidates(raw, 0.2)
-    labels = {candidate.class_name: 0 for candidate in candidates}
-    paths = [f"{raw}/{candidate.path}" for candidate in candidates]
+    paths = [f"{raw}/{path}" for path in candidates.paths]
     size = sum(map(os.path.getsize, paths)) / len(paths)
     chunk = min(CHUNK_FILES, max(int(CHUNK_BYTES / size), 1))  # as verification does it
 
     def verified() -> int:
         memory.unlink(missing_ok=True)
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):  # its progress bar
-            return len(verify(raw, candidates, labels, workers, memory).rows)
+            return int(verify(raw, candidates.paths, workers, memory).good.sum())
 
     def decoded() -> int:
         context = multiprocessing.get_context("forkserver")

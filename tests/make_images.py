@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from formwork.datasets.candidates import find_candidates
+from formwork.datasets.link import write_split
 from formwork.datasets.verify import verify
-from formwork.images.manifest import Manifest, write_manifest
+from formwork.images.manifest import Manifest
 from formwork.kernels.resize import scaled
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -70,6 +71,5 @@ def make_dataset(
 def make_manifest(raw: Path, path: Path) -> Manifest:
     """A manifest of all images of a raw dataset laid out <class>/*."""
     candidates = find_candidates(raw, 0.5)
-    classes = sorted({candidate.class_name for candidate in candidates})
-    labels = {name: label for label, name in enumerate(classes)}
-    return write_manifest(path, verify(raw, candidates, labels, 1, path.with_name(".verified.sqlite3")).rows)
+    verified = verify(raw, candidates.paths, 1, path.with_name(".verified.sqlite3"))
+    return write_split(path, candidates, verified, np.flatnonzero(verified.good))

@@ -1,18 +1,34 @@
 """Groups of classes, by name and by id."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from formwork.datasets.candidates import Candidate
+from formwork.datasets.candidates import Candidate, Candidates
 from formwork.datasets.groups import select_group
 from formwork.errors import DatasetError
+from formwork.images.manifest import SPLITS
 from tests.datasets.linking import NAME, rows, run_link
 from tests.make_images import make_dataset
 
+
+def columns(files: Sequence[Candidate]) -> Candidates:
+    names = sorted({file.class_name for file in files})
+    return Candidates(
+        [file.path for file in files],
+        names,
+        np.array([names.index(file.class_name) for file in files], np.int32),
+        np.array([SPLITS.index(file.split) for file in files], np.int8),
+    )
+
+
 CLASSES = ["crab", "lion", "lobster", "snail", "tiger"]
-CANDIDATES = [Candidate(split, name, f"{split}/{name}/1.png") for split in ("val", "train") for name in CLASSES]
+CANDIDATES = columns(
+    [Candidate(split, name, f"{split}/{name}/1.png") for split in ("train", "val") for name in CLASSES]
+)
 GROUPS = {"cats": ["tiger", "lion"], "ids": [4, "crab", 0], "wrong": ["Lobstr", 5, -1, "zzz"], "none": []}
 
 
@@ -21,13 +37,16 @@ def classes(group: str) -> list[str]:
 
 
 def test_all_is_every_class() -> None:
-    assert select_group(CANDIDATES, "zoo", "all", {}) == CANDIDATES
+    assert select_group(CANDIDATES, "zoo", "all", {}) is CANDIDATES
 
 
 def test_by_name_and_by_id_in_both_splits() -> None:
     assert classes("cats") == ["lion", "tiger"]
     assert classes("ids") == ["crab", "tiger"]
-    assert [c.split for c in select_group(CANDIDATES, "zoo", "cats", GROUPS)] == ["val", "val", "train", "train"]
+    assert [c.split for c in select_group(CANDIDATES, "zoo", "cats", GROUPS)] == ["train", "train", "val", "val"]
+    assert [c.path for c in select_group(CANDIDATES, "zoo", "ids", GROUPS)] == [
+        f"{split}/{name}/1.png" for split in ("train", "val") for name in ("crab", "tiger")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +75,7 @@ def test_mistakes_are_listed_with_near_matches(group: str, reasons: list[str]) -
 
 
 def test_names_without_a_near_match_are_not_listed_by_the_thousand() -> None:
-    many = [Candidate("train", f"n{i:04d}", "x") for i in range(1000)]
+    many = columns([Candidate("train", f"n{i:04d}", "x") for i in range(1000)])
     with pytest.raises(DatasetError, match=r"n0009, \.\.\. \(1000 in all\)\.$"):
         select_group(many, "zoo", "g", {"g": ["qqqq"]})
 
@@ -83,7 +102,7 @@ def test_an_unknown_group_is_found_before_any_image_is_read(tmp_path: Path) -> N
 
 
 def chosen(names: list[str], *entries: str | int) -> list[str]:
-    candidates = [Candidate("train", name, f"{name}/1.png") for name in names]
+    candidates = columns([Candidate("train", name, f"{name}/1.png") for name in names])
     return [c.class_name for c in select_group(candidates, "zoo", "g", {"g": list(entries)})]
 
 

@@ -351,7 +351,7 @@ def test_litter_is_passed_over_and_listed(tmp_path: Path, place: str) -> None:
 
     found = look(tmp_path, *(place + name for name in LITTER))
 
-    assert found.candidates == sound.candidates
+    assert list(found.candidates) == list(sound.candidates)
     assert {file.path for file in found.left_out} == {place + name for name in LITTER}
     assert {file.kind for file in found.left_out} == {"system file"}
 

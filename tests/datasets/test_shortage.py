@@ -148,13 +148,13 @@ def test_a_process_that_lacks_memory_says_so_as_this_one_does(root: Path, monkey
     """One of several processes comes to a file that it has no memory for."""
     monkeypatch.setattr(verify, "CHUNK_FILES", 1)
     monkeypatch.setattr(verify, "verify_files", lacking)
-    candidates, labels = find_candidates(root / "raw", 0.5), {"cat": 0, "dog": 1}
+    paths = find_candidates(root / "raw", 0.5).paths
     with pytest.raises(DatasetError, match=r"cat/005.png: not enough memory to read it. Lower data.num_workers"):
-        verify.verify(root / "raw", candidates, labels, 2, root / "cache.sqlite3")
+        verify.verify(root / "raw", paths, 2, root / "cache.sqlite3")
 
     monkeypatch.undo()
-    found = verify.verify(root / "raw", candidates, labels, 2, root / "cache.sqlite3")
-    assert [candidates[position].path for position in found.bad] == ["cat/004.png"]
+    found = verify.verify(root / "raw", paths, 2, root / "cache.sqlite3")
+    assert [paths[position] for position in found.bad] == ["cat/004.png"]
 
 
 def lacking(folder: str, paths: list[str]) -> list[ImageInfo | BadFile]:

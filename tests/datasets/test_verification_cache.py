@@ -17,10 +17,12 @@ import formwork
 from formwork import code
 from formwork.datasets import verification_cache
 from formwork.datasets.candidates import find_candidates
-from formwork.datasets.verification_cache import VerificationCache
+from formwork.datasets.findings import SAME_FORMAT
+from formwork.datasets.verification_cache import STATUS, VerificationCache
 from formwork.datasets.verify import Verification, verify
-from formwork.datasets.verify_file import ImageInfo, verify_files
+from formwork.datasets.verify_file import RECORD, ImageInfo, verify_files
 from formwork.errors import DatasetError
+from formwork.images.pixels import CONVERTED, EXTENSIONS, GREY_16
 from tests.make_images import make_dataset, noise
 
 SRC = Path(formwork.__file__).parents[1]
@@ -47,35 +49,43 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(raw: Path, path: Path, workers: int = 1) -> Verification:
-    return verify(raw, find_candidates(raw, 0.5), {"cat": 0, "dog": 1}, workers, path)
+    return verify(raw, find_candidates(raw, 0.5).paths, workers, path)
 
 
-def entries(path: Path) -> set[str]:
-    """The files in the cache, which must be sound."""
+def entries(path: Path) -> list[str]:
+    """The file of each entry in the cache, which must be sound."""
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         (table,) = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
-        return {os.fsdecode(name) for (name,) in database.execute(f"SELECT path FROM {table}")}
+        chunks = database.execute(f"SELECT paths FROM {table}").fetchall()
+    return [os.fsdecode(name) for (names,) in chunks for name in names.split(b"\0")]
 
 
 def test_what_is_cached_is_what_was_found(raw: Path, path: Path) -> None:
     first, second = look(raw, path), look(raw, path)
 
     assert (first.cached, second.cached) == (0, 120)
-    assert second.rows == first.rows
-    assert (second.moments == first.moments).all()
+    assert (second.images == first.images).all()
+    assert second.good.all()
 
 
 def test_facts_survive_whatever_their_values_and_names(path: Path) -> None:
     facts = ImageInfo(2**40, 10**18, 2**64 - 1, 9, 5, "I;16", "TIFF", bytes(range(32)), (0, 1, 2**45, 2**50, 3, 4))
-    status = os.stat_result((0o100644, facts.inode, 0, 1, 0, 0, facts.size, 0, 10**9, 0), {"st_mtime_ns": 10**18})
+    records = np.array([facts] * 3, RECORD)
     names = ["a b/c,'d\"\n.png", "Ä/日本.png", os.fsdecode(b"c/\xe9\xff.png")]
     with closing(VerificationCache(path)) as known:
-        known.put(((name, facts) for name in names), time.time_ns())
+        known.put(names, records, time.time_ns())
 
     with closing(VerificationCache(path)) as known:
-        assert [known.get(name, status) for name in names] == [facts] * 3
-        assert known.get("other", status) is None
+        found, there = known.look_up(["other", *names], np.array([facts] * 4, RECORD)[STATUS])
+    assert there.tolist() == [False, True, True, True]
+    assert (found[1:] == records).all()
+
+
+@pytest.mark.parametrize("kind", ["mode", "format"])
+def test_every_mode_and_format_fits_a_record(kind: str) -> None:
+    names = {"mode": CONVERTED | GREY_16 | {"I", "F", "HSV", "LAB"}, "format": {*EXTENSIONS, *SAME_FORMAT}}[kind]
+    assert {np.array(name, RECORD[kind]).item().decode() for name in names} == set(names)
 
 
 @pytest.mark.parametrize("change", ["size", "mtime", "inode"])
@@ -132,15 +142,27 @@ def test_removed_files_are_forgotten_when_they_are_most(raw: Path, path: Path) -
 
     assert look(raw, path).cached == 41
 
-    assert entries(path) == {str(image.relative_to(raw)) for image in raw.rglob("*.png")}
+    assert sorted(entries(path)) == sorted(str(image.relative_to(raw)) for image in raw.rglob("*.png"))
+
+
+def test_of_entries_for_a_file_the_last_one_stays(raw: Path, path: Path) -> None:
+    for time_ns in (10**18, 10**18 + 1, 10**18 + 2):
+        for each in raw.rglob("*.png"):
+            os.utime(each, ns=(time_ns, time_ns))
+        look(raw, path)
+
+    assert sorted(entries(path)) == sorted(str(image.relative_to(raw)) for image in raw.rglob("*.png"))
+    assert look(raw, path).cached == 120
+    os.utime(raw / "cat/000.png", ns=(10**18, 10**18))
+    assert look(raw, path).cached == 119
 
 
 def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from formwork.datasets.candidates import find_candidates; "
         "from formwork.datasets.verify import verify; raw = Path(sys.argv[1]); "
-        "found = verify(raw, find_candidates(raw, 0.5), {'cat': 0, 'dog': 1}, 1, Path(sys.argv[2])); "
-        "print(len([row for row in found.rows if row]))"
+        "found = verify(raw, find_candidates(raw, 0.5).paths, 1, Path(sys.argv[2])); "
+        "print(found.good.sum())"
     )
     environment = os.environ | {"PYTHONPATH": str(SRC)}
     runs = [
@@ -156,15 +178,16 @@ def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -
 
 
 KILLED_WHILE_WRITING = """
-import os, sys, time
+import sys, time
 from pathlib import Path
+import numpy as np
 from formwork.datasets import verification_cache
-from formwork.datasets.verify_file import ImageInfo
+from formwork.datasets.verify_file import RECORD, ImageInfo
 known = verification_cache.VerificationCache(Path(sys.argv[1]))
-verification_cache.ENTRIES_PER_TRANSACTION = 50
+verification_cache.ENTRIES_PER_CHUNK = 50
 for number in range(10**9):
     facts = ImageInfo(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6)
-    known.put([(f"{number}.png", facts)], time.time_ns())
+    known.put([f"{number}.png"], np.array([facts], RECORD), time.time_ns())
     if number == 5000:
         print("writing", flush=True)
 """
@@ -179,8 +202,9 @@ def test_a_killed_writer_leaves_it_sound(path: Path) -> None:
 
         assert len(entries(path)) >= 5000
         with closing(VerificationCache(path)) as known:
-            status = os.stat_result((0o100644, 7, 0, 1, 0, 0, 1, 0, 0, 0), {"st_mtime_ns": 1})
-            assert known.get("7.png", status).moments == (7,) * 6
+            found, there = known.look_up(["7.png"], np.array([(1, 1, 7)], RECORD[STATUS]))
+        assert there.all()
+        assert found["moments"].tolist() == [[7] * 6]
 
 
 def test_where_it_cannot_be_written_everything_is_read(
@@ -190,13 +214,14 @@ def test_where_it_cannot_be_written_everything_is_read(
 
     found = look(raw, tmp_path / "file" / "cache.sqlite3")
 
-    assert (found.cached, len(found.rows)) == (0, 120)
+    assert (found.cached, found.good.sum()) == (0, 120)
     assert "cache.sqlite3 cannot be used" in capsys.readouterr().out
 
 
 def test_a_cache_that_is_found_damaged_while_in_use_is_made_anew(
-    raw: Path, path: Path, capsys: pytest.CaptureFixture[str]
+    raw: Path, path: Path, capsys: pytest.CaptureFixture[str], small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verification_cache, "ENTRIES_PER_CHUNK", 10)
     look(raw, path)
     with path.open("r+b") as file:
         file.seek(-4096, os.SEEK_END)  # its last page: what is read first, and the first entries, are sound
@@ -204,7 +229,7 @@ def test_a_cache_that_is_found_damaged_while_in_use_is_made_anew(
 
     found = look(raw, path)
     assert 0 < found.cached < 120
-    assert (len(found.rows), found.bad) == (120, {})
+    assert (found.good.sum(), found.bad) == (120, {})
     assert f"{path} cannot be used" in capsys.readouterr().out
 
     look(raw, path)
@@ -242,10 +267,11 @@ def test_processes_find_what_one_finds(raw: Path, tmp_path: Path, small_chunks: 
 
     alone, together = (look(raw, tmp_path / f"cache {workers}", workers) for workers in (1, 3))
 
-    candidates = find_candidates(raw, 0.5)
-    assert [candidates[position].path for position in alone.bad] == ["cat/001.png"]
-    assert (together.rows, together.bad) == (alone.rows, alone.bad)
-    assert (together.moments == alone.moments).all()
+    paths = find_candidates(raw, 0.5).paths
+    assert [paths[position] for position in alone.bad] == ["cat/001.png"]
+    assert together.bad == alone.bad
+    assert (together.images == alone.images).all()
+    assert (together.good == alone.good).all()
 
 
 INTERRUPTED = """
@@ -257,7 +283,7 @@ from formwork.errors import run
 
 verify.CHUNK_FILES = 1
 raw, cache, number, seconds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-candidates = find_candidates(raw, 0.5) * 200  # enough to be at work for long
+paths = find_candidates(raw, 0.5).paths * 200  # enough to be at work for long
 
 def interrupt():
     time.sleep(seconds)
@@ -265,7 +291,7 @@ def interrupt():
 
 os.setpgid(0, 0)
 threading.Thread(target=interrupt, daemon=True).start()
-run(lambda: verify.verify(raw, candidates, {"cat": 0, "dog": 1}, 2, cache))
+run(lambda: verify.verify(raw, paths, 2, cache))
 """
 
 

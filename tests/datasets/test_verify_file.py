@@ -106,7 +106,7 @@ def test_an_unreadable_file_has_a_kind_and_a_reason(
     spoil(raw / name)
 
     with permissions.enforced():
-        paths = [candidate.path for candidate in find_candidates(raw, 0.5)]
+        paths = find_candidates(raw, 0.5).paths
         found = look(raw, name)
 
     assert name in paths

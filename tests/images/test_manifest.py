@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from formwork.errors import DatasetError
+from formwork.formats import csv_text
 from formwork.images.manifest import Manifest, in_validation, read_manifest, write_manifest
 from formwork.images.row import Columns, Row
 
@@ -120,6 +121,19 @@ TABLES = {
         replace(ROW, class_name="", label=0, targets=(3.0,), group="", weight=2.0),
     ),
 }
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_bytes_are_those_of_pythons_csv_module(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("formwork.images.manifest.ROWS_AT_ONCE", 4)
+    columns, row = TABLES[kind]
+    rows = [replace(row, path=os.fsdecode(name), format=f'"{name[:2].hex()}') for name in sorted(NAMES)]
+
+    write_manifest(tmp_path / "train.csv", reversed(rows), columns)
+
+    expected = csv_text([columns.header, *map(columns.values, rows)])
+    assert os.fsdecode((tmp_path / "train.csv").read_bytes()) == expected
+    assert list(read_manifest(tmp_path / "train.csv").rows) == rows
 
 
 @pytest.mark.parametrize("kind", TABLES)

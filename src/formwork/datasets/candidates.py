@@ -1,15 +1,18 @@
 """The files of a raw dataset that should be images, with the split and the class of each."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from formwork.datasets.layout import find_layout
 from formwork.datasets.listing import LeftOut, RawFolder, name_of
 from formwork.errors import DatasetError
 from formwork.escapes import is_text, printable
-from formwork.images.manifest import in_validation
+from formwork.images.manifest import SPLITS, in_validation, sorted_paths
 from formwork.text import count
 
 LISTED = 20  # names in an error message
@@ -24,24 +27,56 @@ class Candidate:
     path: str
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates(Sequence[Candidate]):
+    """The files that should be images, as columns: N of them, sorted by path. Items are made when they are asked for.
+
+    Attributes:
+        paths: relative to the raw dataset.
+        class_names: sorted.
+        classes: (N,) int32, position of each file's class in class_names.
+        splits: (N,) int8, position of each file's split in SPLITS.
+    """
+
+    paths: Sequence[str]
+    class_names: Sequence[str]
+    classes: np.ndarray
+    splits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Candidate:  # type: ignore[override]  # a slice of it has no use
+        return Candidate(SPLITS[self.splits[index]], self.class_names[self.classes[index]], self.paths[index])
+
+    def of_classes(self, names: Collection[str]) -> "Candidates":
+        """The files of some of the classes."""
+        chosen = np.array([name in names for name in self.class_names])
+        kept = chosen[self.classes]
+        return Candidates(
+            list(compress(self.paths, kept)),
+            [name for name in self.class_names if name in names],
+            (np.cumsum(chosen, dtype=np.int32) - 1)[self.classes[kept]],
+            self.splits[kept],
+        )
+
+
 @dataclass(frozen=True)
 class RawFiles:
     """What was found in a raw dataset.
 
     Attributes:
-        candidates: the files that should be images, by split, class and path.
+        candidates: the files that should be images.
         left_out: all other files, by path.
         notes: for people, one line each: how the layout was read, and names that are easily confused.
     """
 
-    candidates: list[Candidate]
+    candidates: Candidates
     left_out: list[LeftOut]
     notes: list[str]
 
 
-def find_candidates(
-    raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()
-) -> list[Candidate]:
+def find_candidates(raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()) -> Candidates:
     """The candidates alone; see find_files."""
     return find_files(raw, val_fraction, layout, ignore).candidates
 
@@ -67,28 +102,49 @@ def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Seq
     found = find_layout(folder, layout)
     found_files = {split: _classes(folder, paths) for split, paths in found.classes.items()}
     if None not in found_files:
-        _check_same_classes(raw, found_files["train"], found_files["val"])
-    names = sorted({name for classes in found_files.values() for name in classes})
+        _check_same_classes(raw, *(map(name_of, found_files[split]) for split in ("train", "val")))
+    names = sorted({name_of(path) for classes in found_files.values() for path in classes})
     notes = [*found.notes, *_check_names(raw, names), *_links(folder)]
-    candidates = [
-        Candidate(split or ("val" if in_validation(path, val_fraction) else "train"), name, path)
-        for split, classes in found_files.items()
-        for name, paths in classes.items()
-        for path in paths
-    ]
+    folders = {path: (split, files) for split, classes in found_files.items() for path, files in classes.items()}
+    candidates = _columns(folders, val_fraction)
     return RawFiles(candidates, folder.left_out, notes)
 
 
+def _columns(folders: Mapping[str, tuple[str | None, list[str]]], val_fraction: float) -> Candidates:
+    """The columns of all files.
+
+    Args:
+        folders: split and sorted paths of each class folder. None lies in another: files are sorted as folders are.
+    """
+    names = sorted({name_of(folder) for folder in folders})
+    codes = {name: code for code, name in enumerate(names)}
+    order = sorted_paths(folders)
+    paths = [path for folder in order for path in folders[folder][1]]
+    classes = np.repeat(
+        np.array([codes[name_of(folder)] for folder in order], np.int32), [len(folders[folder][1]) for folder in order]
+    )
+    splits = np.concatenate([_splits(*folders[folder], val_fraction) for folder in order])
+    return Candidates(paths, names, classes, splits)
+
+
+def _splits(split: str | None, paths: Sequence[str], val_fraction: float) -> np.ndarray:
+    """(N,) int8, the split of each file in a class folder."""
+    if split is not None:
+        return np.full(len(paths), SPLITS.index(split), np.int8)
+    train, val = SPLITS.index("train"), SPLITS.index("val")
+    return np.array([val if in_validation(path, val_fraction) else train for path in paths], np.int8)
+
+
 def _classes(folder: RawFolder, class_folders: Sequence[str]) -> dict[str, list[str]]:
-    """Sorted paths by class, for the class folders of one split."""
+    """Sorted paths by class folder, for those of one split."""
     for path in class_folders:
         if not is_text(path):
             raise DatasetError(
                 f"The name of the class folder {folder.place(path.rstrip('/'))} is no UTF-8. Rename it; `make doctor` "
                 "says how."
             )
-    classes = {name_of(path): sorted(folder.files_below(path)) for path in class_folders}
-    empty = [path for path in class_folders if not classes[name_of(path)]]
+    classes = {path: sorted_paths(folder.files_below(path)) for path in class_folders}
+    empty = [path for path in class_folders if not classes[path]]
     if empty:
         listed = ", ".join(folder.place(path.rstrip("/")) for path in empty[:LISTED])
         without = sum(file.path.startswith(tuple(empty)) for file in folder.left_out)

@@ -1,18 +1,19 @@
 """Findings: all that is wrong with raw images, what is done about each, the report file and its summary on screen."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from formwork.datasets.candidates import Candidate
+import numpy as np
+
+from formwork.datasets.candidates import Candidates
 from formwork.datasets.listing import LEFT_OUT, LeftOut
-from formwork.datasets.verify_file import BadFile
+from formwork.datasets.verify import Verification
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
 from formwork.images.manifest import path_bytes
 from formwork.images.pixels import EXTENSIONS
-from formwork.images.row import Row
 from formwork.text import count
 
 BAD = (
@@ -66,47 +67,56 @@ class Finding:
         return "left out" if self.redundant and on_duplicate == "skip" else "kept"
 
 
-def collect_findings(
-    candidates: Sequence[Candidate], rows: Sequence[Row | None], bad: Mapping[int, BadFile]
-) -> list[Finding]:
-    """All findings, sorted by path, then kind.
+def collect_findings(candidates: Candidates, verified: Verification) -> list[Finding]:
+    """All findings, sorted by path, then kind."""
+    found = [Finding(position, file.kind, file.reason) for position, file in verified.bad.items()]
+    found += [
+        finding
+        for group in equal_rows(verified.sha256, np.flatnonzero(verified.good))
+        for finding in _findings_of_copies(candidates, group)
+    ]
+    found += _wrong_extensions(candidates.paths, verified)
+    return sorted(found, key=lambda finding: (path_bytes(candidates.paths[finding.position]), finding.kind))
+
+
+def _wrong_extensions(paths: Sequence[str], verified: Verification) -> Iterator[Finding]:
+    """Images whose names have the extension of another format. Pairs of both are few: each is judged once."""
+    formats = verified.images["format"].tolist()
+    extensions = [path[path.rfind(".") :] for path in paths]
+    judged: dict[tuple[str, bytes], str] = {}
+    for named, kind in set(zip(extensions, formats, strict=True)):
+        format_, is_ = FORMAT_OF.get(named.lower()), kind.decode()
+        if kind and format_ is not None and format_ != SAME_FORMAT.get(is_, is_):
+            judged[named, kind] = f"named as {format_}, and is {is_}"
+    if judged:
+        for position, pair in enumerate(zip(extensions, formats, strict=True)):
+            if pair in judged:
+                yield Finding(position, "wrong extension", judged[pair])
+
+
+def equal_rows(digests: np.ndarray, positions: np.ndarray) -> list[list[int]]:
+    """Groups of those positions, ascending, whose digests are equal, of two and more.
 
     Args:
-        rows, bad: results of verification; see formwork.datasets.verify.Verification.
+        digests: (N, 32) uint8. positions: of the digests to compare, ascending.
     """
-    found = [Finding(position, file.kind, file.reason) for position, file in bad.items()]
-    found += _duplicates(candidates, rows)
-    for position, row in enumerate(rows):
-        if row is None:
-            continue
-        named = _format_by_extension(row.path)
-        if named is not None and named != SAME_FORMAT.get(row.format, row.format):
-            found.append(Finding(position, "wrong extension", f"named as {named}, and is {row.format}"))
-    return sorted(found, key=lambda finding: (path_bytes(candidates[finding.position].path), finding.kind))
+    starts = np.ascontiguousarray(digests[:, :8]).view(np.uint64)[positions, 0]  # of few files equal but by content
+    order = np.argsort(starts, kind="stable")
+    same = starts[order[1:]] == starts[order[:-1]]
+    near = np.zeros(len(order) + 1, bool)
+    near[1:-1] = same
+    groups: dict[bytes, list[int]] = {}
+    for position in np.sort(positions[order[near[1:] | near[:-1]]]).tolist():
+        groups.setdefault(digests[position].tobytes(), []).append(position)
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def _format_by_extension(path: str) -> str | None:
-    """The image format that a file's extension stands for, if any."""
-    name = path.rpartition("/")[2]
-    return FORMAT_OF.get(f".{name.rpartition('.')[2].lower()}") if "." in name else None
-
-
-def _duplicates(candidates: Sequence[Candidate], rows: Sequence[Row | None]) -> list[Finding]:
-    groups: dict[str, list[int]] = {}
-    first: dict[str, int] = {}  # most files have no duplicate: a list for each would take memory
-    for position, row in enumerate(rows):
-        if row is not None and (before := first.setdefault(row.sha256, position)) != position:
-            groups.setdefault(row.sha256, [before]).append(position)
-    return [finding for group in groups.values() for finding in _findings_of_copies(candidates, group)]
-
-
-def _findings_of_copies(candidates: Sequence[Candidate], group: Sequence[int]) -> list[Finding]:
+def _findings_of_copies(candidates: Candidates, positions: Sequence[int]) -> list[Finding]:
     """Findings on the files of one content.
 
     Where their labels differ, none can be trusted: all copies are redundant. Otherwise one is kept: the first in val,
     so that no validation image is trained on, or else the first by path.
     """
-    positions = sorted(group, key=lambda position: path_bytes(candidates[position].path))
     copies = [candidates[position] for position in positions]
     if len({copy.class_name for copy in copies}) > 1:
         other = {c.class_name: next(o.path for o in copies if o.class_name != c.class_name) for c in copies}
@@ -124,7 +134,7 @@ def _findings_of_copies(candidates: Sequence[Candidate], group: Sequence[int]) -
 
 def write_report(
     path: Path,
-    candidates: Sequence[Candidate],
+    candidates: Candidates,
     found: Sequence[Finding],
     left_out: Sequence[LeftOut],
     on_bad_image: str,
@@ -164,7 +174,7 @@ def left_out_line(left_out: Sequence[LeftOut], report: Path) -> str:
     return f"Left out: {'; '.join(parts)}. Listed in {report}." if parts else ""
 
 
-def summary(candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_image: str, on_duplicate: str) -> str:
+def summary(candidates: Candidates, found: Sequence[Finding], on_bad_image: str, on_duplicate: str) -> str:
     """The number of findings of each kind and action, each followed by the first few files."""
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in found:
@@ -179,7 +189,7 @@ def summary(candidates: Sequence[Candidate], found: Sequence[Finding], on_bad_im
     return "\n".join(lines)
 
 
-def _line(candidates: Sequence[Candidate], finding: Finding) -> str:
+def _line(candidates: Candidates, finding: Finding) -> str:
     path = printable(candidates[finding.position].path)
     if finding.duplicate_of:
         return f"{path} = {printable(finding.duplicate_of)}"

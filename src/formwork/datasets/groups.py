@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from formwork.datasets.candidates import Candidate
+from formwork.datasets.candidates import Candidates
 from formwork.errors import DatasetError
 
 ALL = "all"
@@ -12,8 +12,8 @@ LISTED = 10  # names in an error message
 
 
 def select_group(
-    candidates: Sequence[Candidate], dataset: str, group: str, groups: Mapping[str, Sequence[str | int]]
-) -> list[Candidate]:
+    candidates: Candidates, dataset: str, group: str, groups: Mapping[str, Sequence[str | int]]
+) -> Candidates:
     """The candidates whose class belongs to a group, in their order, of every split.
 
     Args:
@@ -27,14 +27,14 @@ def select_group(
             listed.
     """
     if group == ALL:
-        return list(candidates)
+        return candidates
     if group not in groups:
         raise DatasetError(
             f"data.group in params.yaml is {group!r}, which datasets.{dataset}.groups does not define. "
             f"{_nearest(group, [ALL, *groups])}"
         )
     key = f"datasets.{dataset}.groups.{group}"
-    names = sorted({candidate.class_name for candidate in candidates})
+    names = candidates.class_names
     chosen, faults = set(), []
     for entry in groups[group]:
         try:
@@ -45,7 +45,7 @@ def select_group(
         raise DatasetError("\n".join([f"{key} in params.yaml names classes that {dataset} does not have:", *faults]))
     if not chosen:
         raise DatasetError(f"{key} in params.yaml is empty. List class names, or their ids, from 0.")
-    return [candidate for candidate in candidates if candidate.class_name in chosen]
+    return candidates.of_classes(chosen)
 
 
 def _class_name(entry: str | int, names: Sequence[str]) -> str:

@@ -2,22 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from formwork.datasets import findings
-from formwork.datasets.candidates import LISTED, find_files
+from formwork.datasets.candidates import LISTED, Candidates, find_files
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import select_group
-from formwork.datasets.verify import verify
+from formwork.datasets.verify import Verification, verify
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
-from formwork.images.manifest import SPLITS, TRAINING, write_manifest
-from formwork.images.row import Row
+from formwork.images.manifest import SPLITS, TRAINING, Manifest, path_bytes, write_columns
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
@@ -47,15 +48,15 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         if line:
             print(line)
     candidates = select_group(everything, data.name, data.group, params.dataset.groups)
-    class_names = sorted({candidate.class_name for candidate in candidates})
-    labels = {name: label for label, name in enumerate(class_names)}
-    paths = [candidate.path for candidate in everything]  # going back from a group to all classes costs no verification
-    verified = verify(raw, candidates, labels, data.num_workers, interim / CACHE_FILE, keep=paths)
+    # All paths are kept: going back from a group to all classes costs no verification.
+    verified = verify(raw, candidates.paths, data.num_workers, interim / CACHE_FILE, keep=everything.paths)
     if fetched:
-        changed = [row.path for row in verified.rows if row is not None and row.sha256 != fetched[row.path]]
+        digests = map(bytes.hex, verified.images["sha256"].tolist())
+        sound = compress(zip(candidates.paths, digests, strict=True), verified.good)
+        changed = [path for path, digest in sound if digest != fetched[path]]
         if changed:
             raise edited(raw, dict.fromkeys(changed, "changed"))
-    found = findings.collect_findings(candidates, verified.rows, verified.bad)
+    found = findings.collect_findings(candidates, verified)
     policy = (data.on_bad_image, data.on_duplicate)
     findings.write_report(report, candidates, found, files.left_out, *policy)
     actions = Counter(finding.action(*policy) for finding in found)
@@ -65,26 +66,43 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     if found:
         be = "is" if actions["left out"] == 1 else "are"
         print(f"{summary}\n{count(actions['left out'], 'file')} {be} left out; all findings are listed in {report}.")
-    left_out = {finding.position for finding in found if finding.action(*policy) == "left out"}
-    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    positions: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for position, (candidate, row) in enumerate(zip(candidates, verified.rows, strict=True)):
-        if row is not None and position not in left_out:
-            rows[candidate.split].append(row)
-            positions[candidate.split].append(position)
-    _check_classes(class_names, rows, raw)
+    kept = verified.good.copy()
+    kept[[finding.position for finding in found if finding.action(*policy) == "left out"]] = False
+    positions = {split: np.flatnonzero(kept & (candidates.splits == code)) for code, split in enumerate(SPLITS)}
+    _check_classes(candidates, positions, raw)
     for split in SPLITS:
-        manifest = write_manifest(interim / f"{split}.csv", rows[split])
+        manifest = write_split(interim / f"{split}.csv", candidates, verified, positions[split])
         write_json(interim / f"{split}.images.json", {"images": len(manifest), "sha256": manifest.images_digest})
         if not len(manifest):
             continue
         ensure_tree(manifest, raw)
-        classes = count(len({row.label for row in rows[split]}), "class", "classes")
-        print(f"{split}: {count(len(rows[split]), 'image')} of {classes}")
-    moments = verified.moments[positions["train"]].sum(axis=0)
-    splits = [split for split in SPLITS if rows[split]]
-    settings = make_settings(data.name, params.dataset, class_names, splits, rows["train"], moments)
+        classes = count(len(np.unique(manifest.labels)), "class", "classes")
+        print(f"{split}: {count(len(manifest), 'image')} of {classes}")
+    splits = [split for split in SPLITS if len(positions[split])]
+    train = verified.images[positions["train"]]
+    settings = make_settings(data.name, params.dataset, list(candidates.class_names), splits, train)
     settings.write(interim / "dataset.json")
+
+
+def write_split(path: Path, candidates: Candidates, verified: Verification, positions: np.ndarray) -> Manifest:
+    """Write the manifest of some of the candidates.
+
+    Args:
+        positions: of the candidates, ascending.
+    """
+    images, labels = verified.images[positions], candidates.classes[positions]
+    columns = {
+        "path": [path_bytes(candidates.paths[position]) for position in positions.tolist()],
+        "class_name": pa.DictionaryArray.from_arrays(labels, candidates.class_names),
+        "label": labels,
+        "bytes": images["size"],
+        "width": images["width"],
+        "height": images["height"],
+        "mode": images["mode"],
+        "format": images["format"],
+        "sha256": verified.sha256[positions],
+    }
+    return write_columns(path, columns)
 
 
 def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
@@ -112,19 +130,21 @@ def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, to
 
 
 def make_settings(
-    name: str, dataset: Dataset, class_names: list[str], splits: list[str], train: Sequence[Row], moments: np.ndarray
+    name: str, dataset: Dataset, class_names: list[str], splits: list[str], train: np.ndarray
 ) -> Settings:
     """The dataset's entry in params.yaml, with `auto` and what it leaves out worked out on the training images.
 
     Args:
-        moments: (3, 2), by channel the sum of all 8-bit values of the training images, and of their squares.
+        train: (N,) RECORD, what verification found in the training images.
     """
+    widths, heights = (train[side].astype(np.int64) for side in ("width", "height"))
     if dataset.resolution == "auto":
-        shorter = np.median([min(row.width, row.height) for row in train])
+        shorter = np.median(np.minimum(widths, heights))
         resolution = min(int(shorter), LARGEST_AUTO_RESOLUTION)
     else:
         resolution = dataset.resolution
-    mean, square = (moments / sum(row.width * row.height for row in train)).T
+    moments = train["moments"].sum(axis=0).reshape(3, 2)
+    mean, square = (moments / int((widths * heights).sum())).T
     # Images of a single value have no spread: at least one grey level, as the loaders divide by it.
     std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1)
     augment = dataset.augment
@@ -153,19 +173,22 @@ def _default_train_augmentation(resolution: int) -> Operations:
     return [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
 
 
-def _check_classes(class_names: Sequence[str], rows: Mapping[str, Sequence[Row]], raw: Path) -> None:
-    counts = {split: Counter(row.class_name for row in rows[split]) for split in SPLITS}
+def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], raw: Path) -> None:
+    """positions: by split, those of the candidates that are in it."""
     for split in TRAINING:
-        if not counts[split]:
+        if not len(positions[split]):
             raise DatasetError(
                 f"No images in the {split} split of {raw}. Add images, or change data.split in params.yaml."
             )
-    missing = [name for name in class_names if not counts["train"][name]]
-    if missing:
+
+    def without(split: str) -> list[str]:
+        counts = np.bincount(candidates.classes[positions[split]], minlength=len(candidates.class_names))
+        return [candidates.class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
+
+    if missing := without("train"):
         raise DatasetError(
             f"No training images of class {', '.join(map(printable, missing[:LISTED]))} in {raw}. Add images, or "
             "remove its folder."
         )
-    unseen = [name for name in class_names if not counts["val"][name]]
-    if unseen:
+    if unseen := without("val"):
         print(f"WARNING: no validation images of class {', '.join(map(printable, unseen[:LISTED]))}.")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.datasets.candidates import Candidate
-from formwork.datasets.verification_cache import VerificationCache
-from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
+from formwork.datasets.verification_cache import STATUS, VerificationCache
+from formwork.datasets.verify_file import RECORD, BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.row import Row
+from formwork.images.manifest import SHA256_BYTES
 from formwork.parallel import in_order
 from formwork.processes import start_fork_server
 from formwork.progress import progress
@@ -33,107 +32,81 @@ TASKS_AHEAD = 4  # for each process, submitted in advance: bounds the memory tha
 
 @dataclass(frozen=True)
 class Verification:
-    """Results by candidate.
+    """Results of N files.
 
     Attributes:
-        rows: the manifest row of each image; None for a bad file.
-        moments: (N, 3, 2) int64: for each channel the sum of its values and of their squares; 0 for a bad file.
-        bad: bad files by position among the candidates.
+        images: (N,) RECORD, what was found in each file; zeros for a bad one.
+        good: (N,) bool, whether a file can be used.
+        bad: bad files by position.
         cached: number of files whose results came from the cache.
     """
 
-    rows: list[Row | None]
-    moments: np.ndarray
+    images: np.ndarray
+    good: np.ndarray
     bad: dict[int, BadFile]
     cached: int
 
+    @property
+    def sha256(self) -> np.ndarray:
+        """(N, 32) uint8, of the content of each file."""
+        return np.ascontiguousarray(self.images["sha256"]).view(np.uint8).reshape(-1, SHA256_BYTES)
+
 
 def verify(
-    raw: Path,
-    candidates: Sequence[Candidate],
-    labels: Mapping[str, int],
-    workers: int,
-    cache: Path,
-    keep: Collection[str] | None = None,
+    raw: Path, paths: Sequence[str], workers: int, cache: Path, keep: Sequence[str] | None = None
 ) -> Verification:
-    """Decode every candidate whose result is not in the cache.
+    """Decode every file whose result is not in the cache.
 
     Large datasets are verified by processes and not by threads, which would wait for the GIL: most of the work on a
     small image is Python's.
 
     Args:
-        raw: the folder that the candidates' paths are relative to.
-        labels: by class name.
+        raw: the folder that the paths are relative to.
         workers: number of processes; 0 or 1: in this process.
         cache: file of a VerificationCache, which need not exist.
-        keep: paths of the dataset, whose results stay in the cache; those of the candidates by default.
+        keep: paths of the dataset, whose results stay in the cache; `paths` by default.
 
     Raises:
         DatasetError: a process was killed.
     """
-    rows: list[Row | None] = [None] * len(candidates)
-    moments = np.zeros((len(candidates), 6), dtype=np.int64)
     bad: dict[int, BadFile] = {}
-    shared: dict[str, str] = {}  # one object for each mode and format, rather than one a row
-
-    def store(position: int, result: ImageInfo | BadFile) -> None:
-        if isinstance(result, BadFile):
-            bad[position] = result
-            return
-        candidate = candidates[position]
-        rows[position] = Row(
-            path=candidate.path,
-            class_name=candidate.class_name,
-            label=labels[candidate.class_name],
-            bytes=result.size,
-            width=result.width,
-            height=result.height,
-            mode=shared.setdefault(result.mode, result.mode),
-            format=shared.setdefault(result.format, result.format),
-            sha256=result.sha256.hex(),
-        )
-        moments[position] = result.moments
-
-    with (
-        closing(VerificationCache(cache)) as known,
-        progress(total=len(candidates), name="link", unit="images") as bar,
-    ):
-        unknown, sizes = [], []
-        for position, candidate in enumerate(candidates):
-            status = _status(f"{raw}/{candidate.path}")
-            cached = known.get(candidate.path, status) if status else None
-            if cached:
-                store(position, cached)
-            else:
-                unknown.append(position)
-                sizes.append(status.st_size if status else 0)
-        bar.update(len(candidates) - len(unknown))
+    with closing(VerificationCache(cache)) as known, progress(total=len(paths), name="link", unit="images") as bar:
+        status = _status(raw, paths)
+        images, good = known.look_up(paths, status)
+        unknown = np.flatnonzero(~good)
+        cached = len(paths) - len(unknown)
+        bar.update(cached)
         started_ns = time.time_ns()
-        for positions, results in _verify_chunks(raw, candidates, _chunks(unknown, sizes), workers):
-            for position, result in zip(positions, results, strict=True):
-                store(position, result)
-            paths = (candidates[position].path for position in positions)
-            known.put(
-                ((path, result) for path, result in zip(paths, results, strict=True) if isinstance(result, ImageInfo)),
-                started_ns,
-            )
+        for positions, results in _verify_chunks(raw, paths, _chunks(unknown, status["size"][unknown]), workers):
+            sound = {at: result for at, result in zip(positions, results, strict=True) if isinstance(result, ImageInfo)}
+            bad |= {at: result for at, result in zip(positions, results, strict=True) if isinstance(result, BadFile)}
+            at, records = list(sound), np.array(list(sound.values()), RECORD)
+            images[at], good[at] = records, True
+            known.put([paths[position] for position in at], records, started_ns)
             bar.update(len(positions))
-        known.prune([candidate.path for candidate in candidates] if keep is None else keep)
-    return Verification(rows, moments.reshape(-1, 3, 2), bad, len(candidates) - len(unknown))
+        known.prune(paths if keep is None else keep)
+    return Verification(images, good, bad, cached)
 
 
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None  # reading the file fails, too, and gives the reason
+def _status(raw: Path, paths: Sequence[str]) -> np.ndarray:
+    """(N,) the status of each file, with the fields of a VerificationCache's; zeros where it has none."""
+
+    def each() -> Iterator[tuple[int, int, int]]:
+        for path in paths:
+            try:
+                found = os.stat(f"{raw}/{path}")
+                yield found.st_size, found.st_mtime_ns, found.st_ino
+            except OSError:
+                yield 0, 0, 0  # reading the file fails, too, and gives the reason
+
+    return np.fromiter(each(), RECORD[STATUS], len(paths))
 
 
-def _chunks(positions: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+def _chunks(positions: np.ndarray, sizes: np.ndarray) -> list[list[int]]:
     """Cut a sequence of files into tasks of at most CHUNK_FILES and, but for single files, CHUNK_BYTES."""
     chunks: list[list[int]] = []
     room = 0
-    for position, size in zip(positions, sizes, strict=True):
+    for position, size in zip(positions.tolist(), sizes.tolist(), strict=True):
         if not chunks or len(chunks[-1]) == CHUNK_FILES or size > room:
             chunks.append([])
             room = CHUNK_BYTES
@@ -143,13 +116,13 @@ def _chunks(positions: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
 
 
 def _verify_chunks(
-    raw: Path, candidates: Sequence[Candidate], chunks: Sequence[list[int]], workers: int
+    raw: Path, paths: Sequence[str], chunks: Sequence[list[int]], workers: int
 ) -> Iterator[tuple[list[int], list[ImageInfo | BadFile]]]:
     """Each chunk with its results, in order."""
     work = partial(verify_files, str(raw))
-    paths = ([candidates[position].path for position in chunk] for chunk in chunks)
+    tasks = ([paths[position] for position in chunk] for chunk in chunks)
     if workers <= 1 or len(chunks) < PROCESSES_FROM:
-        yield from zip(chunks, map(work, paths), strict=True)
+        yield from zip(chunks, map(work, tasks), strict=True)
         return
     # Not forked from this process, where other threads may hold locks.
     context = multiprocessing.get_context("forkserver")
@@ -157,11 +130,11 @@ def _verify_chunks(
     pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_start_worker)
     done = 0
     try:
-        for _, results in in_order(pool, work, paths, ahead=workers * TASKS_AHEAD):
+        for _, results in in_order(pool, work, tasks, ahead=workers * TASKS_AHEAD):
             yield chunks[done], results
             done += 1
     except BrokenProcessPool as error:
-        first = printable(f"{raw}/{candidates[chunks[done][0]].path}")
+        first = printable(f"{raw}/{paths[chunks[done][0]]}")
         raise DatasetError(
             f"A process that verified images was killed, often for lack of memory; {first} is among the files that it "
             "may have read, or stands shortly before them. Set data.num_workers in params.yaml lower, or look at them."

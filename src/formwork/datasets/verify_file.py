@@ -62,6 +62,23 @@ class ImageInfo(NamedTuple):
     moments: Moments
 
 
+RECORD = np.dtype(
+    [
+        ("size", np.int64),
+        ("mtime_ns", np.int64),
+        ("inode", np.uint64),
+        ("width", np.int32),
+        ("height", np.int32),
+        ("mode", "S8"),
+        ("format", "S8"),
+        ("sha256", "V32"),
+        ("moments", np.int64, (6,)),
+    ]
+)
+"""The fields of ImageInfo, in their order: results are kept and cached as arrays of these. What is to be known of each
+image is one more field of both: the cache is made anew, and Verification has it as `images["<name>"]`."""
+
+
 class BadFile(NamedTuple):
     """A file that cannot be used as an image. kind: one of formwork.datasets.findings.BAD."""
 

@@ -4,23 +4,28 @@ import binascii
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from formwork.errors import DatasetError
-from formwork.formats import csv_text, write_csv
+from formwork.escapes import is_text
+from formwork.files import atomic_write
+from formwork.formats import csv_text
 from formwork.images.row import FOLDERS, SEPARATOR, TARGET, Columns, Row, Task
 
 SPLITS = ("train", "val", "test")
 TRAINING = ("train", "val")  # those that a training reads, and that no dataset lacks
 SHA256_BYTES = 32
 BLOCK_BYTES = 1 << 22  # of the file, parsed by one thread at a time
+ROWS_AT_ONCE = 1 << 16  # written
+Values: TypeAlias = Sequence | np.ndarray | pa.Array  # of a column: N of them
 
 TEXT = pa.dictionary(pa.int32(), pa.string())  # of few different values
 TYPES = {
@@ -111,15 +116,10 @@ class Manifest:
         """SHA-256 of the file as it would be with the columns that a beton is made from, and no others."""
         if self.columns == FOLDERS:
             return self.digest
-        names = self.columns.of_images
-        values = zip(*map(self._cells, names), strict=True)
-        return hashlib.sha256(path_bytes(csv_text(chain([names], values)))).hexdigest()
-
-    def _cells(self, name: str) -> Iterable[object]:
-        """A column as it is written."""
-        if name == "sha256":
-            return (digest.tobytes().hex() for digest in self.sha256)
-        return self.paths if name == "path" else self.table.column(name).to_pylist()
+        digest = hashlib.sha256()
+        for data in _lines(self.columns.of_images, self.table, self.sha256):
+            digest.update(data)
+        return digest.hexdigest()
 
     @cached_property
     def storage_order(self) -> np.ndarray:
@@ -256,13 +256,78 @@ def _from_hexadecimal(column: pa.ChunkedArray) -> np.ndarray:
 def write_manifest(path: Path, rows: Iterable[Row], columns: Columns = FOLDERS) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: path_bytes(row.path))
-    write_csv(path, chain([columns.header], map(columns.values, rows)))
-    return read_manifest(path)
+    cells = zip(*map(columns.values, rows), strict=True) if rows else ((),) * len(columns.header)
+    values: dict[str, Values] = dict(zip(columns.header, cells, strict=True))
+    values["path"] = list(map(path_bytes, values["path"]))
+    values["sha256"] = np.frombuffer(bytes.fromhex("".join(values["sha256"])), np.uint8).reshape(-1, SHA256_BYTES)
+    return write_columns(path, values, columns)
+
+
+def write_columns(path: Path, values: Mapping[str, Values], columns: Columns = FOLDERS) -> Manifest:
+    """Write a manifest of N images, sorted by path.
+
+    Args:
+        values: by column of the header; of `path` bytes, of `sha256` (N, 32) uint8.
+    """
+    names = [name for name in columns.header if name != "sha256"]
+    arrays = [_array(values[name], TYPES.get(name, pa.float64())) for name in names]
+    table, sha256 = pa.table(arrays, names), np.asarray(values["sha256"], np.uint8)
+    with atomic_write(path) as file:
+        for data in _lines(columns.header, table, sha256):
+            file.write(data)
+    return Manifest(path, columns, table, sha256)
+
+
+def _array(values: Values, kind: pa.DataType) -> pa.Array:
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(array.type):
+        return array.cast(kind.value_type).dictionary_encode().cast(kind)
+    return array.cast(kind)
+
+
+def _lines(names: Sequence[str], table: pa.Table, sha256: np.ndarray) -> Iterator[bytes]:
+    """The header and the rows of some columns as CSV, many rows at a time.
+
+    As Python's csv module writes them, with a line feed at the end of each, and seven times as fast.
+    """
+    yield path_bytes(csv_text([names]))
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        part = table.slice(start, ROWS_AT_ONCE).combine_chunks()
+        digests = pa.chunked_array([_hexadecimal(sha256[start : start + ROWS_AT_ONCE])])
+        cells = [digests if name == "sha256" else _cells(part.column(name)) for name in names]
+        cells[-1] = pc.binary_join_element_wise(cells[-1], b"\n", b"")
+        (lines,) = pc.binary_join_element_wise(*cells, b",").chunks
+        yield lines.buffers()[2].to_pybytes()
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as it is written, in bytes."""
+    if pa.types.is_floating(column.type):
+        return pa.chunked_array([list(map(repr, column.to_pylist()))], pa.string()).cast(pa.binary())
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.string()).cast(pa.binary())
+    texts = column.cast(pa.string()).cast(pa.binary()) if pa.types.is_dictionary(column.type) else column
+    special = pc.match_substring_regex(texts, '[",\r\n]')
+    if not pc.any(special).as_py():
+        return texts
+    quoted = pc.binary_join_element_wise(b'"', pc.replace_substring(texts, '"', '""'), b'"', b"")
+    return pc.if_else(special, quoted, texts)
+
+
+def _hexadecimal(sha256: np.ndarray) -> pa.Array:
+    digits = pa.py_buffer(sha256.tobytes().hex().encode())
+    return pa.Array.from_buffers(pa.binary(2 * SHA256_BYTES), len(sha256), [None, digits]).cast(pa.binary())
 
 
 def path_bytes(path: str) -> bytes:
     """A path as the file system has it, which need not be UTF-8."""
     return path.encode("utf-8", "surrogateescape")
+
+
+def sorted_paths(paths: Iterable[str]) -> list[str]:
+    """Sorted by their bytes, as manifests are."""
+    found = sorted(paths)  # the same for all that is UTF-8, and three times as fast
+    return found if all(map(is_text, found)) else sorted(found, key=path_bytes)
 
 
 def in_validation(path: str, fraction: float) -> bool:
