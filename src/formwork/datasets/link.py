@@ -18,7 +18,7 @@ from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
-from formwork.images.manifest import SPLITS, TRAINING, Manifest, path_bytes, write_columns
+from formwork.images.manifest import SPLITS, TRAINING, Manifest, write_columns
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
@@ -92,7 +92,7 @@ def write_split(path: Path, candidates: Candidates, verified: Verification, posi
     """
     images, labels = verified.images[positions], candidates.classes[positions]
     columns = {
-        "path": [path_bytes(candidates.paths[position]) for position in positions.tolist()],
+        "path": [candidates.paths[position] for position in positions.tolist()],
         "class_name": pa.DictionaryArray.from_arrays(labels, candidates.class_names),
         "label": labels,
         "bytes": images["size"],

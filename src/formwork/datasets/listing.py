@@ -94,8 +94,9 @@ class RawFolder:
         """links_in: the real paths of the folders that hold the links through which the folder was reached."""
         content = self.content(folder)
         del self._contents[folder]  # all files of a dataset are many names to keep
+        texts = {end for end in {name[name.rfind(".") :] for name in content.files} if extension("x" + end) in TEXTS}
         for name in content.files:
-            if extension(name) in TEXTS:
+            if texts and extension(name) in TEXTS:
                 self.leave_out(folder + name, OTHER)
             else:
                 yield folder + name
@@ -121,14 +122,14 @@ class RawFolder:
                 self.linked.append(folder)
             with os.scandir(self._on_disk(folder)) as entries:
                 for entry in entries:
-                    name, is_folder = entry.name, _is_folder(entry)
-                    path = f"{folder}{name}{'/' if is_folder else ''}"
-                    if path == RECORD:
-                        continue
+                    name = entry.name
+                    is_folder = not entry.is_file(follow_symlinks=False) and _is_folder(entry)
+                    end = "/" if is_folder else ""
                     if is_litter(name):
-                        self.leave_out(path, SYSTEM)
-                    elif self._ignored and self._ignored.match_file(path):
-                        self.leave_out(path, IGNORED)
+                        if folder or name != RECORD:
+                            self.leave_out(folder + name + end, SYSTEM)
+                    elif self._ignored and self._ignored.match_file(folder + name + end):
+                        self.leave_out(folder + name + end, IGNORED)
                     else:
                         (folders if is_folder else files).append(name)
         except OSError as error:
