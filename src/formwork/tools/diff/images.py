@@ -43,6 +43,9 @@ class Images:
     def paths_of(self, rows: np.ndarray) -> list[str]:
         return [path.decode("utf-8", "surrogateescape") for path in self.paths.take(pa.array(rows)).to_pylist()]
 
+    def digests_of(self, rows: np.ndarray) -> list[bytes]:
+        return self.contents.take(pa.array(rows)).to_pylist()
+
     def targets_of(self, rows: np.ndarray) -> list[str]:
         """As people read them: "cat", "car, person", "age=31, height=1.8"."""
         values = self.targets.take(pa.array(rows)).to_pylist()

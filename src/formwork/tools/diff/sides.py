@@ -35,6 +35,7 @@ class Side:
         revision: the commit, of 40 digits; None for the workspace.
         fetch: options of `dvc fetch` that reach the revision; None where none do, as for an experiment.
         outs: MD5 by path of what the stages link and evaluate have made, from dvc.lock.
+        raw: MD5 of the folder of raw images, which ends in .dir, from dvc.lock.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Side:
     dataset: str
     fetch: str | None
     outs: Mapping[str, str] = field(default_factory=dict)
+    raw: str | None = None
 
     def __str__(self) -> str:
         if self.revision is None:
@@ -72,7 +74,8 @@ def find_side(root: Path, asked: str) -> Side:
     dataset = dataset or _dataset(params, name)
     stages: Stages = read_lock(lock or b"", ("link", "evaluate"))
     outs = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items() if md5}
-    return Side(name, revision, dataset, fetch, outs)
+    deps = stages["link"].deps if "link" in stages else {}
+    return Side(name, revision, dataset, fetch, outs, raw=deps.get(Folders.of(dataset).raw.as_posix()))
 
 
 def _read(path: Path) -> bytes | None:

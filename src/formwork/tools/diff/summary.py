@@ -88,12 +88,15 @@ def split_table(changes: Changes) -> Table:
     return ["split", *counts], body
 
 
-def pair_lines(changes: Changes) -> Iterator[tuple[str, str, list[tuple[str, str, int]]]]:
-    """(kind, what it is of, [(before, after, images)]) of what was relabelled and moved."""
-    if changes.totals["relabelled"]:
-        yield "relabelled", "label", changes.relabellings(MOST_PAIRS)
-    if changes.totals["moved"]:
-        yield "moved", "split", changes.moves()
+def pair_tables(changes: Changes) -> Iterator[tuple[str, Table]]:
+    """(kind, table) of what was relabelled and moved: before, after, and the number of images."""
+    for kind, what, pairs in (
+        ("relabelled", "label", changes.relabellings(MOST_PAIRS)),
+        ("moved", "split", changes.moves()),
+    ):
+        if pairs:
+            rows = [[printable(before), printable(after), f"{number:,}"] for before, after, number in pairs]
+            yield kind, ([f"{what} before", "after", "images"], rows)
 
 
 def _number(value: int) -> str:
@@ -146,9 +149,9 @@ def as_text(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
     if any(changes.totals.values()):
         for header, body in filter(None, (split_table(changes), class_table(changes))):
             parts.append(columns([header, *body], numbers=True))
-        for kind, of, pairs in pair_lines(changes):
-            rows = [[f"{printable(a)} -> {printable(b)}", f"{number:,}"] for a, b, number in pairs]
-            parts.append(columns([[f"{of} of {kind} images", "images"], *rows], numbers=True))
+        for kind, (_, body) in pair_tables(changes):
+            rows = [[f"{before} -> {after}", number] for before, after, number in body]
+            parts.append(columns([[kind, "images"], *rows], numbers=True))
         lines = []
         for kind, paths, number in examples(changes):
             lines += [f"{kind}", *(f"  {clip(path, WIDTH)}" for path in paths)]
@@ -163,9 +166,7 @@ def as_markdown(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
     if any(changes.totals.values()):
         for header, body in filter(None, (split_table(changes), class_table(changes))):
             parts.append(table(header, body))
-        for kind, of, pairs in pair_lines(changes):
-            rows = [[printable(a), printable(b), f"{number:,}"] for a, b, number in pairs]
-            parts.append(table([f"{kind}: {of} before", "after", "images"], rows))
+        parts += [table(*body) for _, body in pair_tables(changes)]
     return "\n\n".join([*parts, *flips])
 
 

@@ -53,6 +53,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One or more small pictures side by side, with lines of text below. A picture that there is not is None."""
+
+    sources: Sequence[str | None]
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    figures: Sequence[Figure]
+    kind: str = "gallery"
+
+
+@dataclass(frozen=True)
 class Code:
     """title: shown while the code is folded."""
 
@@ -67,7 +81,7 @@ class Html:
     kind: str = "html"
 
 
-Part = Text | Missing | Table | Picture | Code | Html
+Part = Text | Missing | Table | Picture | Gallery | Code | Html
 
 
 @dataclass
@@ -81,7 +95,12 @@ class Section:
 
 
 def data_uri(path: Path) -> str:
-    return f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return as_uri(path.read_bytes(), TYPES[path.suffix])
+
+
+def as_uri(content: bytes, kind: str) -> str:
+    """A data URI of a media type such as image/png."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def markdown(text: str, folder: Path) -> Html:

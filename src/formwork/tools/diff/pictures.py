@@ -1,0 +1,47 @@
+"""The raw images of a side: those that lie in the workspace, and those that DVC's cache still has."""
+
+import hashlib
+import json
+import mmap
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from formwork.folders import Folders
+from formwork.tools.diff.sides import Files, Side
+
+ENTRY = re.compile(rb'"md5": "([0-9a-f]{32})", "relpath": ("(?:[^"\\]|\\.)*")')
+"""Of one file, in what DVC keeps of a folder: JSON, with the keys in this order."""
+
+
+def raw_contents(files: Files, side: Side, paths: Sequence[str], digests: Sequence[bytes]) -> list[bytes | None]:
+    """The content of raw images of a side, by their paths and SHA-256; None for those that are nowhere here."""
+    folder = Folders.of(side.dataset, files.root).raw
+    found = [_read(folder / path, digest) for path, digest in zip(paths, digests, strict=True)]
+    wanted = [path for path, content in zip(paths, found, strict=True) if content is None]
+    if side.raw is None or not wanted:
+        return found
+    cached = _in_folder(files.cached(side.raw), wanted)
+    return [
+        _read(files.cached(cached[path]), digest) if content is None and path in cached else content
+        for path, digest, content in zip(paths, digests, found, strict=True)
+    ]
+
+
+def _read(path: Path, digest: bytes) -> bytes | None:
+    """The content of a file, if it is there and still the one of that digest."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _in_folder(listing: Path, paths: Sequence[str]) -> dict[str, str]:
+    """MD5 by path, of those of `paths` that DVC's listing of a folder has. It may have millions: it is searched, not
+    taken into memory."""
+    wanted = {json.dumps(path).encode(): path for path in paths}
+    if not listing.is_file() or not listing.stat().st_size:
+        return {}
+    with listing.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return {wanted[entry[2]]: entry[1].decode() for entry in ENTRY.finditer(content) if entry[2] in wanted}
