@@ -126,6 +126,11 @@ class Classes:
         gained = np.setdiff1d(self._memberships(after), self._memberships(before), assume_unique=True)
         return np.bincount(gained % max(len(self.names), 1), minlength=len(self.names))
 
+    def any_of(self, targets: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """(P,) bool: images that have any of the labels chosen (L,), from the target code of each image."""
+        hits = np.concatenate([[0], np.cumsum(chosen[self.label])])
+        return (hits[self.start[1:]] > hits[self.start[:-1]])[targets]
+
     def _memberships(self, targets: np.ndarray) -> np.ndarray:
         """image * L + label, for each label of each image."""
         counts = self.start[targets + 1] - self.start[targets]

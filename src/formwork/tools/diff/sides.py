@@ -163,6 +163,20 @@ class Files:
         manifests = {split: read_manifest(found[path]) for split, path in paths.items() if path in found}
         return gather(manifests)
 
+    def notes(self, side: Side) -> list[str]:
+        """What makes the manifests of the workspace older than its raw images, where DVC knows of it."""
+        raw = Folders.of(side.dataset, self.root).raw
+        content = _read(raw.with_name(f"{raw.name}.dvc"))
+        if side.revision is not None or content is None or side.raw is None:
+            return []
+        try:
+            added = parse_yaml(content, str(raw))["outs"][0]["md5"]
+        except (YamlError, KeyError, IndexError, TypeError):
+            return []  # DVC says what is wrong with it
+        if added == side.raw:
+            return []
+        return [f"{raw} was added to DVC after `link` ran: `dvc repro link` takes its changes in."]
+
     def find(self, side: Side, paths: Sequence[str]) -> dict[str, Path]:
         """Where those of `paths` lie that the side has.
 

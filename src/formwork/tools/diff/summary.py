@@ -143,7 +143,7 @@ def examples(changes: Changes, most: int = EXAMPLES) -> Iterator[tuple[str, list
             yield kind, describe(changes, kind, before[:most], after[:most]), number
 
 
-def as_text(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
+def as_text(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     """For a terminal."""
     parts = [f"{title}\n{totals_line(changes)}", *notes(changes)]
     if any(changes.totals.values()):
@@ -157,17 +157,17 @@ def as_text(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
             lines += [f"{kind}", *(f"  {clip(path, WIDTH)}" for path in paths)]
             lines += [f"  and {number - len(paths):,} more"] * (number > len(paths))
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, *filter(None, ["\n".join(flips)])])
+    return "\n\n".join([*parts, *filter(None, ["\n".join(more)])])
 
 
-def as_markdown(changes: Changes, title: str, flips: Sequence[str] = ()) -> str:
+def as_markdown(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     """For a pull request."""
     parts = [f"### Data: {title}", f"{totals_line(changes)}.", *notes(changes)]
     if any(changes.totals.values()):
         for header, body in filter(None, (split_table(changes), class_table(changes))):
             parts.append(table(header, body))
         parts += [table(*body) for _, body in pair_tables(changes)]
-    return "\n\n".join([*parts, *flips])
+    return "\n\n".join([*parts, *more])
 
 
 def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:
