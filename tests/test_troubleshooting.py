@@ -305,7 +305,7 @@ def reserved_name(tmp_path: Path) -> Said:
 @pytest.fixture
 def left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Said:
     raw = make_dataset(tmp_path / "raw/mine")
-    for name in ("loose.png", "labels.csv", "Thumbs.db", "cat/.DS_Store"):
+    for name in ("loose.png", "notes.csv", "Thumbs.db", "cat/.DS_Store"):
         (raw / name).touch()
     link(Params.model_validate({"data": {"name": "mine"}}), raw, tmp_path / "interim/mine", tmp_path / "findings.csv")
     return capsys.readouterr().out

@@ -143,14 +143,14 @@ def test_what_is_left_out_is_counted_in_a_line_and_listed(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (raw / "@eaDir").mkdir()
-    for name in ("Thumbs.db", "cat/._000.png", "labels.csv", "loose 1.png", "loose 2.JPG"):
+    for name in ("Thumbs.db", "cat/._000.png", "notes.csv", "loose 1.png", "loose 2.JPG"):
         (raw / name).touch()
 
     run_link(tmp_path, ignore=["a dog/00[0-4].png"])
 
     assert capsys.readouterr().out.splitlines()[0] == (
         "Left out: 2 images in no class folder (loose 1.png, loose 2.JPG); 5 matches of data.ignore (a dog/000.png, "
-        "a dog/001.png, a dog/002.png, ...); 1 other file (labels.csv); 3 hidden or system files (@eaDir/, Thumbs.db, "
+        "a dog/001.png, a dog/002.png, ...); 1 other file (notes.csv); 3 hidden or system files (@eaDir/, Thumbs.db, "
         f"cat/._000.png). Listed in {tmp_path / 'report.csv'}."
     )
     assert report(tmp_path) == {
@@ -158,7 +158,7 @@ def test_what_is_left_out_is_counted_in_a_line_and_listed(
         "Thumbs.db": "system file",
         **{f"a dog/00{number}.png": "ignored" for number in range(5)},
         "cat/._000.png": "system file",
-        "labels.csv": "other file",
+        "notes.csv": "other file",
         "loose 1.png": "outside classes",
         "loose 2.JPG": "outside classes",
     }
@@ -168,12 +168,12 @@ def test_what_is_left_out_is_counted_in_a_line_and_listed(
 def test_of_very_many_files_the_report_has_the_first_of_each_kind(raw: Path, tmp_path: Path) -> None:
     for number in range(1010):
         (raw / f"cat/._{number:04}").touch()
-    (raw / "labels.csv").touch()
+    (raw / "notes.csv").touch()
 
     run_link(tmp_path)
 
     lines = (tmp_path / "report.csv").read_text().splitlines()
-    assert lines[1] == "labels.csv,,,other file,,,left out"
+    assert lines[1] == "notes.csv,,,other file,,,left out"
     assert lines[2] == "cat/._0000,,,system file,,,left out"
     assert lines[-1] == ",,,system file,and 10 more,,left out"
     assert len(lines) == 2 + 1001

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from formwork.datasets.candidates import RawFiles, find_files
 from formwork.datasets.folder_names import role, split_name
 from formwork.errors import DatasetError
-from tests.workspace import ROOT
 
 
 def lay_out(raw: Path, *paths: str) -> Path:
@@ -270,8 +268,11 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
         ["Train/{cat,dog}/"],
         ["{raw} has Train/ and no folder for the val split", "`mv {raw}/Train/* {raw}/ && rmdir {raw}/Train`"],
     ),
-    "loose images": (["a.png", "b.jpg", "labels.csv"], ["2 images lie loose there", "by what labels.csv says of it"]),
-    "all images in one folder": (["images/", "labels.csv"], ["All 2 images lie in one folder", "labels.csv"]),
+    "loose images": (["a.png", "b.jpg", "a.xlsx"], ["2 images lie loose there", "save it as {raw}/labels.csv"]),
+    "all images in one folder": (
+        ["images/", "t.csv"],
+        ["All 2 images lie in one folder", "`mv {raw}/t.csv {raw}/labels.csv`"],
+    ),
     "an archive": (["photos.zip"], ["holds no class folders, but photos.zip: unpack it there"]),
     "names in two Unicode forms": (
         ["caf\u00e9/", "cafe\u0301/"],
@@ -322,17 +323,16 @@ def test_the_setting_of_a_message_mends_the_dataset_and_keeps_earlier_patterns(t
     assert [(file.path, file.kind) for file in found.left_out] == [("[old] set/", "ignored"), ("test/", "ignored")]
 
 
-def test_the_recipe_for_labels_in_a_table_makes_classes(tmp_path: Path) -> None:
-    raw = lay_out(tmp_path / "data/raw/photos", "images/")
-    (raw / "labels.csv").write_text("file,label\n0.png,cat\n1.png,dog\n")
-    page = (ROOT / "docs/datasets.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+def test_the_command_of_a_message_makes_a_table_of_labels_of_another_table(tmp_path: Path) -> None:
+    lay_out(tmp_path, "images/")
+    (tmp_path / "train.csv").write_text("file,label\n0.png,cat\n1.png,dog\n")
+    (command,) = re.findall(r"`(mv [^`]*)`", message(tmp_path))
 
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    subprocess.run(["sh", "-ec", command], check=True)
 
-    assert {(c.class_name, c.path) for c in find_files(raw, 0.5).candidates} == {
-        ("cat", "cat/0.png"),
-        ("dog", "dog/1.png"),
+    assert {(c.class_name, c.path) for c in find_files(tmp_path, 0.5).candidates} == {
+        ("cat", "images/0.png"),
+        ("dog", "images/1.png"),
     }
 
 
@@ -362,14 +362,14 @@ def test_an_empty_folder_of_a_system_is_no_class(tmp_path: Path) -> None:
 
 
 def test_what_lies_beside_the_classes_is_listed_by_kind(tmp_path: Path) -> None:
-    found = look(tmp_path, "{cat,dog}/", "loose.JPG", "README", "labels.csv", "cat/notes.txt", ignore=["1.png", "/x"])
+    found = look(tmp_path, "{cat,dog}/", "loose.JPG", "README", "notes.csv", "cat/notes.txt", ignore=["1.png", "/x"])
 
     assert {(file.path, file.kind) for file in found.left_out} == {
         ("README", "other file"),
         ("cat/1.png", "ignored"),
         ("cat/notes.txt", "other file"),
         ("dog/1.png", "ignored"),
-        ("labels.csv", "other file"),
+        ("notes.csv", "other file"),
         ("loose.JPG", "outside classes"),
     }
     assert {c.path for c in found.candidates} == {"cat/0.png", "dog/0.png"}

@@ -2,17 +2,21 @@
 
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import compress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from formwork.datasets.layout import find_layout
 from formwork.datasets.listing import LeftOut, RawFolder, name_of
+from formwork.datasets.tables.assign import TableParams, assign, find_label_table, folder_splits
+from formwork.datasets.tables.labels import Labels
+from formwork.datasets.tables.rows import RowFinding
 from formwork.errors import DatasetError
 from formwork.escapes import is_text, printable
 from formwork.images.manifest import SPLITS, in_validation, sorted_paths
+from formwork.images.row import FOLDERS, Columns
 from formwork.text import count
 
 LISTED = 20  # names in an error message
@@ -33,15 +37,25 @@ class Candidates(Sequence[Candidate]):
 
     Attributes:
         paths: relative to the raw dataset.
-        class_names: sorted.
+        class_names: in order; where the task is another than classes, each different set of labels or targets as text.
         classes: (N,) int32, position of each file's class in class_names.
         splits: (N,) int8, position of each file's split in SPLITS.
+        columns: those of the manifests.
+        label_sets: of a multilabel task, the labels that each of class_names stands for.
+        targets: (N, K) float64, of a regression.
+        groups: (N,) text, "" for none; None where the table says none.
+        weights: (N,) float64; None where the table says none.
     """
 
     paths: Sequence[str]
     class_names: Sequence[str]
     classes: np.ndarray
     splits: np.ndarray
+    columns: Columns = FOLDERS
+    label_sets: Sequence[tuple[str, ...]] = ()
+    targets: np.ndarray | None = None
+    groups: pa.Array | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -52,12 +66,23 @@ class Candidates(Sequence[Candidate]):
     def of_classes(self, names: Collection[str]) -> "Candidates":
         """The files of some of the classes."""
         chosen = np.array([name in names for name in self.class_names])
-        kept = chosen[self.classes]
-        return Candidates(
-            list(compress(self.paths, kept)),
-            [name for name in self.class_names if name in names],
-            (np.cumsum(chosen, dtype=np.int32) - 1)[self.classes[kept]],
-            self.splits[kept],
+        found = self.at(np.flatnonzero(chosen[self.classes]))
+        return replace(
+            found,
+            class_names=[name for name in self.class_names if name in names],
+            classes=(np.cumsum(chosen, dtype=np.int32) - 1)[found.classes],
+        )
+
+    def at(self, positions: np.ndarray) -> "Candidates":
+        """The files at some positions, which ascend."""
+        return replace(
+            self,
+            paths=[self.paths[position] for position in positions.tolist()],
+            classes=self.classes[positions],
+            splits=self.splits[positions],
+            targets=None if self.targets is None else self.targets[positions],
+            groups=None if self.groups is None else self.groups.take(pa.array(positions)),
+            weights=None if self.weights is None else self.weights[positions],
         )
 
 
@@ -68,12 +93,14 @@ class RawFiles:
     Attributes:
         candidates: the files that should be images.
         left_out: all other files, by path.
-        notes: for people, one line each: how the layout was read, and names that are easily confused.
+        notes: for people, one line each: how layout and table were read, and names that are easily confused.
+        rows: what is wrong with rows of the table.
     """
 
     candidates: Candidates
     left_out: list[LeftOut]
     notes: list[str]
+    rows: list[RowFinding] = field(default_factory=list)
 
 
 def find_candidates(raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()) -> Candidates:
@@ -81,17 +108,25 @@ def find_candidates(raw: Path, val_fraction: float, layout: str = "auto", ignore
     return find_files(raw, val_fraction, layout, ignore).candidates
 
 
-def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()) -> RawFiles:
-    """The files of `raw`, which is laid out <class>/* or {train,val|test}/<class>/*; see docs/datasets.md.
+def find_files(
+    raw: Path,
+    val_fraction: float,
+    layout: str = "auto",
+    ignore: Sequence[str] = (),
+    table: TableParams | None = None,
+) -> RawFiles:
+    """The files of `raw`, which has a table of labels (docs/labels.md), or is laid out <class>/* or
+    {train,val|test}/<class>/* (docs/datasets.md).
 
     Args:
         val_fraction: share of the images to validate on, where there are no folders for splits.
         layout: "auto", "classes" or "splits"; see formwork.datasets.layout.find_layout.
         ignore: patterns of what is left out, as in a .gitignore.
+        table: what params.yaml says of the table.
 
     Raises:
-        DatasetError: `raw` is missing, has no class folders, or it is not plain which these are; or a folder is empty
-            or cannot be read.
+        DatasetError: `raw` is missing, has neither a table nor class folders, or it is not plain which these are; or a
+            folder is empty; or something cannot be read.
     """
     if not raw.is_dir():
         raise DatasetError(
@@ -99,15 +134,57 @@ def find_files(raw: Path, val_fraction: float, layout: str = "auto", ignore: Seq
             f"that Formwork can fetch; or put your own images there, a folder a class, and run `dvc add {raw}`."
         )
     folder = RawFolder(raw, ignore)
+    labels = find_label_table(folder, table or TableParams(raw.name), layout)
+    if labels is None:
+        candidates, notes = _in_class_folders(folder, val_fraction, layout)
+        return RawFiles(candidates, folder.left_out, [*notes, *_links(folder)])
+    if labels.source.columns:
+        paths = sorted_paths(folder.files_below(""))
+        candidates, notes = Candidates(paths, [""], np.zeros(len(paths), np.int32), np.zeros(len(paths), np.int8)), []
+    else:
+        candidates, notes = _in_class_folders(folder, val_fraction, layout)
+    read = assign(labels, folder, candidates.paths)
+    candidates = _labelled(folder, candidates, read, val_fraction)
+    return RawFiles(candidates, folder.left_out, [*notes, *_links(folder), *labels.notes, *read.notes], read.findings)
+
+
+def _labelled(folder: RawFolder, candidates: Candidates, read: Labels, val_fraction: float) -> Candidates:
+    """The candidates that the table lists, with what it says of them."""
+    listed = candidates.at(read.files)
+    more = Columns(groups=read.groups is not None, weights=read.weights is not None)
+    splits = read.splits
+    if read.task is None:
+        columns, class_names, classes = more, candidates.class_names, listed.classes
+        splits = listed.splits if splits is None else splits
+    else:
+        columns = replace(more, task=read.task, from_table=True, target_names=read.target_names)
+        class_names, classes = read.texts()
+        splits = folder_splits(folder, listed.paths) if splits is None else splits
+    if splits is None:
+        splits = _splits(None, listed.paths, val_fraction)
+    return replace(
+        listed,
+        class_names=class_names,
+        classes=classes.astype(np.int32),
+        splits=splits,
+        columns=columns,
+        label_sets=read.label_sets,
+        targets=read.targets,
+        groups=read.groups,
+        weights=read.weights,
+    )
+
+
+def _in_class_folders(folder: RawFolder, val_fraction: float, layout: str) -> tuple[Candidates, list[str]]:
+    """The files of a dataset whose folders are classes, and notes on how it was read."""
+    raw = folder.raw
     found = find_layout(folder, layout)
     found_files = {split: _classes(folder, paths) for split, paths in found.classes.items()}
     if None not in found_files:
         _check_same_classes(raw, *(map(name_of, found_files[split]) for split in ("train", "val")))
     names = sorted({name_of(path) for classes in found_files.values() for path in classes})
-    notes = [*found.notes, *_check_names(raw, names), *_links(folder)]
     folders = {path: (split, files) for split, classes in found_files.items() for path, files in classes.items()}
-    candidates = _columns(folders, val_fraction)
-    return RawFiles(candidates, folder.left_out, notes)
+    return _columns(folders, val_fraction), [*found.notes, *_check_names(raw, names)]
 
 
 def _columns(folders: Mapping[str, tuple[str | None, list[str]]], val_fraction: float) -> Candidates:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from formwork.datasets.candidates import Candidates
 from formwork.datasets.listing import LEFT_OUT, LeftOut
+from formwork.datasets.tables.rows import BAD_ROWS, ODD_ROWS, RowFinding
 from formwork.datasets.verify import Verification
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
@@ -121,7 +123,7 @@ def _findings_of_copies(candidates: Candidates, positions: Sequence[int]) -> lis
     if len({copy.class_name for copy in copies}) > 1:
         other = {c.class_name: next(o.path for o in copies if o.class_name != c.class_name) for c in copies}
         return [
-            Finding(position, "label conflict", "the copy is in another class", other[copy.class_name], True)
+            Finding(position, "label conflict", "the copy has another label", other[copy.class_name], True)
             for position, copy in zip(positions, copies, strict=True)
         ]
     kept = next((copy for copy in copies if copy.split == "val"), copies[0])
@@ -136,11 +138,13 @@ def write_report(
     path: Path,
     candidates: Candidates,
     found: Sequence[Finding],
+    rows: Sequence[RowFinding],
     left_out: Sequence[LeftOut],
     on_bad_image: str,
     on_duplicate: str,
 ) -> None:
-    """Write a CSV with one line a finding, then one for each file that is no candidate, the first REPORTED of a kind.
+    """Write a CSV with one line a finding on a file, then on a row of the table of labels, then one for each file that
+    is no candidate, the first REPORTED of a kind.
 
     Names are escaped: the manifests have them as they are.
     """
@@ -150,6 +154,7 @@ def write_report(
         lines.append(
             (file.path, file.split, file.class_name, finding.kind, finding.reason, finding.duplicate_of, action)
         )
+    lines += [(row.path, "", "", row.kind, row.reason, "", row.action(on_bad_image, on_duplicate)) for row in rows]
     for kind, paths in _by_kind(left_out).items():
         lines += [(path, "", "", kind, "", "", "left out") for path in paths[:REPORTED]]
         if len(paths) > REPORTED:
@@ -174,12 +179,14 @@ def left_out_line(left_out: Sequence[LeftOut], report: Path) -> str:
     return f"Left out: {'; '.join(parts)}. Listed in {report}." if parts else ""
 
 
-def summary(candidates: Candidates, found: Sequence[Finding], on_bad_image: str, on_duplicate: str) -> str:
+def summary(
+    candidates: Candidates, found: Sequence[Finding], rows: Sequence[RowFinding], on_bad_image: str, on_duplicate: str
+) -> str:
     """The number of findings of each kind and action, each followed by the first few files."""
-    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in found:
+    groups: dict[tuple[str, str], list[Finding | RowFinding]] = defaultdict(list)
+    for finding in chain[Finding | RowFinding](found, rows):
         groups[finding.kind, finding.action(on_bad_image, on_duplicate)].append(finding)
-    order = {kind: i for i, kind in enumerate((*BAD, *DUPLICATES, *NOTES))}
+    order = {kind: i for i, kind in enumerate((*BAD, *BAD_ROWS, *DUPLICATES, *NOTES, *ODD_ROWS))}
     lines = []
     for (kind, action), group in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1])):
         lines.append(f"{kind:<18} {len(group):>8}  {action}")
@@ -189,7 +196,9 @@ def summary(candidates: Candidates, found: Sequence[Finding], on_bad_image: str,
     return "\n".join(lines)
 
 
-def _line(candidates: Candidates, finding: Finding) -> str:
+def _line(candidates: Candidates, finding: Finding | RowFinding) -> str:
+    if isinstance(finding, RowFinding):
+        return f"{printable(finding.path)}: {printable(finding.reason)}" if finding.path else printable(finding.reason)
     path = printable(candidates[finding.position].path)
     if finding.duplicate_of:
         return f"{path} = {printable(finding.duplicate_of)}"

@@ -105,7 +105,9 @@ TEXTS |= {".xls", ".xlsx", ".doc", ".docx", ".log", ".mat", ".npy", ".npz", ".pk
 TEXTS |= {".py", ".ipynb", ".sh", ".cfg", ".names", ".url", ".md5", ".sha256", ".zip", ".tar", ".gz", ".tgz", ".7z"}
 TEXTS |= {".rar", ".db"}
 """Extensions of what people keep beside images: notes, tables, annotations, archives."""
-TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".jsonl", ".mat")
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Of tables that can say the labels of images; OTHER_TABLES must be saved as one of these."""
+OTHER_TABLES = (".xlsx", ".xls", ".json", ".mat")
 IMAGE_EXTENSIONS = {extension for extensions in EXTENSIONS.values() for extension in extensions}
 
 

@@ -36,10 +36,10 @@ def find_layout(folder: RawFolder, layout: str) -> Layout:
     Raises:
         DatasetError: there are none, or it is not plain which folders they are.
     """
-    root = _descend(folder, "")
+    root = descend(folder, "")
     plain = layout == "auto"
     splits = {} if layout == "classes" else _splits(folder, root) if plain else _splits_as_named(folder, root)
-    roots = {top: _descend(folder, top) for top in splits}
+    roots = {top: descend(folder, top) for top in splits}
     notes = _inner(folder, roots if splits else {"": root})
     if any(name_of(top) not in VALIDATION for top in splits):
         taken = " and ".join(f"{folder.place(top)} as {VALIDATION[split]}" for top, split in splits.items())
@@ -54,7 +54,7 @@ def find_layout(folder: RawFolder, layout: str) -> Layout:
     return Layout(classes, notes)
 
 
-def _descend(folder: RawFolder, path: str) -> str:
+def descend(folder: RawFolder, path: str) -> str:
     """The folder itself, or the one that holds the classes where a folder holds nothing but one other, as archives that
     were unpacked into a folder of their own do."""
     while len(folder.content(path).folders) == 1 and not folder.content(path).images:

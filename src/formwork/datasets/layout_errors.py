@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from formwork.datasets.folder_names import TABLES, SplitName, extension, split_name
+from formwork.datasets.folder_names import OTHER_TABLES, TABLES, SplitName, extension, split_name
 from formwork.datasets.listing import RawFolder, name_of, parent_of
 from formwork.errors import DatasetError
 from formwork.escapes import printable, shell_word
@@ -166,17 +166,26 @@ def _or_classes(folder: RawFolder, parent: str) -> str:
 
 
 def _no_labels(folder: RawFolder, parent: str) -> str:
-    tables = _tables(folder, parent)
-    by = f" by what {printable(tables[0])} says of it" if tables else ""
-    return (
-        f"Put each image into a folder named after its class{by}; docs/datasets.md has a few lines of Python for that."
+    """What to do where nothing says the labels of images, or a table of another name may."""
+    advice = (
+        "Put each image into a folder named after its class, or write labels.csv with the columns path and label "
+        "(docs/labels.md)."
     )
+    for path in _tables(folder, parent):
+        place = path[: len(path) - len(name_of(path))]
+        to = f"{place}labels{extension(path)}"
+        mend = f": `mv {folder.argument(path)} {folder.argument(to)}`"
+        if extension(path) not in TABLES:
+            mend = f", save it as {folder.place(f'{place}labels.csv')}"
+        return f"{advice} If {printable(name_of(path))} says the labels{mend}."
+    return advice
 
 
 def _tables(folder: RawFolder, parent: str) -> list[str]:
     """Files that may hold labels: beside a folder, or at the top."""
     places = dict.fromkeys([parent, ""])
-    return [name for place in places for name in sorted(folder.content(place).files) if extension(name) in TABLES]
+    files = [place + name for place in places for name in sorted(folder.content(place).files)]
+    return [path for path in files if extension(path) in (*TABLES, *OTHER_TABLES)]
 
 
 def _split(named: SplitName) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,18 @@ import pyarrow as pa
 from formwork.datasets import findings
 from formwork.datasets.candidates import LISTED, Candidates, find_files
 from formwork.datasets.findings import Finding
-from formwork.datasets.groups import select_group
+from formwork.datasets.groups import ALL, select_group
+from formwork.datasets.tables.assign import TableParams
+from formwork.datasets.tables.rows import RowFinding
+from formwork.datasets.tables.values import in_order
 from formwork.datasets.verify import Verification, verify
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
-from formwork.images.manifest import SPLITS, TRAINING, Manifest, write_columns
+from formwork.images.manifest import SPLITS, TRAINING, Manifest, Values, write_columns
+from formwork.images.row import SEPARATOR, TARGET, Columns
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
@@ -41,13 +45,21 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     """
     check_writable(report, interim / "dataset.json")  # before the work of hours
     data = params.data
-    files = find_files(raw, data.split.val, params.dataset.layout, data.ignore)
+    dataset = params.dataset
+    columns: dict[str, str | list[str]] = dict(dataset.columns.items())
+    table = TableParams(data.name, dataset.task, columns, data.split.group)
+    files = find_files(raw, data.split.val, dataset.layout, data.ignore, table)
     everything = files.candidates
     fetched = check_fetched(raw) if data.name in data.fetch else None
     for line in [*files.notes, findings.left_out_line(files.left_out, report)]:
         if line:
             print(line)
-    candidates = select_group(everything, data.name, data.group, params.dataset.groups)
+    if data.group != ALL and everything.columns.task != "classes":
+        raise DatasetError(
+            f"data.group in params.yaml is {data.group!r}, a group of classes, and {raw} has none: its task is "
+            f"{everything.columns.task}. Set data.group: {ALL}."
+        )
+    candidates = select_group(everything, data.name, data.group, dataset.groups)
     # All paths are kept: going back from a group to all classes costs no verification.
     verified = verify(raw, candidates.paths, data.num_workers, interim / CACHE_FILE, keep=everything.paths)
     if fetched:
@@ -58,29 +70,32 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
             raise edited(raw, dict.fromkeys(changed, "changed"))
     found = findings.collect_findings(candidates, verified)
     policy = (data.on_bad_image, data.on_duplicate)
-    findings.write_report(report, candidates, found, files.left_out, *policy)
-    actions = Counter(finding.action(*policy) for finding in found)
-    summary = findings.summary(candidates, found, *policy)
+    findings.write_report(report, candidates, found, files.rows, files.left_out, *policy)
+    actions = Counter(finding.action(*policy) for finding in chain[Finding | RowFinding](found, files.rows))
+    summary = findings.summary(candidates, found, files.rows, *policy)
     if actions["stopped"]:
-        raise DatasetError(_stopped(found, policy, summary, f"of {count(len(candidates), 'file')} in {raw}", report))
-    if found:
+        total = f"of {count(len(candidates), 'file')} in {raw}"
+        raise DatasetError(_stopped(found, files.rows, policy, summary, total, report))
+    if found or files.rows:
         be = "is" if actions["left out"] == 1 else "are"
-        print(f"{summary}\n{count(actions['left out'], 'file')} {be} left out; all findings are listed in {report}.")
+        what = ("file or row", "files or rows") if files.rows else ("file", "files")
+        print(f"{summary}\n{count(actions['left out'], *what)} {be} left out; all findings are listed in {report}.")
     kept = verified.good.copy()
     kept[[finding.position for finding in found if finding.action(*policy) == "left out"]] = False
     positions = {split: np.flatnonzero(kept & (candidates.splits == code)) for code, split in enumerate(SPLITS)}
     _check_classes(candidates, positions, raw)
+    labels = label_names(candidates)
     for split in SPLITS:
         manifest = write_split(interim / f"{split}.csv", candidates, verified, positions[split])
         write_json(interim / f"{split}.images.json", {"images": len(manifest), "sha256": manifest.images_digest})
         if not len(manifest):
             continue
         ensure_tree(manifest, raw)
-        classes = count(len(np.unique(manifest.labels)), "class", "classes")
-        print(f"{split}: {count(len(manifest), 'image')} of {classes}")
+        of = f" of {count(len(np.unique(manifest.labels)), 'class', 'classes')}" if manifest.task == "classes" else ""
+        print(f"{split}: {count(len(manifest), 'image')}{of}")
     splits = [split for split in SPLITS if len(positions[split])]
     train = verified.images[positions["train"]]
-    settings = make_settings(data.name, params.dataset, list(candidates.class_names), splits, train)
+    settings = make_settings(data.name, dataset, candidates.columns, labels, splits, train)
     settings.write(interim / "dataset.json")
 
 
@@ -90,11 +105,14 @@ def write_split(path: Path, candidates: Candidates, verified: Verification, posi
     Args:
         positions: of the candidates, ascending.
     """
-    images, labels = verified.images[positions], candidates.classes[positions]
-    columns = {
-        "path": [candidates.paths[position] for position in positions.tolist()],
-        "class_name": pa.DictionaryArray.from_arrays(labels, candidates.class_names),
-        "label": labels,
+    chosen, images = candidates.at(positions), verified.images[positions]
+    columns = candidates.columns
+    texts = pa.DictionaryArray.from_arrays(chosen.classes, pa.array(candidates.class_names, pa.string()))
+    values: dict[str, Values] = {
+        "path": chosen.paths,
+        "class_name": texts,
+        "label": chosen.classes,
+        "labels": texts,
         "bytes": images["size"],
         "width": images["width"],
         "height": images["height"],
@@ -102,10 +120,30 @@ def write_split(path: Path, candidates: Candidates, verified: Verification, posi
         "format": images["format"],
         "sha256": verified.sha256[positions],
     }
-    return write_columns(path, columns)
+    if chosen.targets is not None:
+        values |= {TARGET + name: chosen.targets[:, place] for place, name in enumerate(columns.target_names)}
+    if chosen.groups is not None:
+        values["group"] = chosen.groups
+    if chosen.weights is not None:
+        values["weight"] = chosen.weights
+    return write_columns(path, values, columns)
 
 
-def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, total: str, report: Path) -> str:
+def label_names(candidates: Candidates) -> list[str]:
+    """The classes, or all labels, in order; of a regression none."""
+    if candidates.columns.task == "multilabel":
+        return in_order({name for labels in candidates.label_sets for name in labels})
+    return list(candidates.class_names) if candidates.columns.task == "classes" else []
+
+
+def _stopped(
+    found: Sequence[Finding],
+    rows: Sequence[RowFinding],
+    policy: tuple[str, str],
+    summary: str,
+    total: str,
+    report: Path,
+) -> str:
     """The message of a run that stops, with one sentence for each param that makes it stop.
 
     Args:
@@ -120,6 +158,11 @@ def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, to
             f"{bad:,} {total} cannot be used as images. Repair or remove them, or leave them out with "
             "`-S data.on_bad_image=skip`."
         )
+    if bad_rows := sum(row.action(*policy) == "stopped" for row in rows):
+        lines.append(
+            f"{count(bad_rows, 'row')} of the table of labels cannot be used. Correct the table, or leave out what "
+            "cannot be used with `-S data.on_bad_image=skip`."
+        )
     if copies:
         have = "has" if copies == 1 else "have"
         lines.append(
@@ -130,7 +173,7 @@ def _stopped(found: Sequence[Finding], policy: tuple[str, str], summary: str, to
 
 
 def make_settings(
-    name: str, dataset: Dataset, class_names: list[str], splits: list[str], train: np.ndarray
+    name: str, dataset: Dataset, columns: Columns, class_names: list[str], splits: list[str], train: np.ndarray
 ) -> Settings:
     """The dataset's entry in params.yaml, with `auto` and what it leaves out worked out on the training images.
 
@@ -150,9 +193,9 @@ def make_settings(
     augment = dataset.augment
     return Settings(
         name=name,
-        task="classes",
+        task=columns.task,
         class_names=class_names,
-        target_names=[],
+        target_names=list(columns.target_names),
         splits=splits,
         resolution=resolution,
         mean=_rounded(mean) if dataset.mean == "auto" else dataset.mean,
@@ -181,14 +224,26 @@ def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], 
                 f"No images in the {split} split of {raw}. Add images, or change data.split in params.yaml."
             )
 
-    def without(split: str) -> list[str]:
-        counts = np.bincount(candidates.classes[positions[split]], minlength=len(candidates.class_names))
-        return [candidates.class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
+    names, task = label_names(candidates), candidates.columns.task
+    if task == "regression":
+        return
+    kind = "class" if task == "classes" else "label"
 
-    if missing := without("train"):
+    def without(split: str) -> list[str]:
+        found = [candidates.class_names[code] for code in np.unique(candidates.classes[positions[split]]).tolist()]
+        if task == "multilabel":
+            found = [name for labels in found for name in labels.split(SEPARATOR)]
+        return sorted(set(names) - set(found), key=names.index)
+
+    if len(names) < (2 if task == "classes" else 1):
+        raise DatasetError(f"{raw} has {count(len(names), kind, f'{kind}es')}: there is nothing to tell apart.")
+    missing = without("train")
+    if missing and task == "multilabel":
+        print(f"WARNING: no training images of label {', '.join(map(printable, missing[:LISTED]))}.")
+    elif missing:
         raise DatasetError(
             f"No training images of class {', '.join(map(printable, missing[:LISTED]))} in {raw}. Add images, or "
-            "remove its folder."
+            f"remove {'its rows from the table' if candidates.columns.from_table else 'its folder'}."
         )
     if unseen := without("val"):
-        print(f"WARNING: no validation images of class {', '.join(map(printable, unseen[:LISTED]))}.")
+        print(f"WARNING: no validation images of {kind} {', '.join(map(printable, unseen[:LISTED]))}.")

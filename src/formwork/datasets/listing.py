@@ -14,14 +14,16 @@ from formwork.litter import is_litter
 from formwork.params.patterns import parse_patterns
 
 SYSTEM, IGNORED, BESIDE, OTHER = "system file", "ignored", "outside classes", "other file"
+NO_ROW = "no row"
 LEFT_OUT = {
+    NO_ROW: ("image without a row in the table", "images without a row in the table"),
     BESIDE: ("image in no class folder", "images in no class folder"),
     IGNORED: ("match of data.ignore", "matches of data.ignore"),
     OTHER: ("other file", "other files"),
     SYSTEM: ("hidden or system file", "hidden or system files"),
 }
-"""Why files are no candidates, and how they are counted: images that lie in no class folder; matched by data.ignore;
-text, tables and archives; hidden, or litter of a system."""
+"""Why files are no candidates, and how they are counted: images that no row of the table of labels names, or that lie
+in no class folder; matched by data.ignore; text, tables and archives; hidden, or litter of a system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class RawFolder:
         self._ignored = parse_patterns(ignore) if ignore else None
         self._contents: dict[str, Content] = {}
         self._left_out: dict[str, str] = {}
+        self._taken: set[str] = set()
         self.linked: list[str] = []  # folders that are symlinks, of those that were read
 
     def place(self, path: str = "") -> str:
@@ -81,10 +84,19 @@ class RawFolder:
     def leave_out(self, path: str, kind: str) -> None:
         self._left_out[path] = kind
 
+    def take(self, path: str) -> None:
+        """Note that a file is used, and so is not left out: a table of labels."""
+        self._taken.add(path)
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether data.ignore leaves out a file."""
+        return self._ignored is not None and self._ignored.match_file(path)
+
     @property
     def left_out(self) -> list[LeftOut]:
         """What was left out of the folders that were read, sorted by path."""
-        return [LeftOut(path, kind) for path, kind in sorted(self._left_out.items(), key=lambda i: path_bytes(i[0]))]
+        left_out = sorted(self._left_out.items(), key=lambda i: path_bytes(i[0]))
+        return [LeftOut(path, kind) for path, kind in left_out if path not in self._taken]
 
     def files_below(self, folder: str) -> Iterator[str]:
         """The paths of all files in a class folder that may be images, at any depth."""

@@ -403,6 +403,12 @@ class Dataset(Section):
         "What the model is to predict: one of several classes, any of several labels, or numbers. `auto`: what the "
         "table of labels, or the folders, plainly say.",
     )
+    columns: dict[Literal["path", "label", "labels", "targets", "split", "group", "weight"], str | list[str]] = param(
+        {},
+        "Columns of the table of labels whose names do not say what they hold ([usual names](labels.md#columns)).",
+        values="a mapping of `path`, `label`, `labels`, `split`, `group` and `weight` to the name of a column, and of "
+        "`targets` to a list of names",
+    )
     groups: dict[str, list[str | int]] = param(
         {}, "Groups of classes for `data.group`.", values="a mapping of names to lists of classes"
     )

@@ -1,0 +1,100 @@
+"""Reading a table of labels from its file: CSV, TSV, JSON lines or Parquet."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from formwork import limits
+from formwork.datasets.folder_names import extension
+from formwork.datasets.listing import RawFolder
+from formwork.datasets.tables.delimited import read_delimited, to_utf8
+from formwork.datasets.tables.table import Table, TableFile, check_names
+from formwork.errors import DatasetError
+
+
+def read_table(folder: RawFolder, file: TableFile) -> Table:
+    """Raises DatasetError: the table cannot be read, or is none; with file and line."""
+    place, path, kind = folder.place(file.path), folder.raw / file.path, extension(file.path)
+    try:
+        if kind == ".parquet":
+            return _read_parquet(path, file, place)
+        data = path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise DatasetError(limits.unreadable(place, error, "Make it readable, or write it anew.")) from error
+    return _read_json_lines(data, file, place) if kind == ".jsonl" else read_delimited(data, file, place)
+
+
+def _read_parquet(path: Path, file: TableFile, place: str) -> Table:
+    """The columns of text, numbers and lists; no others, such as images."""
+    try:
+        with parquet.ParquetFile(path) as opened:
+            schema = opened.schema_arrow
+            check_names(place, schema.names)
+            names = [field.name for field in schema if _is_plain(field.type)]
+            table = opened.read(columns=names)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DatasetError(f"{place} cannot be read as Parquet: {error}. Write it anew.") from error
+    columns = {name: column.combine_chunks() for name, column in zip(table.column_names, table.columns, strict=True)}
+    return Table(file, place, columns, lambda row: f"{place}, row {row + 1}")
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_plain(kind.value_type)
+    return not pa.types.is_nested(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
+
+
+def _read_json_lines(data: bytes, file: TableFile, place: str) -> Table:
+    """An object a line, whose keys are the columns; an object need not have all of them."""
+    data, notes = to_utf8(data, place)
+    values: dict[str, list[Any]] = {}
+    lines: list[int] = []
+    for number, line in enumerate(data.decode().split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            pairs = json.loads(line, object_pairs_hook=list)
+        except ValueError as error:
+            raise DatasetError(f"{place}, line {number} is no JSON: {error}.") from error
+        if not isinstance(pairs, list) or any(not isinstance(pair, tuple) for pair in pairs):
+            raise DatasetError(f'{place}, line {number} is no JSON object, such as {{"path": "1.png"}}.')
+        for name, value in pairs:
+            column = values.setdefault(name, [])
+            if len(column) > len(lines):
+                raise DatasetError(f"{place}, line {number} has {name!r} twice. Remove one.")
+            column += [None] * (len(lines) - len(column))
+            column.append(value)
+        lines.append(number)
+    if not lines:
+        raise DatasetError(f'{place} is empty. It should have a line for each image, such as {{"path": "1.png"}}.')
+    check_names(place, values)
+    columns = {name: _column(column + [None] * (len(lines) - len(column))) for name, column in values.items()}
+    return Table(file, place, columns, lambda row: f"{place}, line {lines[row]}", notes)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Values of JSON as numbers, text or lists of text; where they are mixed, as text."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if list in kinds:
+        return pa.array([None if value is None else _texts(value) for value in values], pa.list_(pa.string()))
+    if kinds <= {int, float}:
+        try:
+            return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
+        except (OverflowError, pa.ArrowInvalid):  # no 64 bits hold it: then it is a name
+            pass
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _texts(value: Any) -> list[str]:
+    return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
