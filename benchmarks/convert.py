@@ -110,7 +110,7 @@ def main(a: argparse.Namespace) -> None:
 
 
 def _manifest(raw: Path, path: Path, workers: int) -> Manifest:
-    candidates = find_candidates(raw, 0.5)
+    candidates = find_candidates(raw)
     with tempfile.TemporaryDirectory() as memory:
         verified = verify(raw, candidates.paths, workers, Path(memory) / "verified")
     return write_split(path, candidates, verified, np.flatnonzero(verified.good))

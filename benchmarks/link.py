@@ -139,7 +139,7 @@ def run_stage(repository: Path, raw: Path, files: int) -> Run:
 
 def against_decoding(raw: Path, memory: Path, workers: int, rounds: int) -> dict[str, Rates]:
     """Images/s of verification with an empty memory, and of decoding alone, on all images below `raw`."""
-    candidates = find_candidates(raw, 0.2)
+    candidates = find_candidates(raw)
     paths = [f"{raw}/{path}" for path in candidates.paths]
     size = sum(map(os.path.getsize, paths)) / len(paths)
     chunk = min(CHUNK_FILES, max(int(CHUNK_BYTES / size), 1))  # as verification does it

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-PER_CLASS = {"train": 3, "val": 2}
+PER_CLASS = {"train": 3, "test": 2}
 
 
 def md5(content: bytes) -> str:
@@ -43,7 +43,7 @@ def pixels(split: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
 def mnist() -> dict[str, bytes]:
     """The four files, as idx.gz, by name."""
     files = {}
-    for split, prefix in (("train", "train"), ("val", "t10k")):
+    for split, prefix in (("train", "train"), ("test", "t10k")):
         of = labels(split, 10)
         images = pixels(split, len(of), (28, 28))
         files[f"{prefix}-images-idx3-ubyte.gz"] = struct.pack(">4I", 0x803, *images.shape) + images.tobytes()
@@ -55,7 +55,7 @@ def cifar(kind: type, class_names: list[str]) -> tuple[bytes, dict[str, Any]]:
     """The archive of torchvision's class CIFAR10 or CIFAR100, and the attributes that make `kind` accept it."""
     field = "fine_labels" if kind.meta["key"].startswith("fine") else "labels"
     files, lists = {}, {"train_list": [], "test_list": []}
-    for split, part in (("train", "train_list"), ("val", "test_list")):
+    for split, part in (("train", "train_list"), ("test", "test_list")):
         names = [name for name, _ in getattr(kind, part)]
         of = labels(split, len(class_names))
         images = pixels(split, len(of), (3, 32, 32)).reshape(len(of), -1)
@@ -71,7 +71,7 @@ def cifar(kind: type, class_names: list[str]) -> tuple[bytes, dict[str, Any]]:
 def imagenette(wnids: list[str]) -> tuple[bytes, dict[str, bytes]]:
     """The archive of the size 320px, and its images by path below the archive's folder."""
     files = {}
-    for split, number in PER_CLASS.items():
+    for split, number in zip(("train", "val"), PER_CLASS.values(), strict=True):
         for wnid in wnids:
             for index in range(number):
                 buffer = io.BytesIO()

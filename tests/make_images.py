@@ -70,6 +70,6 @@ def make_dataset(
 
 def make_manifest(raw: Path, path: Path) -> Manifest:
     """A manifest of all images of a raw dataset laid out <class>/*."""
-    candidates = find_candidates(raw, 0.5)
+    candidates = find_candidates(raw)
     verified = verify(raw, candidates.paths, 1, path.with_name(".verified.sqlite3"))
     return write_split(path, candidates, verified, np.flatnonzero(verified.good))

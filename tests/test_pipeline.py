@@ -1,13 +1,18 @@
 """DVC redoes exactly what a change touches: params, images, and the dataset itself."""
 
 import csv
+import hashlib
+import io
 import re
-from itertools import count
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
-from formwork.images.manifest import in_validation
+from formwork.datasets.splits import share_out
+from formwork.images.manifest import SPLITS, read_manifest
+from formwork.params.sections import Split
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, snapshot
 
@@ -52,20 +57,46 @@ def images(repo: Workspace, split: str) -> list[str]:
         return [row["path"] for row in csv.DictReader(file)]
 
 
+def touched(repo: Workspace, gone: str | None, new: bytes | None) -> set[str]:
+    """The splits whose images change when a file of class a disappears, and one of other content appears there."""
+    before: dict[bytes, str] = {}
+    for split in SPLITS:
+        manifest = read_manifest(repo / f"data/interim/shapes/{split}.csv")
+        chosen = [row.class_name == "a" for row in manifest.rows]
+        before |= {digest.tobytes(): split for digest in manifest.sha256[chosen]}
+        if gone in list(manifest.paths):
+            leaves = manifest.sha256[list(manifest.paths).index(gone)].tobytes()
+    kept = [digest for digest in before if gone is None or digest != leaves]
+    digests = [*kept, *([hashlib.sha256(new).digest()] if new else [])]
+    found = share_out(np.array([list(digest) for digest in digests], np.uint8), [""] * len(digests), Split())
+    after = {digest: SPLITS[split] for digest, split in zip(digests, found, strict=True)}
+    return {split for _, split in before.items() ^ after.items()}
+
+
+def drawings() -> Iterator[bytes]:
+    for level in range(256):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), (255, level, level)).save(file, "PNG")
+        yield file.getvalue()
+
+
 def edit(repo: Workspace, split: str) -> None:
-    path = repo / "data/raw/shapes" / images(repo, split)[0]
-    ImageOps.invert(Image.open(path)).save(path)
+    """Another content for an image, with which it stays in its split, as do all others."""
+    paths = [path for path in images(repo, split) if path.startswith("a/")]
+    tries = ((path, new) for path in paths for new in drawings() if touched(repo, path, new) == {split})
+    path, new = next(tries)
+    (repo / "data/raw/shapes" / path).write_bytes(new)
 
 
 def add(repo: Workspace, split: str) -> None:
-    """A new image, with the first name whose hash puts it into the split."""
-    names = (f"a/new{number}.png" for number in count())
-    name = next(name for name in names if in_validation(name, 0.2) == (split == "val"))
-    Image.new("RGB", (8, 8), "red").save(repo / "data/raw/shapes" / name)
+    """A new image that goes into the split, and moves no other."""
+    new = next(new for new in drawings() if touched(repo, None, new) == {split})
+    (repo / "data/raw/shapes/a/new.png").write_bytes(new)
 
 
 def remove(repo: Workspace, split: str) -> None:
-    (repo / "data/raw/shapes" / images(repo, split)[0]).unlink()
+    path = next(path for path in images(repo, split) if path.startswith("a/") and touched(repo, path, None) == {split})
+    (repo / "data/raw/shapes" / path).unlink()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +127,7 @@ def test_bad_images_stop_link_until_they_are_to_be_left_out(repo: Workspace):
     (skip,) = re.findall(r"`(-S data\.on_bad_image=\S+)`", stopped)
     assert repo.dvc(f"exp run {skip} -S data.on_duplicate=skip link").ran == ["link"]
 
-    left = {*images(repo, "train"), *images(repo, "val")}
+    left = {path for split in SPLITS for path in images(repo, split)}
     assert len(left) == 58
     assert {"b/000.png", copy}.isdisjoint(left)
     assert repo.dvc("repro link").ran == []

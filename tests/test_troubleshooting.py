@@ -284,7 +284,7 @@ def bad_images(tmp_path: Path) -> Said:
 
 def error_of_layout(raw: Path, *folders: str) -> Exception:
     make_dataset(raw, folders)
-    return error_of(lambda: find_candidates(raw, 0.5))
+    return error_of(lambda: find_candidates(raw))
 
 
 @pytest.fixture
@@ -449,7 +449,7 @@ def kill_conversion(repo: Workspace, shell: str) -> str:
 def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> Said:
     raw = make_dataset(tmp_path / "raw", per_class=60, size=(4, 4))
     monkeypatch.setattr("formwork.datasets.verify.verify_files", killed)
-    return error_of(lambda: verify(raw, find_candidates(raw, 0.5).paths, 2, tmp_path / "memory.sqlite3"))
+    return error_of(lambda: verify(raw, find_candidates(raw).paths, 2, tmp_path / "memory.sqlite3"))
 
 
 @pytest.fixture

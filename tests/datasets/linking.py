@@ -4,12 +4,12 @@ import csv
 from pathlib import Path
 
 from formwork.datasets.link import link
-from formwork.images.manifest import read_manifest
+from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.settings import Settings, read_settings
 from formwork.params import Params
 
 NAME = "mine"
-OUTS = ("train.csv", "val.csv", "dataset.json")
+OUTS = ("train.csv", "val.csv", "test.csv", "dataset.json")
 
 
 def run_link(data: Path, dataset: dict | None = None, **params: object) -> Settings:
@@ -24,6 +24,11 @@ def rows(data: Path, split: str) -> dict[str, tuple[str, int]]:
     """Class name and label by path."""
     manifest = read_manifest(data / "interim" / NAME / f"{split}.csv")
     return {row.path: (row.class_name, row.label) for row in manifest.rows}
+
+
+def all_rows(data: Path) -> dict[str, tuple[str, int]]:
+    """The same of all splits together."""
+    return {path: row for split in SPLITS for path, row in rows(data, split).items()}
 
 
 def outs(data: Path) -> list[bytes]:

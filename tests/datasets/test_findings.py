@@ -11,7 +11,7 @@ import pytest
 
 import formwork
 from formwork.errors import DatasetError
-from tests.datasets.linking import NAME, OUTS, report, rows, run_link
+from tests.datasets.linking import NAME, OUTS, all_rows, report, rows, run_link
 from tests.make_images import make_dataset
 
 # --- Bad images ---------------------------------------------------------------------------------
@@ -42,16 +42,14 @@ def test_bad_images_stop_the_stage_with_a_list_of_all(raw: Path, tmp_path: Path)
 
 def test_bad_images_are_skipped_on_demand(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_link(tmp_path)
-    before = rows(tmp_path, "train") | rows(tmp_path, "val")
+    before = all_rows(tmp_path)
     reasons = spoil(raw)
 
     run_link(tmp_path, on_bad_image="skip")
 
     assert report(tmp_path) == reasons
     assert "3 files are left out" in capsys.readouterr().out
-    assert before.items() - (rows(tmp_path, "train") | rows(tmp_path, "val")).items() == {
-        (path, before[path]) for path in reasons
-    }
+    assert before.items() - (all_rows(tmp_path)).items() == {(path, before[path]) for path in reasons}
 
 
 def test_of_many_bad_images_some_are_shown_and_all_are_reported(tmp_path: Path) -> None:
@@ -162,7 +160,7 @@ def test_what_is_left_out_is_counted_in_a_line_and_listed(
         "loose 1.png": "outside classes",
         "loose 2.JPG": "outside classes",
     }
-    assert len(rows(tmp_path, "train") | rows(tmp_path, "val")) == 31
+    assert len(all_rows(tmp_path)) == 31
 
 
 def test_of_very_many_files_the_report_has_the_first_of_each_kind(raw: Path, tmp_path: Path) -> None:
@@ -204,6 +202,6 @@ def test_names_can_do_nothing_in_the_report_nor_on_a_terminal(
         fields = [field for line in csv.reader(file) for field in line]
     assert not [field for field in fields if field.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert "'=cmd()/=cmd().png" in fields
-    manifest = rows(tmp_path, "train") | rows(tmp_path, "val")
+    manifest = all_rows(tmp_path)
     assert {name for name, _ in manifest.values()} == set(EVIL)  # the manifest is exact
     assert {path.rpartition("/")[0] for path in manifest} == set(EVIL)

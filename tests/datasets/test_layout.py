@@ -27,7 +27,7 @@ def lay_out(raw: Path, *paths: str) -> Path:
 
 
 def look(raw: Path, *paths: str, **options: object) -> RawFiles:
-    return find_files(lay_out(raw, *paths), 0.5, **options)
+    return find_files(lay_out(raw, *paths), **options)
 
 
 def message(raw: Path, *paths: str, **options: object) -> str:
@@ -75,12 +75,19 @@ def splits(found: RawFiles) -> dict[str, str]:
 def test_splits_are_known_in_any_spelling(tmp_path: Path, train: str, val: str) -> None:
     found = look(tmp_path, f"{{{train},{val}}}/{{cat,dog}}/")
 
-    assert splits(found) == {train: "train", val: "val"}
+    other = "test" if val.strip("0123_").lower().startswith("te") or "tst" in val or "_test" in val else "val"
+    assert splits(found) == {train: "train", val: other}
     assert classes(found) == {"cat", "dog"}
     assert len(found.candidates) == 8
     (note,) = found.notes
     assert f"{tmp_path}/{train}/ as train" in note
-    assert f"{tmp_path}/{val}/ as val" in note
+    assert f"{tmp_path}/{val}/ as {other}" in note
+
+
+def test_three_splits_are_taken_as_they_are(tmp_path: Path) -> None:
+    found = look(tmp_path, "{Train,valid,test}/{cat,dog}/")
+
+    assert splits(found) == {"Train": "train", "valid": "val", "test": "test"}
 
 
 @pytest.mark.parametrize(
@@ -98,15 +105,15 @@ def test_splits_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert {(c.split, c.path) for c in found.candidates if c.class_name == "cat"} == {
         ("train", "data/Train/cat/0.png"),
         ("train", "data/Train/cat/1.png"),
-        ("val", "data/Test/cat/0.png"),
-        ("val", "data/Test/cat/1.png"),
+        ("test", "data/Test/cat/0.png"),
+        ("test", "data/Test/cat/1.png"),
     }
 
 
 def test_each_split_may_have_its_classes_in_a_folder_of_its_name(tmp_path: Path) -> None:
     found = look(tmp_path, "training_set/training_set/{cat,dog}/", "test_set/test_set/{cat,dog}/")
 
-    assert splits(found) == {"training_set": "train", "test_set": "val"}
+    assert splits(found) == {"training_set": "train", "test_set": "test"}
     assert classes(found) == {"cat", "dog"}
     assert f"The class folders are those in {tmp_path}/test_set/test_set/" in "\n".join(found.notes)
 
@@ -163,7 +170,7 @@ def test_images_may_lie_deeper_in_a_class(tmp_path: Path, paths: list[str]) -> N
 def test_each_top_folder_is_a_class_where_params_say_so(tmp_path: Path) -> None:
     lay_out(tmp_path, "{benign,malignant}/{40X,100X}/", "{train,images,masks}/")
 
-    found = find_files(tmp_path, 0.5, layout="classes")
+    found = find_files(tmp_path, layout="classes")
 
     assert classes(found) == {"benign", "malignant", "train", "images", "masks"}
     assert len(found.candidates) == 14
@@ -177,7 +184,7 @@ def test_each_folder_of_a_split_is_a_class_where_params_say_so(tmp_path: Path) -
     found = look(tmp_path / "photos", "{Train,Test}/{images,masks}/", layout="splits")
 
     assert classes(found) == {"benign", "malignant", "images", "masks"}
-    assert splits(found) == {"Train": "train", "Test": "val"}
+    assert splits(found) == {"Train": "train", "Test": "test"}
     assert "mixes split folders" in message(tmp_path / "photos", "cat/", layout="splits")
     assert "all the same: `layout: classes` in datasets.my.x of params.yaml." in message(tmp_path / "my.x", "{img,gt}/")
 
@@ -231,7 +238,7 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "CycleGAN": (
         ["{trainA,trainB,testA,testB}/"],
-        ["named after splits (testA, testB, trainA, trainB)", "mkdir -p {raw}/val && mv {raw}/testA {raw}/val/a"],
+        ["named after splits (testA, testB, trainA, trainB)", "mkdir -p {raw}/test && mv {raw}/testA {raw}/test/a"],
     ),
     "split in the name of each class": (
         ["{cat_train,dog_train,cat_test,dog_test}/"],
@@ -239,7 +246,7 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "splits in each class": (
         ["{cat,dog}/{train,test}/"],
-        ["{raw}/cat holds folders named after splits (test, train)", "mv {raw}/cat/test {raw}/val/cat"],
+        ["{raw}/cat holds folders named after splits (test, train)", "mv {raw}/cat/test {raw}/test/cat"],
     ),
     "parts that hold the same classes": (
         ["{day,night}/{cat,dog}/"],
@@ -259,10 +266,6 @@ STOPS: dict[str, tuple[list[str], list[str]]] = {
         ["train is reserved as the name of a split", "`mv {raw}/train {raw}/train_class`", "layout=classes`"],
     ),
     "a class called Val": (["{Val,plane}/"], ["Val is reserved", "`mv {raw}/Val {raw}/Val_class`"]),
-    "three splits": (
-        ["{train,valid,test}/{cat,dog}/"],
-        ["{raw} has both valid/ and test/", "`-S 'data.ignore=[/test/]'`"],
-    ),
     "one split twice": (["{train,training,val}/{cat,dog}/"], ["{raw}/train and {raw}/training are both"]),
     "train alone": (
         ["Train/{cat,dog}/"],
@@ -304,23 +307,23 @@ def test_the_commands_of_a_message_mend_the_dataset(tmp_path: Path, name: str) -
     subprocess.run(["sh", "-ec", "\n".join(commands)], check=True)
 
     if name == "splits in each class":  # "and so on"
-        for split, target in [("train", "train"), ("test", "val")]:
+        for split, target in [("train", "train"), ("test", "test")]:
             (tmp_path / "dog" / split).rename(tmp_path / target / "dog")
         (tmp_path / "cat").rmdir()
         (tmp_path / "dog").rmdir()
-    assert len(classes(find_files(tmp_path, 0.5))) >= 2
+    assert len(classes(find_files(tmp_path))) >= 2
 
 
 def test_the_setting_of_a_message_mends_the_dataset_and_keeps_earlier_patterns(tmp_path: Path) -> None:
-    said = message(tmp_path, "{train,valid,test}/{cat,dog}/", "[old] set/", ignore=["\\[old] set/"])
+    said = message(tmp_path, "{train,valid}/{cat,dog}/", "scans/", "[old] set/", ignore=["\\[old] set/"])
     (option,) = re.findall(r"`-S ('data\.ignore=[^`]*')`", said)
     (argument,) = shlex.split(option)
-    assert argument == r'data.ignore=["\[old] set/", /test/]'
+    assert argument == r'data.ignore=["\[old] set/", /scans/]'
 
-    found = find_files(tmp_path, 0.5, ignore=[r"\[old] set/", "/test/"])
+    found = find_files(tmp_path, ignore=[r"\[old] set/", "/scans/"])
 
     assert splits(found) == {"train": "train", "valid": "val"}
-    assert [(file.path, file.kind) for file in found.left_out] == [("[old] set/", "ignored"), ("test/", "ignored")]
+    assert [(file.path, file.kind) for file in found.left_out] == [("[old] set/", "ignored"), ("scans/", "ignored")]
 
 
 def test_the_command_of_a_message_makes_a_table_of_labels_of_another_table(tmp_path: Path) -> None:
@@ -330,7 +333,7 @@ def test_the_command_of_a_message_makes_a_table_of_labels_of_another_table(tmp_p
 
     subprocess.run(["sh", "-ec", command], check=True)
 
-    assert {(c.class_name, c.path) for c in find_files(tmp_path, 0.5).candidates} == {
+    assert {(c.class_name, c.path) for c in find_files(tmp_path).candidates} == {
         ("cat", "images/0.png"),
         ("dog", "images/1.png"),
     }
@@ -398,7 +401,7 @@ def test_pipes_are_listed_and_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "cat/pipe.png")
 
-    found = find_files(tmp_path, 0.5)
+    found = find_files(tmp_path)
 
     assert [(file.path, file.kind) for file in found.left_out] == [("pipe", "other file")]
     assert "cat/pipe.png" in {c.path for c in found.candidates}  # to be reported as a bad file

@@ -15,7 +15,7 @@ from PIL import Image
 from formwork.datasets.link import CACHE_FILE, link
 from formwork.datasets.verify_file import verify_files
 from formwork.errors import DatasetError
-from formwork.images.manifest import in_validation
+from formwork.images.manifest import SPLITS
 from formwork.interim.settings import Settings
 from formwork.params import Params
 from tests.datasets.linking import NAME, OUTS, outs, rows, run_link
@@ -26,31 +26,94 @@ from tests.make_images import make_dataset
 
 def test_every_image_is_in_one_split_with_the_label_of_its_class(raw: Path, tmp_path: Path) -> None:
     settings = run_link(tmp_path)
-    train, val = rows(tmp_path, "train"), rows(tmp_path, "val")
+    train, val, test = (rows(tmp_path, split) for split in SPLITS)
 
     assert settings.class_names == ["a dog", "cat", "Äffin"]
-    assert train.keys().isdisjoint(val)
-    assert sorted(train | val) == sorted(str(p.relative_to(raw)) for p in raw.rglob("*.png"))
-    for path, (class_name, label) in (train | val).items():
+    assert settings.splits == ["train", "val", "test"]
+    assert [len(split) for split in (train, val, test)] == [27, 6, 3]
+    assert sorted([*train, *val, *test]) == sorted(str(p.relative_to(raw)) for p in raw.rglob("*.png"))
+    for path, (class_name, label) in (train | val | test).items():
         assert class_name == path.split("/")[0] == settings.class_names[label]
     assert (tmp_path / "report.csv").read_text() == "path,split,class_name,kind,reason,duplicate_of,action\n"
 
 
-@pytest.mark.parametrize("folder", ["val", "test"])
-def test_splits_of_its_own(tmp_path: Path, folder: str) -> None:
-    make_dataset(tmp_path / "raw" / NAME / "train", per_class=2)
-    make_dataset(tmp_path / "raw" / NAME / folder, per_class=1, seed=1)
+@pytest.mark.parametrize(
+    ("folders", "options", "expected"),
+    [
+        ("train val", {}, ["train", "val", ""]),
+        ("train val test", {}, ["train", "val", "test"]),
+        ("Training valid test", {"official_test": "val"}, ["Training", "valid", "test"]),
+        ("train Test", {"official_test": "val"}, ["train", "Test", ""]),
+    ],
+)
+def test_splits_of_its_own(tmp_path: Path, folders: str, options: dict[str, str], expected: list[str]) -> None:
+    for number, folder in enumerate(folders.split()):
+        make_dataset(tmp_path / "raw" / NAME / folder, per_class=2, seed=number)
+
+    settings = run_link(tmp_path, split=options)
+
+    for split, folder in zip(SPLITS, expected, strict=True):
+        assert rows(tmp_path, split) == {
+            f"{folder}/{name}/00{i}.png": (name, label)
+            for label, name in enumerate(("cat", "dog"))
+            for i in (0, 1)
+            if folder
+        }
+    assert settings.splits == [split for split, folder in zip(SPLITS, expected, strict=True) if folder]
+    with Image.open(tmp_path / "interim" / NAME / "val/cat/000.png") as image:
+        assert image.size == (12, 10)
+
+
+def test_an_official_test_set_stays_and_val_is_taken_out_of_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(tmp_path / "raw" / NAME / "train", per_class=10)
+    make_dataset(tmp_path / "raw" / NAME / "test", per_class=3, seed=1)
 
     run_link(tmp_path)
 
-    assert rows(tmp_path, "train") == {
-        f"train/{name}/00{i}.png": (name, label) for label, name in enumerate(("cat", "dog")) for i in (0, 1)
-    }
-    assert rows(tmp_path, "val") == {
-        f"{folder}/{name}/000.png": (name, label) for label, name in enumerate(("cat", "dog"))
-    }
-    with Image.open(tmp_path / "interim" / NAME / "val/cat/000.png") as image:
-        assert image.size == (12, 10)
+    assert [len(rows(tmp_path, split)) for split in SPLITS] == [16, 4, 6]
+    assert all(path.startswith("test/") for path in rows(tmp_path, "test"))
+    assert "has a test split and none for validation: a share of 0.2 is taken out of train" in capsys.readouterr().out
+    folds = []
+    for fold in range(3):
+        run_link(tmp_path, split={"folds": 3, "fold": fold})
+        folds.append(set(rows(tmp_path, "val")))
+        assert all(path.startswith("test/") for path in rows(tmp_path, "test"))
+    assert sorted(path for fold in folds for path in fold) == sorted(
+        f"train/{name}/{i:03d}.png" for name in ("cat", "dog") for i in range(10)
+    )
+
+
+def test_a_copy_of_an_official_test_image_is_not_trained_on(tmp_path: Path) -> None:
+    raw = tmp_path / "raw" / NAME
+    make_dataset(raw / "train", per_class=10)
+    make_dataset(raw / "test", per_class=3, seed=1)
+    shutil.copy(raw / "test/cat/000.png", raw / "train/cat/copy.png")
+
+    run_link(tmp_path)
+
+    assert "train/cat/copy.png" in rows(tmp_path, "test")
+
+
+def test_groups_are_found_in_paths_and_never_straddle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = make_dataset(tmp_path / "raw" / NAME, per_class=24)
+    for path in sorted(raw.rglob("*.png")):
+        number = int(path.stem)
+        path.rename(path.with_name(f"patient{number // 4}_{number}.png" if number < 20 else f"{number}.png"))
+
+    run_link(tmp_path, split={"by": "group", "group": r"patient(\d+)"})
+
+    of_group = {}
+    for split in SPLITS:
+        for path in rows(tmp_path, split):
+            if found := re.search(r"patient\d+", path):
+                of_group.setdefault(found[0], set()).add(split)
+    assert len(of_group) == 5
+    assert all(len(splits) == 1 for splits in of_group.values())
+    assert "8 images in no group (cat/20.png, ...)" in capsys.readouterr().out
+    with pytest.raises(DatasetError, match=r"data.split.group in params.yaml is 'patient_id', which is no column"):
+        run_link(tmp_path, split={"by": "group", "group": "patient_id"})
 
 
 def test_the_same_images_give_the_same_bytes_whatever_the_folder_order_and_workers(raw: Path, tmp_path: Path) -> None:
@@ -71,17 +134,21 @@ def test_the_same_images_give_the_same_bytes_whatever_the_folder_order_and_worke
 
 def test_images_keep_their_split_when_others_come_and_go(raw: Path, tmp_path: Path) -> None:
     run_link(tmp_path)
-    before = {path: split for split in ("train", "val") for path in rows(tmp_path, split)}
+    before = {path: split for split in SPLITS for path in rows(tmp_path, split)}
     gone = {"cat/003.png", "a dog/007.png"}
     for path in gone:
         (raw / path).unlink()
     make_dataset(raw, ["bee"], seed=1)
+    (raw / "Äffin").rename(raw / "ape")
 
     run_link(tmp_path)
 
-    after = {path: split for split in ("train", "val") for path in rows(tmp_path, split)}
+    after = {path.replace("ape", "Äffin"): split for split in SPLITS for path in rows(tmp_path, split)}
     assert after.keys() ^ before.keys() == gone | {f"bee/00{i}.png" for i in range(8)}
-    assert all(after[path] == split for path, split in before.items() if path not in gone)
+    moved = [path for path, split in before.items() if path not in gone and after[path] != split]
+    assert len([path for path in moved if path.startswith("cat")]) <= 2  # one for each border
+    assert len([path for path in moved if path.startswith("a dog")]) <= 2
+    assert not [path for path in moved if path.startswith("Äffin")]
 
 
 def test_nothing_is_written_to_the_raw_images(raw: Path, tmp_path: Path) -> None:
@@ -142,6 +209,7 @@ def test_an_entry_is_taken_as_it_stands(raw: Path, tmp_path: Path) -> None:
     assert settings == Settings(
         name=NAME,
         class_names=["a dog", "cat", "Äffin"],
+        splits=list(SPLITS),
         resolution=9,
         mean=[0.1, 0.2, 0.3],
         std=[1, 2, 3],
@@ -151,8 +219,8 @@ def test_an_entry_is_taken_as_it_stands(raw: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
-    for path in make_dataset(tmp_path / "raw" / NAME).rglob("*.png"):
-        Image.new("RGB", (4, 4), (0, 51, 255)).save(path)
+    for number, path in enumerate(make_dataset(tmp_path / "raw" / NAME).rglob("*.png")):
+        Image.new("RGB", (4 + number, 4), (0, 51, 255)).save(path)
 
     settings = run_link(tmp_path)
 
@@ -161,13 +229,6 @@ def test_images_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
 
 
 # --- Datasets that cannot be used ---------------------------------------------------------------
-
-
-def only(raw: Path, class_name: str, *, val: bool) -> None:
-    """Leave a class just those images that fall into one split."""
-    for path in (raw / class_name).iterdir():
-        if in_validation(str(path.relative_to(raw)), 0.5) != val:
-            path.unlink()
 
 
 def empty(raw: Path, class_name: str) -> None:
@@ -179,17 +240,13 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], str]] = {
     "no validation images": (
         lambda raw: None,
         {"split": {"val": 1e-9, "test": 0}},
-        "No images in the val split of {raw}",
+        "No images in the val split of {raw}, which has 36 images. Add images, or raise data.split.val; ",
     ),
-    "no training images": (
+    "no test images": (
         lambda raw: None,
-        {"split": {"val": 1 - 1e-9, "test": 0}},
-        "No images in the train split of {raw}",
-    ),
-    "a class only for validation": (
-        lambda raw: only(raw, "cat", val=True),
-        {"split": {"val": 0.5, "test": 0}},
-        "No training images of class cat in {raw}",
+        {"split": {"test": 1e-9}},
+        "or raise data.split.test; `-S data.split.stratify=false` shares out all classes together. "
+        "`-S data.split.test=0`: no test split.",
     ),
     "a class of bad images": (
         lambda raw: empty(raw, "a dog"),
@@ -215,9 +272,10 @@ def test_an_unusable_dataset_is_explained(
 def test_a_class_without_validation_images_is_a_warning(
     raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    only(raw, "cat", val=False)
+    for path in list((raw / "cat").iterdir())[1:]:
+        path.unlink()
 
-    run_link(tmp_path, split={"val": 0.5, "test": 0})
+    run_link(tmp_path)
 
     assert "WARNING: no validation images of class cat." in capsys.readouterr().out
 

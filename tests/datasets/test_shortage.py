@@ -148,7 +148,7 @@ def test_a_process_that_lacks_memory_says_so_as_this_one_does(root: Path, monkey
     """One of several processes comes to a file that it has no memory for."""
     monkeypatch.setattr(verify, "CHUNK_FILES", 1)
     monkeypatch.setattr(verify, "verify_files", lacking)
-    paths = find_candidates(root / "raw", 0.5).paths
+    paths = find_candidates(root / "raw").paths
     with pytest.raises(DatasetError, match=r"cat/005.png: not enough memory to read it. Lower data.num_workers"):
         verify.verify(root / "raw", paths, 2, root / "cache.sqlite3")
 

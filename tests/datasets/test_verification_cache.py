@@ -49,7 +49,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(raw: Path, path: Path, workers: int = 1) -> Verification:
-    return verify(raw, find_candidates(raw, 0.5).paths, workers, path)
+    return verify(raw, find_candidates(raw).paths, workers, path)
 
 
 def entries(path: Path) -> list[str]:
@@ -161,7 +161,7 @@ def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -
     script = (
         "import sys; from pathlib import Path; from formwork.datasets.candidates import find_candidates; "
         "from formwork.datasets.verify import verify; raw = Path(sys.argv[1]); "
-        "found = verify(raw, find_candidates(raw, 0.5).paths, 1, Path(sys.argv[2])); "
+        "found = verify(raw, find_candidates(raw).paths, 1, Path(sys.argv[2])); "
         "print(found.good.sum())"
     )
     environment = os.environ | {"PYTHONPATH": str(SRC)}
@@ -267,7 +267,7 @@ def test_processes_find_what_one_finds(raw: Path, tmp_path: Path, small_chunks: 
 
     alone, together = (look(raw, tmp_path / f"cache {workers}", workers) for workers in (1, 3))
 
-    paths = find_candidates(raw, 0.5).paths
+    paths = find_candidates(raw).paths
     assert [paths[position] for position in alone.bad] == ["cat/001.png"]
     assert together.bad == alone.bad
     assert (together.images == alone.images).all()
@@ -283,7 +283,7 @@ from formwork.errors import run
 
 verify.CHUNK_FILES = 1
 raw, cache, number, seconds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-paths = find_candidates(raw, 0.5).paths * 200  # enough to be at work for long
+paths = find_candidates(raw).paths * 200  # enough to be at work for long
 
 def interrupt():
     time.sleep(seconds)

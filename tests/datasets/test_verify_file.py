@@ -106,7 +106,7 @@ def test_an_unreadable_file_has_a_kind_and_a_reason(
     spoil(raw / name)
 
     with permissions.enforced():
-        paths = find_candidates(raw, 0.5).paths
+        paths = find_candidates(raw).paths
         found = look(raw, name)
 
     assert name in paths

@@ -10,7 +10,7 @@ import pytest
 
 from formwork.errors import DatasetError
 from formwork.formats import csv_text
-from formwork.images.manifest import Manifest, in_validation, read_manifest, write_manifest
+from formwork.images.manifest import Manifest, read_manifest, write_manifest
 from formwork.images.row import Columns, Row
 
 HEADER = Columns().header
@@ -93,13 +93,6 @@ def test_storage_order_is_a_shuffle_that_another_image_does_not_change(tmp_path:
     assert paths[0] == paths[1]
     assert few.labels.tolist() == [3] * 40
     assert few.labels.dtype == np.int64
-
-
-def test_the_draw_for_validation_never_changes() -> None:
-    """Another draw would move images between the splits of everybody's datasets."""
-    paths = ["cat/0.png", "cat/1.png", "dog/0.png", os.fsdecode(b"caf\xe9.png")]
-
-    assert [in_validation(path, 0.5) for path in paths] == [False, True, True, True]
 
 
 # --- Columns of a table of labels ----------------------------------------------------------------

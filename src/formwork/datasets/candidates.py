@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from formwork.datasets.layout import find_layout
 from formwork.datasets.listing import LeftOut, RawFolder, name_of
+from formwork.datasets.splits import FREE
 from formwork.datasets.tables.assign import TableParams, assign, find_label_table, folder_splits
 from formwork.datasets.tables.labels import Labels
 from formwork.datasets.tables.rows import RowFinding
 from formwork.errors import DatasetError
 from formwork.escapes import is_text, printable
-from formwork.images.manifest import SPLITS, in_validation, sorted_paths
+from formwork.images.manifest import SPLITS, sorted_paths
 from formwork.images.row import FOLDERS, Columns
 from formwork.text import count
 
@@ -24,7 +25,7 @@ LISTED = 20  # names in an error message
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that should be an image; path is relative to the raw dataset."""
+    """A file that should be an image; path is relative to the raw dataset, and split "" where it has none yet."""
 
     split: str
     class_name: str
@@ -39,7 +40,7 @@ class Candidates(Sequence[Candidate]):
         paths: relative to the raw dataset.
         class_names: in order; where the task is another than classes, each different set of labels or targets as text.
         classes: (N,) int32, position of each file's class in class_names.
-        splits: (N,) int8, position of each file's split in SPLITS.
+        splits: (N,) int8, position of each file's split in SPLITS; FREE where the dataset itself says none.
         columns: those of the manifests.
         label_sets: of a multilabel task, the labels that each of class_names stands for.
         targets: (N, K) float64, of a regression.
@@ -61,7 +62,9 @@ class Candidates(Sequence[Candidate]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Candidate:  # type: ignore[override]  # a slice of it has no use
-        return Candidate(SPLITS[self.splits[index]], self.class_names[self.classes[index]], self.paths[index])
+        split = self.splits[index]
+        name = "" if split == FREE else SPLITS[split]
+        return Candidate(name, self.class_names[self.classes[index]], self.paths[index])
 
     def of_classes(self, names: Collection[str]) -> "Candidates":
         """The files of some of the classes."""
@@ -103,23 +106,21 @@ class RawFiles:
     rows: list[RowFinding] = field(default_factory=list)
 
 
-def find_candidates(raw: Path, val_fraction: float, layout: str = "auto", ignore: Sequence[str] = ()) -> Candidates:
+def find_candidates(raw: Path, layout: str = "auto", ignore: Sequence[str] = ()) -> Candidates:
     """The candidates alone; see find_files."""
-    return find_files(raw, val_fraction, layout, ignore).candidates
+    return find_files(raw, layout, ignore).candidates
 
 
 def find_files(
     raw: Path,
-    val_fraction: float,
     layout: str = "auto",
     ignore: Sequence[str] = (),
     table: TableParams | None = None,
 ) -> RawFiles:
     """The files of `raw`, which has a table of labels (docs/labels.md), or is laid out <class>/* or
-    {train,val|test}/<class>/* (docs/datasets.md).
+    {train,val,test}/<class>/* (docs/datasets.md).
 
     Args:
-        val_fraction: share of the images to validate on, where there are no folders for splits.
         layout: "auto", "classes" or "splits"; see formwork.datasets.layout.find_layout.
         ignore: patterns of what is left out, as in a .gitignore.
         table: what params.yaml says of the table.
@@ -136,19 +137,20 @@ def find_files(
     folder = RawFolder(raw, ignore)
     labels = find_label_table(folder, table or TableParams(raw.name), layout)
     if labels is None:
-        candidates, notes = _in_class_folders(folder, val_fraction, layout)
+        candidates, notes = _in_class_folders(folder, layout)
         return RawFiles(candidates, folder.left_out, [*notes, *_links(folder)])
     if labels.source.columns:
         paths = sorted_paths(folder.files_below(""))
-        candidates, notes = Candidates(paths, [""], np.zeros(len(paths), np.int32), np.zeros(len(paths), np.int8)), []
+        no_split = np.full(len(paths), FREE, np.int8)
+        candidates, notes = Candidates(paths, [""], np.zeros(len(paths), np.int32), no_split), []
     else:
-        candidates, notes = _in_class_folders(folder, val_fraction, layout)
+        candidates, notes = _in_class_folders(folder, layout)
     read = assign(labels, folder, candidates.paths)
-    candidates = _labelled(folder, candidates, read, val_fraction)
+    candidates = _labelled(folder, candidates, read)
     return RawFiles(candidates, folder.left_out, [*notes, *_links(folder), *labels.notes, *read.notes], read.findings)
 
 
-def _labelled(folder: RawFolder, candidates: Candidates, read: Labels, val_fraction: float) -> Candidates:
+def _labelled(folder: RawFolder, candidates: Candidates, read: Labels) -> Candidates:
     """The candidates that the table lists, with what it says of them."""
     listed = candidates.at(read.files)
     more = Columns(groups=read.groups is not None, weights=read.weights is not None)
@@ -161,7 +163,7 @@ def _labelled(folder: RawFolder, candidates: Candidates, read: Labels, val_fract
         class_names, classes = read.texts()
         splits = folder_splits(folder, listed.paths) if splits is None else splits
     if splits is None:
-        splits = _splits(None, listed.paths, val_fraction)
+        splits = np.full(len(listed), FREE, np.int8)
     return replace(
         listed,
         class_names=class_names,
@@ -175,19 +177,19 @@ def _labelled(folder: RawFolder, candidates: Candidates, read: Labels, val_fract
     )
 
 
-def _in_class_folders(folder: RawFolder, val_fraction: float, layout: str) -> tuple[Candidates, list[str]]:
+def _in_class_folders(folder: RawFolder, layout: str) -> tuple[Candidates, list[str]]:
     """The files of a dataset whose folders are classes, and notes on how it was read."""
     raw = folder.raw
     found = find_layout(folder, layout)
     found_files = {split: _classes(folder, paths) for split, paths in found.classes.items()}
     if None not in found_files:
-        _check_same_classes(raw, *(map(name_of, found_files[split]) for split in ("train", "val")))
+        _check_same_classes(raw, *(map(name_of, classes) for classes in found_files.values()))
     names = sorted({name_of(path) for classes in found_files.values() for path in classes})
     folders = {path: (split, files) for split, classes in found_files.items() for path, files in classes.items()}
-    return _columns(folders, val_fraction), [*found.notes, *_check_names(raw, names)]
+    return _columns(folders), [*found.notes, *_check_names(raw, names)]
 
 
-def _columns(folders: Mapping[str, tuple[str | None, list[str]]], val_fraction: float) -> Candidates:
+def _columns(folders: Mapping[str, tuple[str | None, list[str]]]) -> Candidates:
     """The columns of all files.
 
     Args:
@@ -197,19 +199,11 @@ def _columns(folders: Mapping[str, tuple[str | None, list[str]]], val_fraction: 
     codes = {name: code for code, name in enumerate(names)}
     order = sorted_paths(folders)
     paths = [path for folder in order for path in folders[folder][1]]
-    classes = np.repeat(
-        np.array([codes[name_of(folder)] for folder in order], np.int32), [len(folders[folder][1]) for folder in order]
-    )
-    splits = np.concatenate([_splits(*folders[folder], val_fraction) for folder in order])
-    return Candidates(paths, names, classes, splits)
-
-
-def _splits(split: str | None, paths: Sequence[str], val_fraction: float) -> np.ndarray:
-    """(N,) int8, the split of each file in a class folder."""
-    if split is not None:
-        return np.full(len(paths), SPLITS.index(split), np.int8)
-    train, val = SPLITS.index("train"), SPLITS.index("val")
-    return np.array([val if in_validation(path, val_fraction) else train for path in paths], np.int8)
+    files = [len(folders[folder][1]) for folder in order]
+    classes = np.repeat(np.array([codes[name_of(folder)] for folder in order], np.int32), files)
+    splits = [folders[folder][0] for folder in order]
+    positions = np.array([FREE if split is None else SPLITS.index(split) for split in splits], np.int8)
+    return Candidates(paths, names, classes, np.repeat(positions, files))
 
 
 def _classes(folder: RawFolder, class_folders: Sequence[str]) -> dict[str, list[str]]:
@@ -244,14 +238,15 @@ def _links(folder: RawFolder) -> list[str]:
     ]
 
 
-def _check_same_classes(raw: Path, train: Iterable[str], val: Iterable[str]) -> None:
-    only = sorted(set(train) ^ set(val))
+def _check_same_classes(raw: Path, *splits: Iterable[str]) -> None:
+    classes = [set(names) for names in splits]
+    only = sorted(set().union(*classes) - classes[0].intersection(*classes))
     if not only:
         return
     listed = ", ".join(map(printable, only[:LISTED]))
     for names in _alike(only, _same_at_sight):
         listed += f". {' and '.join(map(ascii, names))} look the same: rename one of them"
-    raise DatasetError(f"{raw}: the splits have different classes; only one of them has {listed}.")
+    raise DatasetError(f"{raw}: the splits have different classes; not all of them have {listed}.")
 
 
 def _check_names(raw: Path, names: Sequence[str]) -> list[str]:

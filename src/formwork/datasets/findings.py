@@ -14,7 +14,7 @@ from formwork.datasets.tables.rows import BAD_ROWS, ODD_ROWS, RowFinding
 from formwork.datasets.verify import Verification
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
-from formwork.images.manifest import path_bytes
+from formwork.images.manifest import SPLITS, path_bytes
 from formwork.images.pixels import EXTENSIONS
 from formwork.text import count
 
@@ -116,8 +116,8 @@ def equal_rows(digests: np.ndarray, positions: np.ndarray) -> list[list[int]]:
 def _findings_of_copies(candidates: Candidates, positions: Sequence[int]) -> list[Finding]:
     """Findings on the files of one content.
 
-    Where their labels differ, none can be trusted: all copies are redundant. Otherwise one is kept: the first in val,
-    so that no validation image is trained on, or else the first by path.
+    Where their labels differ, none can be trusted: all copies are redundant. Otherwise one is kept: the first in test,
+    or else in val, so that nothing is trained on that a model is measured by, or else the first by path.
     """
     copies = [candidates[position] for position in positions]
     if len({copy.class_name for copy in copies}) > 1:
@@ -126,7 +126,7 @@ def _findings_of_copies(candidates: Candidates, positions: Sequence[int]) -> lis
             Finding(position, "label conflict", "the copy has another label", other[copy.class_name], True)
             for position, copy in zip(positions, copies, strict=True)
         ]
-    kept = next((copy for copy in copies if copy.split == "val"), copies[0])
+    kept = max(copies, key=lambda copy: SPLITS.index(copy.split))
     return [
         Finding(position, "duplicate" if copy.split == kept.split else "leakage", "", kept.path, True)
         for position, copy in zip(positions, copies, strict=True)

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from formwork.datasets import layout_errors as errors
 from formwork.datasets.folder_names import RESERVED, SplitName, role, split_name
 from formwork.datasets.listing import BESIDE, OTHER, RawFolder, name_of, parent_of
-from formwork.images.manifest import TRAINING
-
-VALIDATION = {"train": "train", "val": "val", "test": "val"}  # the split that a split's folder stands for
+from formwork.images.manifest import SPLITS
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,10 @@ def find_layout(folder: RawFolder, layout: str) -> Layout:
     splits = {} if layout == "classes" else _splits(folder, root) if plain else _splits_as_named(folder, root)
     roots = {top: descend(folder, top) for top in splits}
     notes = _inner(folder, roots if splits else {"": root})
-    if any(name_of(top) not in VALIDATION for top in splits):
-        taken = " and ".join(f"{folder.place(top)} as {VALIDATION[split]}" for top, split in splits.items())
+    if any(name_of(top) not in SPLITS for top in splits):
+        taken = " and ".join(f"{folder.place(top)} as {split}" for top, split in splits.items())
         notes.insert(0, f"Splits are taken from the names of folders: {taken}.")
-    parents: dict[str | None, str] = {VALIDATION[split]: roots[top] for top, split in splits.items()} or {None: root}
+    parents: dict[str | None, str] = {split: roots[top] for top, split in splits.items()} or {None: root}
     classes = {split: _class_folders(folder, parent, plain) for split, parent in parents.items()}
     for parent in {ancestor for paths in classes.values() for path in paths for ancestor in _ancestors(path)}:
         content = folder.content(parent)
@@ -129,7 +127,7 @@ def _in_several_splits(named: dict[str, SplitName]) -> bool:
 
 
 def _complete_splits(folder: RawFolder, root: str, splits: dict[str, str]) -> dict[str, str]:
-    """The same splits, after a check that one is to train with and one to validate on, with classes in each."""
+    """The same splits, after a check that one is to train with and another is there, with classes in each."""
     flat = _flat(folder, splits)
     if len(splits) > 1 and flat:
         raise errors.flat_splits(folder, root, list(splits), flat)
@@ -139,11 +137,8 @@ def _complete_splits(folder: RawFolder, root: str, splits: dict[str, str]) -> di
     twice = [tops for tops in by_split.values() if len(tops) > 1]
     if twice:
         raise errors.two_of_a_split(folder, twice[0])
-    if "val" in by_split and "test" in by_split:
-        raise errors.val_and_test(folder, by_split["val"][0], by_split["test"][0])
-    for split in TRAINING:
-        if split not in {VALIDATION[known] for known in by_split}:
-            raise errors.no_such_split(folder, next(iter(splits)), split)
+    if "train" not in by_split or len(by_split) == 1:
+        raise errors.no_such_split(folder, next(iter(splits)), "val" if "train" in by_split else "train")
     return splits
 
 

@@ -21,7 +21,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 def mixed(folder: RawFolder, root: str, splits: Sequence[str], others: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{_place(folder, root)} mixes split folders ({_names(splits)}) with others ({_names(others)}). Use either "
-        f"<class>/* or {{train,val}}/<class>/*. To leave the others out: {_ignore(folder, _patterns(others))}."
+        f"<class>/* or {{train,val,test}}/<class>/*. To leave the others out: {_ignore(folder, _patterns(others))}."
         f"{_or_classes(folder, root)}"
     )
 
@@ -38,7 +38,7 @@ def reserved(folder: RawFolder, top: str) -> DatasetError:
 def split_in_names(folder: RawFolder, root: str, named: Mapping[str, SplitName]) -> DatasetError:
     moves = []
     for top, name in named.items():
-        parent = f"{root}{_split(name)}/"
+        parent = f"{root}{name.split}/"
         moves.append(_move(folder, top, parent, "_".join(name.rest) or name_of(top)))
     return DatasetError(
         f"The folders of {_place(folder, root)} are named after splits ({_names(named)}). Have a folder for each "
@@ -61,13 +61,6 @@ def two_of_a_split(folder: RawFolder, tops: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{' and '.join(_place(folder, top) for top in tops)} are both named after the same split. Merge them, or "
         f"leave one out: {_ignore(folder, _patterns(tops[1:]))}.{_or_classes(folder, parent_of(tops[0]))}"
-    )
-
-
-def val_and_test(folder: RawFolder, val: str, test: str) -> DatasetError:
-    return DatasetError(
-        f"{_place(folder, parent_of(val))} has both {printable(name_of(val))}/ and {printable(name_of(test))}/, and "
-        f"one split is validated on. Keep that one, and leave the other out: {_ignore(folder, _patterns([test]))}."
     )
 
 
@@ -130,7 +123,7 @@ def splits_in_classes(folder: RawFolder, top: str, splits: Sequence[str]) -> Dat
     for name in splits:
         named = split_name(name)
         assert named is not None  # the caller says so
-        moves.append(_move(folder, f"{top}{name}/", f"{parent_of(top)}{_split(named)}/", name_of(top)))
+        moves.append(_move(folder, f"{top}{name}/", f"{parent_of(top)}{named.split}/", name_of(top)))
     return DatasetError(
         f"{_place(folder, top)} holds folders named after splits ({_names(splits)}). Have them the other way round, a "
         f"folder for each split with one for each class in it:{_commands(moves)}and so on."
@@ -186,10 +179,6 @@ def _tables(folder: RawFolder, parent: str) -> list[str]:
     places = dict.fromkeys([parent, ""])
     files = [place + name for place in places for name in sorted(folder.content(place).files)]
     return [path for path in files if extension(path) in (*TABLES, *OTHER_TABLES)]
-
-
-def _split(named: SplitName) -> str:
-    return "train" if named.split == "train" else "val"
 
 
 def _move(folder: RawFolder, path: str, parent: str, name: str) -> str:

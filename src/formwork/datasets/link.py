@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from formwork.datasets import findings
 from formwork.datasets.candidates import LISTED, Candidates, find_files
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import ALL, select_group
+from formwork.datasets.sharing import share_candidates
 from formwork.datasets.tables.assign import TableParams
 from formwork.datasets.tables.rows import RowFinding
 from formwork.datasets.tables.values import in_order
@@ -26,6 +28,7 @@ from formwork.images.row import SEPARATOR, TARGET, Columns
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
+from formwork.params.sections import Split
 from formwork.text import count
 
 LARGEST_AUTO_RESOLUTION = 224
@@ -48,7 +51,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     dataset = params.dataset
     columns: dict[str, str | list[str]] = dict(dataset.columns.items())
     table = TableParams(data.name, dataset.task, columns, data.split.group)
-    files = find_files(raw, data.split.val, dataset.layout, data.ignore, table)
+    files = find_files(raw, dataset.layout, data.ignore, table)
     everything = files.candidates
     fetched = check_fetched(raw) if data.name in data.fetch else None
     for line in [*files.notes, findings.left_out_line(files.left_out, report)]:
@@ -68,6 +71,9 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         changed = [path for path, digest in sound if digest != fetched[path]]
         if changed:
             raise edited(raw, dict.fromkeys(changed, "changed"))
+    shared = share_candidates(raw, candidates, verified, data.split)
+    print("\n".join(shared.notes), end="\n" if shared.notes else "")
+    candidates = replace(candidates, splits=shared.splits)
     found = findings.collect_findings(candidates, verified)
     policy = (data.on_bad_image, data.on_duplicate)
     findings.write_report(report, candidates, found, files.rows, files.left_out, *policy)
@@ -83,7 +89,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     kept = verified.good.copy()
     kept[[finding.position for finding in found if finding.action(*policy) == "left out"]] = False
     positions = {split: np.flatnonzero(kept & (candidates.splits == code)) for code, split in enumerate(SPLITS)}
-    _check_classes(candidates, positions, raw)
+    _check_classes(candidates, positions, raw, shared.split)
     labels = label_names(candidates)
     for split in SPLITS:
         manifest = write_split(interim / f"{split}.csv", candidates, verified, positions[split])
@@ -216,13 +222,12 @@ def _default_train_augmentation(resolution: int) -> Operations:
     return [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
 
 
-def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], raw: Path) -> None:
+def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], raw: Path, shares: Split) -> None:
     """positions: by split, those of the candidates that are in it."""
-    for split in TRAINING:
+    for split in SPLITS if shares.test else TRAINING:
         if not len(positions[split]):
-            raise DatasetError(
-                f"No images in the {split} split of {raw}. Add images, or change data.split in params.yaml."
-            )
+            total = count(sum(map(len, positions.values())), "image")
+            raise DatasetError(f"No images in the {split} split of {raw}, which has {total}. {_more_images(split)}")
 
     names, task = label_names(candidates), candidates.columns.task
     if task == "regression":
@@ -247,3 +252,12 @@ def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], 
         )
     if unseen := without("val"):
         print(f"WARNING: no validation images of {kind} {', '.join(map(printable, unseen[:LISTED]))}.")
+
+
+def _more_images(split: str) -> str:
+    """What to do for a split without images."""
+    together = "`-S data.split.stratify=false` shares out all classes together"
+    if split == "train":
+        return f"Add images, or lower data.split.val and data.split.test; {together}."
+    none = " `-S data.split.test=0`: no test split." if split == "test" else ""
+    return f"Add images, or raise data.split.{split}; {together}.{none}"

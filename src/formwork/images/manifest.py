@@ -341,12 +341,6 @@ def sorted_paths(paths: Iterable[str]) -> list[str]:
     return found if is_text("".join(found)) else sorted(found, key=path_bytes)
 
 
-def in_validation(path: str, fraction: float) -> bool:
-    """Whether an image belongs to the validation split, by a hash of its path alone: added or removed images do not
-    move others between the splits."""
-    return chosen_by_hash(b"split\0" + path_bytes(path), fraction)
-
-
 def chosen_by_hash(key: bytes, fraction: float) -> bool:
     """True for a `fraction` of all keys, as if at random, and always the same for the same key."""
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") < fraction * 2**64

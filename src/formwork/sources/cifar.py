@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def write_cifar(kind: "type[CIFAR10]", folder: Path, archives: Path) -> None:
-    """Write {train,val}/<class>/<index>.png below `folder`, 8-bit RGB.
+    """Write {train,test}/<class>/<index>.png below `folder`, 8-bit RGB.
 
     Args:
         kind: the torchvision class of the dataset.
     """
     root = empty_folder(archives / "unpacked")
     unpack(download([kind.url], archives, kind.tgz_md5), root)
-    train, val = kind(root, train=True), kind(root, train=False)
-    export({"train": train, "val": val}, train.classes, folder)
+    train, test = kind(root, train=True), kind(root, train=False)
+    export({"train": train, "test": test}, train.classes, folder)

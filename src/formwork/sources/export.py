@@ -17,7 +17,7 @@ class Labelled(Protocol):
 
 
 def export(parts: dict[str, Labelled], class_names: list[str], folder: Path) -> None:
-    """Write {train,val}/<class>/<index>.png below `folder`; the same images give the same bytes.
+    """Write {train,test}/<class>/<index>.png below `folder`; the same images give the same bytes.
 
     Args:
         parts: the images of each split; their index there is that in the file name.

@@ -30,7 +30,7 @@ class Dataset:
 
     def read(self, **params: object) -> RawFiles:
         table = TableParams("mine", **{name: params[name] for name in ("task", "columns", "group") if name in params})
-        return find_files(self.raw, 0.5, ignore=params.get("ignore", ()), table=table)
+        return find_files(self.raw, ignore=params.get("ignore", ()), table=table)
 
     def labels(self, **params: object) -> dict[str, str]:
         """What each listed file has, as text."""

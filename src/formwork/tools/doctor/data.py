@@ -50,11 +50,7 @@ def raw(project: Project) -> Result:
     try:
         # What has manifests was looked through by link: whether it has changed since is for DVC to say.
         layout = project.params.dataset.layout
-        found = (
-            find_candidates(folder, data.split.val, layout, data.ignore)
-            if not (manifests and folder.is_dir())
-            else None
-        )
+        found = find_candidates(folder, layout, data.ignore) if not (manifests and folder.is_dir()) else None
     except DatasetError as error:
         return problem(error)
     about = f"{folder} is there" if found is None else f"{count(len(found), 'file')} in {folder}"

@@ -1,0 +1,102 @@
+"""The split of each image: what the dataset says itself, and `data.split` for all others."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from formwork.datasets.candidates import Candidates
+from formwork.datasets.splits import FREE, TEST, TRAIN, VAL, share_out
+from formwork.datasets.verify import Verification
+from formwork.errors import DatasetError
+from formwork.escapes import printable
+from formwork.params.sections import Split
+from formwork.text import count
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How the images of a dataset were shared out.
+
+    Attributes:
+        splits: (N,) of each candidate, positions in SPLITS; FREE of files that are no sound images, for the most part.
+        split: the section of params.yaml as it holds here: without a share for the test, where the dataset has splits
+            of its own.
+        notes: on how that came about, for people.
+    """
+
+    splits: np.ndarray
+    split: Split
+    notes: list[str]
+
+
+def share_candidates(raw: Path, candidates: Candidates, verified: Verification, split: Split) -> Shared:
+    """Find a split for each sound image.
+
+    Raises:
+        DatasetError: data.split.group fits no image.
+    """
+    fixed, official, notes = _official(candidates.splits, split)
+    if official:  # what a dataset says itself of some images is not for the others to add to
+        split = split.model_copy(update={"test": 0.0})
+    sound = np.flatnonzero(verified.good)
+    paths = [candidates.paths[position] for position in sound.tolist()]
+    groups: Sequence[str] | None = None
+    if candidates.groups is not None:  # the table's, whatever data.split.by is: they must not straddle
+        groups = candidates.groups.take(pa.array(sound)).to_pylist()
+    elif split.by == "group" and (split.folds is not None or (fixed[sound] == FREE).any()):
+        groups, more = find_groups(raw, paths, split)
+        notes += more
+    stratify = split.stratify and candidates.columns.task == "classes"
+    splits = fixed.copy()
+    splits[sound] = share_out(
+        verified.sha256[sound],
+        paths,
+        split,
+        classes=candidates.classes[sound] if stratify else None,
+        groups=groups,
+        fixed=fixed[sound],
+    )
+    return Shared(splits, split, notes)
+
+
+def _official(splits: np.ndarray, split: Split) -> tuple[np.ndarray, bool, list[str]]:
+    """The splits that stay as the dataset has them, FREE for all other images; whether it has any; and notes."""
+    has = set(np.unique(splits).tolist()) - {FREE}
+    if split.folds is not None and VAL in has:
+        return splits, True, [f"data.split.folds is {split.folds}: images of train and val are shared out anew."]
+    if TEST not in has or VAL in has:
+        return splits, bool(has), []
+    if split.official_test == "val":
+        return np.where(splits == TEST, np.int8(VAL), splits), True, ["The test split of the dataset is used as val."]
+    taken = f"fold {split.fold} of {split.folds}" if split.folds else f"a share of {split.val:g}"
+    note = f"The dataset has a test split and none for validation: {taken} is taken out of train."
+    return np.where(splits == TRAIN, np.int8(FREE), splits), True, [note]
+
+
+def find_groups(raw: Path, paths: Sequence[str], split: Split) -> tuple[list[str], list[str]]:
+    """The group of each image by the regular expression data.split.group, "" where it fits none, and notes.
+
+    Raises:
+        DatasetError: it fits no path at all.
+    """
+    assert split.group is not None  # params say so
+    pattern = re.compile(split.group)
+    found = map(pattern.search, paths)
+    groups = [(match[1] if pattern.groups else match[0]) or "" if match else "" for match in found]
+    without = [path for path, group in zip(paths, groups, strict=True) if not group]
+    if len(without) == len(paths):
+        raise DatasetError(
+            f"data.split.group in params.yaml is {split.group!r}, which is no column of a table of labels in {raw}, "
+            f"and as a regular expression finds nothing in any path, such as {printable(paths[0])}."
+        )
+    if not without:
+        return groups, []
+    more = ", ..." if len(without) > 1 else ""
+    return groups, [
+        f"{count(len(without), 'image')} in no group ({printable(without[0])}{more}), where data.split.group finds "
+        "nothing in the path: each is a group of its own."
+    ]
