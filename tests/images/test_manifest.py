@@ -67,20 +67,6 @@ def test_the_form_is_plain_csv(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "tree_path"),
-    [
-        ("cat/0.png", "cat/0.png"),
-        ("train/cat/0.png", "cat/0.png"),
-        ("test/cat/more/0.png", "cat/more/0.png"),
-        ("cat/train/cat/0.png", "cat/train/cat/0.png"),
-        ("cat/cat/0.png", "cat/cat/0.png"),
-    ],
-)
-def test_the_tree_has_no_split_folders_of_its_own(path: str, tree_path: str) -> None:
-    assert replace(ROW, path=path).tree_path == tree_path
-
-
 def test_storage_order_is_a_shuffle_that_another_image_does_not_change(tmp_path: Path) -> None:
     names = [f"{number:02d}.png" for number in range(40)]
     few, many = (manifest(tmp_path / "train.csv", n) for n in (names, [*names, "015b.png"]))

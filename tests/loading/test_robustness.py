@@ -88,7 +88,7 @@ def test_an_image_that_memory_does_not_suffice_for_is_not_called_damaged(make_sp
     row = split.manifest.rows[0]
     with pytest.raises(DatasetError) as raised:
         next(iter(PyTorchDataLoader(split, make_config(num_workers=0, order="sequential"))))
-    assert f"{row.tree_path}: not enough memory to decode {row.width} x {row.height} pixels. Lower" in str(raised.value)
+    assert f"{row.path}: not enough memory to decode {row.width} x {row.height} pixels. Lower" in str(raised.value)
 
 
 def test_a_lack_of_open_files_says_nothing_of_an_image(split):
@@ -102,7 +102,7 @@ def test_a_lack_of_open_files_says_nothing_of_an_image(split):
             next(batches)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    path = split.manifest.rows[0].tree_path
+    path = split.manifest.paths[0]
     assert f"{path}: Too many open files. Raise the limit of open files (`ulimit -n 4096`)" in str(raised.value)
 
 

@@ -197,7 +197,6 @@ def _row(cells: dict, sha256: bytes, columns: Columns) -> Row:
         targets=tuple(cells[TARGET + name] for name in columns.target_names),
         group=cells.get("group", ""),
         weight=cells.get("weight", 1.0),
-        from_table=columns.from_table,
     )
 
 

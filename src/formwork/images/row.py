@@ -31,7 +31,6 @@ class Row:
         targets: numbers, in the order of the manifest's target names.
         group: images of one group are in the same split; "" is none.
         weight: of the image in the training loss.
-        from_table: the class comes from a table, and says nothing of the path.
     """
 
     path: str
@@ -47,16 +46,6 @@ class Row:
     targets: tuple[float, ...] = ()
     group: str = ""
     weight: float = 1.0
-    from_table: bool = False
-
-    @property
-    def tree_path(self) -> str:
-        """Path in the tree of links of its split: <class>/<file>, without the folders that the class folder lies in; as
-        in the raw dataset where no folder is a class."""
-        if self.from_table or self.path.startswith(f"{self.class_name}/"):
-            return self.path
-        _, found, rest = self.path.partition(f"/{self.class_name}/")
-        return f"{self.class_name}/{rest}" if found else self.path
 
 
 @dataclass(frozen=True)

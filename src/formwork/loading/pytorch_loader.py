@@ -20,7 +20,7 @@ from formwork import limits
 from formwork.errors import AugmentationError, DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.images.pixels import read_rgb
-from formwork.interim.tree import ensure_tree
+from formwork.interim.tree import ensure_tree, tree_path
 from formwork.limits import unreadable
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan
@@ -40,11 +40,11 @@ class TreeDataset(Dataset):
     """Whole batches from the interim tree of a split, by Indices."""
 
     def __init__(self, split: SplitFiles, config: LoaderConfig):
-        self.rows = split.manifest.rows
+        self.manifest = split.manifest
         self.targets = targets_of(split.manifest, config.class_names)
         self.config = config
         self.tree = ensure_tree(split.manifest, split.raw)
-        self.sizes = np.array([(row.height, row.width) for row in self.rows], dtype=np.int64)
+        self.sizes = np.stack([split.manifest.numbers("height"), split.manifest.numbers("width")], axis=1)
 
     def __getitem__(self, index: Indices) -> Batch | FormworkError:
         try:
@@ -82,7 +82,7 @@ class TreeDataset(Dataset):
     def _image(self, augmentation: Augmentation, epoch: int, draw: int, plan: AugmentPlan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
         sample = draw % REPEAT
-        path = self.tree / self.rows[sample].tree_path
+        path = self.tree / tree_path(self.manifest, sample)
         try:
             image = read_rgb(path)
         except (OSError, MemoryError) as error:

@@ -327,7 +327,5 @@ def test_what_fails_on_an_image_only_is_told_with_it(
     assert f"{path}, line 1" in message
     assert "\n" not in message
     if loader is PyTorchDataLoader:
-        sample = split.manifest.rows[33]
-        assert message.startswith(
-            f"Sample 33, {split.manifest.path.parent / 'train' / sample.tree_path}: augment.train: "
-        )
+        sample = split.manifest.paths[33]
+        assert message.startswith(f"Sample 33, {split.manifest.path.parent / 'train' / sample}: augment.train: ")
