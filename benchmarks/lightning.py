@@ -17,9 +17,9 @@ from benchmarks.workloads import WORKLOADS, Prepared
 from formwork.conversion.write import write_beton
 from formwork.folders import Folders
 from formwork.images.manifest import read_manifest
-from formwork.interim.settings import Settings
 from formwork.loading.base import BaseLoader, Batch
 from formwork.loading.project import ProjectData
+from formwork.loading.targets import targets_of
 from formwork.params import Params
 from formwork.text import table
 from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
@@ -28,7 +28,7 @@ from formwork.training.finite import FiniteLosses
 from formwork.training.fit import build_trainer, own_memory, set_up_process
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import LowOverheadModule
-from formwork.training.module import Classifier
+from formwork.training.module import ImageModule
 from formwork.training.ranks import Ranks
 from formwork.training.resume import PeriodicCheckpoint
 
@@ -57,15 +57,23 @@ class Nothing(LowOverheadModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-class Recorded(Classifier):
+class Recorded(ImageModule):
     """Nothing, in the place of the network and its loss; with all that is logged of a training."""
 
-    def __init__(self, params: Params, settings: Settings):
-        super().__init__(params.model.name, len(settings.class_names), settings.resolution, params.train)
+    def __init__(self, params: Params, data: ProjectData):
+        targets = targets_of(data.splits["train"].manifest, data.settings.class_names)
+        super().__init__(params.model.name, data.settings, params.train, targets)
         self.model = nn.ParameterList([torch.zeros(1)])
 
-    def _step(self, split: str, batch: Batch, label_smoothing: float) -> Tensor:
-        return self._log(split, self.model[0].sum(), torch.zeros(()), len(batch[1]))
+    def training_step(self, batch: Batch) -> Tensor:
+        return self._record("train", batch)
+
+    def validation_step(self, batch: Batch) -> None:
+        self._record("val", batch)
+
+    def _record(self, split: str, batch: Batch) -> Tensor:
+        targets = batch[1]
+        return self._log(split, self.model[0].sum(), torch.zeros(len(targets), self.task.outputs), targets)
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,7 @@ def _fit(params: Params, folders: Folders, whole: bool) -> Turns:
         model: Recorded | Nothing
         recording: list[pl.Callback] = []
         if whole:
-            model = Recorded(params, data.settings)
+            model = Recorded(params, data)
             logger = EpochLogger(Path(name, "train"), Path(name, "speed"), datamodule, memory)
             losses, path = FiniteLosses(), Path(name, "resume.ckpt")
             checkpoints = PeriodicCheckpoint(path, params.trainer.checkpoint_minutes, interruption, losses)

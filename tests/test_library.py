@@ -298,7 +298,7 @@ def test_a_recurrent_model_is_shown_each_image_as_often_as_in_training(elsewhere
     found = {}
     for timesteps in (1, 3):
         rcnn = Model(name="rcnn", timesteps=timesteps)
-        save_model(Path("rcnn.pt"), rcnn, settings, weights, epoch=1, val_accuracy=0.5)
+        save_model(Path("rcnn.pt"), rcnn, settings, weights, epoch=1, val={"accuracy": 0.5})
         model = formwork.load_model("rcnn.pt")
         found[timesteps] = np.stack([prediction.probabilities for prediction in model.predict(images)])
         batch = model.preprocess(images)

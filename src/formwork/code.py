@@ -23,6 +23,7 @@ LAYERS = (
     "conversion",
     "loading",
     "models",
+    "tasks",
     "training",
     "drawing",
     "evaluation",
@@ -51,7 +52,7 @@ STAGES = {
     "fetch": ("fetched.py", "litter.py", "sources"),
     "link": ("datasets", "escapes.py", "fetched.py", "formats.py", "images", "interim", "litter.py"),
     "convert": ("beton", "conversion", "formats.py", "images", "kernels"),
-    "train": ("beton", "images", "interim", "kernels", "loading", "models", "training"),
+    "train": ("beton", "images", "interim", "kernels", "loading", "models", "tasks", "training"),
     "evaluate": (
         "beton",
         "drawing",
@@ -63,6 +64,7 @@ STAGES = {
         "kernels",
         "loading",
         "models",
+        "tasks",
     ),
 }
 """What the outputs of a stage are made by, beside its script src/<stage>.py."""

@@ -73,3 +73,11 @@ def columns(rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def score(value: float) -> str:
+    """A metric, of any size, in eight characters: four decimals, or fewer."""
+    size = abs(value)
+    if size >= 1e7:
+        return f"{value:.2e}"
+    return f"{value:.{4 if size < 100 else 2 if size < 1e4 else 0}f}"

@@ -18,6 +18,7 @@ from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
 from formwork.params import Model
+from formwork.tasks import task_of
 from tests.training.conftest import folders, folders_of, make_params, project, run
 
 __all__ = ["folders", "project", "run"]  # fixtures
@@ -38,15 +39,16 @@ def test_results_agree_with_each_other(run, folders, tmp_path):
     assert [row["actual"] for row in confusion] == [row.class_name for row in manifest.rows]
     right = [row["actual"] == row["predicted"] for row in confusion]
     assert 0 < sum(right) < len(right)
-    assert metrics["accuracy"] == pytest.approx(np.mean(right))
-    assert metrics["images"] == len(right)
+    assert metrics["val_accuracy"] == pytest.approx(np.mean(right))
+    assert metrics["val_images"] == len(right)
+    assert not [name for name in metrics if name.startswith("test")]
     assert metrics["loader"] == "ffcv"
     by_class = {row["class"]: row for row in table(tmp_path / "results/class_accuracy.csv")}
     for name, row in by_class.items():
         mine = [r for r, c in zip(right, confusion, strict=True) if c["actual"] == name]
         assert int(row["images"]) == len(mine)
         assert float(row["accuracy"]) == pytest.approx(np.mean(mine), abs=1e-6)
-    assert metrics["worst_class"] == min(by_class, key=lambda name: float(by_class[name]["accuracy"]))
+    assert metrics["val_worst_class"] == min(by_class, key=lambda name: float(by_class[name]["accuracy"]))
     with Image.open(tmp_path / "results/worst_mistakes.png") as picture:
         assert picture.width > 300
 
@@ -58,7 +60,7 @@ def test_results_agree_with_each_other(run, folders, tmp_path):
 def test_a_perfect_model_has_a_picture_too(run, folders, tmp_path):
     model = run("out", trainer={"max_epochs": 6}) / "best.pt"
     evaluate(make_params(), folders, model, tmp_path / "results")
-    assert json.loads((tmp_path / "results/metrics.json").read_text())["accuracy"] == 1.0
+    assert json.loads((tmp_path / "results/metrics.json").read_text())["val_accuracy"] == 1.0
     Image.open(tmp_path / "results/worst_mistakes.png").verify()
 
 
@@ -73,19 +75,21 @@ def test_nothing_of_the_training_split_is_needed(run, folders, tmp_path):
 
 
 def test_a_model_of_other_classes_is_refused(folders, tmp_path):
-    settings = Settings(
-        name="other",
-        class_names=["a", "b"],
-        resolution=12,
-        mean=[0.5] * 3,
-        std=[0.5] * 3,
-        augment_train=[],
-        augment_val=[],
-    )
-    weights = build_model("small_cnn", 2, 12).state_dict()
-    save_model(tmp_path / "best.pt", Model(), settings, weights, epoch=1, val_accuracy=0.5)
+    weights = build_model("small_cnn", 3, 12).state_dict()
+    save_model(tmp_path / "best.pt", Model(), SETTINGS, weights, epoch=1, val={"accuracy": 0.5})
     with pytest.raises(FormworkError, match="was trained on other classes than 'colours' has"):
         evaluate(make_params(), folders, tmp_path / "best.pt", tmp_path / "results")
+
+
+SETTINGS = Settings(
+    name="other",
+    class_names=["a", "b", "c"],
+    resolution=12,
+    mean=[0.5] * 3,
+    std=[0.5] * 3,
+    augment_train=[],
+    augment_val=[],
+)
 
 
 def test_with_timesteps_the_last_answer_counts():
@@ -95,17 +99,16 @@ def test_with_timesteps_the_last_answer_counts():
 
     images = torch.zeros(3, 2, 3, 1, 1)
     images[:, 0, 0] = images[:, 1, 1] = 5.0  # class 0 in the first step, class 1 in the last
-    predictions = predict(
-        Model(), [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))], np.zeros((2, 3), np.float32), torch.device("cpu")
-    )
-    assert predictions.predicted.tolist() == [1, 1, 1]
-    assert predictions.labels.tolist() == [1, 1, 0]
+    batches = [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))]
+    predictions = predict(Model(), batches, np.zeros((2, 3), np.float32), torch.device("cpu"), task_of(SETTINGS), "val")
+    assert predictions.likeliest.tolist() == [1, 1, 1]
+    assert predictions.targets.tolist() == [1, 1, 0]
     assert predictions.losses[2] > predictions.losses[0]
 
 
 def test_a_class_without_images_has_no_accuracy():
-    labels, predicted = np.array([0, 0, 2]), np.array([0, 1, 2])
-    accuracies = class_accuracy(Predictions(labels, predicted, np.zeros(3), np.zeros(3)), 3)
+    predictions = Predictions(np.array([0, 0, 2]), np.eye(3)[[0, 1, 2]], np.zeros(3))
+    accuracies = class_accuracy(predictions, 3)
     assert accuracies[[0, 2]].tolist() == [0.5, 1.0]
     assert np.isnan(accuracies[1])
 

@@ -9,7 +9,7 @@ import torch
 
 from formwork.errors import FormworkError
 from formwork.evaluation.evaluate import evaluate
-from formwork.training.module import Classifier
+from formwork.training.module import ImageModule
 from formwork.training.resume import NotFiniteError
 from tests.training.conftest import folders_of, make_params
 from tests.training.test_fit import curve
@@ -33,16 +33,16 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     "validation_step", the metric alone."""
 
     def change(name: str, call: int, value: float) -> None:
-        original, calls = Classifier._step, []
+        original, calls = getattr(ImageModule, name), []
 
-        def step(self, split, batch, label_smoothing):
-            calls.extend([1] if split in name else [])
-            if split in name and len(calls) == call:
+        def step(self, batch):
+            calls.append(1)
+            if len(calls) == call:
                 images, labels = batch
                 batch = images * value, labels
-            return original(self, split, batch, label_smoothing)
+            return original(self, batch)
 
-        monkeypatch.setattr(Classifier, "_step", step)
+        monkeypatch.setattr(ImageModule, name, step)
 
     return change
 
@@ -52,7 +52,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     [(1, NAN, 0), (2, NAN, 0), (2, float("inf"), 5), (STEPS, NAN, 5), (STEPS + 2, NAN, 0), (STEPS + 2, NAN, None)],
 )
 def test_the_first_loss_that_is_not_finite_is_named(run, wrong, tmp_path, value, step, minutes):
-    wrong("train", step, value)
+    wrong("training_step", step, value)
     with pytest.raises(NotFiniteError) as error:
         run("out", trainer={"max_epochs": 3, "checkpoint_minutes": minutes})
     epoch = (step - 1) // STEPS + 1
@@ -74,7 +74,7 @@ def test_the_first_loss_that_is_not_finite_is_named(run, wrong, tmp_path, value,
 
 
 def test_a_validation_that_is_not_finite_stops_it_too(run, wrong):
-    wrong("val", 2 + 2, NAN)
+    wrong("validation_step", 2 + 2, NAN)
     with pytest.raises(NotFiniteError, match=r"^The val/loss is nan at epoch 1, step 3\. No epoch was finished\."):
         run("out")
 
@@ -87,7 +87,7 @@ def test_a_learning_rate_that_is_too_high(run):
 
 
 def test_it_goes_on_and_keeps_the_best_of_the_finite_epochs(run, wrong, tmp_path):
-    wrong("train", STEPS + 1, NAN)
+    wrong("training_step", STEPS + 1, NAN)
     out = run("out", trainer={"max_epochs": 3}, train={"on_nan": "continue"})
     metrics = strictly((out / "train/metrics.json").read_text())
     assert metrics["train"] == metrics["val"] == {"loss": None, "accuracy": None}
@@ -98,7 +98,7 @@ def test_it_goes_on_and_keeps_the_best_of_the_finite_epochs(run, wrong, tmp_path
 
 
 def test_no_epoch_that_is_finite_gives_no_model(run, wrong, tmp_path):
-    wrong("train", 1, NAN)
+    wrong("training_step", 1, NAN)
     with pytest.raises(
         NotFiniteError, match=r"^No epoch has finite losses, so there is no model to keep\. Lower train\.lr"
     ):

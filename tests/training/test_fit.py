@@ -18,7 +18,7 @@ from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import TreeDataset
 from formwork.models.model_file import load_model
 from formwork.system import machine, machine_id
-from formwork.training.module import Classifier
+from formwork.training.module import ImageModule
 from tests.training.conftest import make_params
 
 pytestmark = pytest.mark.slow
@@ -128,13 +128,14 @@ def test_memory_of_worker_processes_counts(run, monkeypatch):
 
 def test_the_curves_are_means_over_all_images(run, monkeypatch):
     seen = {"train": [], "val": []}  # mean loss, hits and images, by batch
-    log = Classifier._log
+    log = ImageModule._log
 
-    def watched(self, split, loss, correct, count):
-        seen[split].append((loss.item(), correct.item(), count))
-        return log(self, split, loss, correct, count)
+    def watched(self, split, loss, outputs, targets):
+        hits = int((outputs.argmax(dim=1) == targets).sum())
+        seen[split].append((loss.item(), hits, len(targets)))
+        return log(self, split, loss, outputs, targets)
 
-    monkeypatch.setattr(Classifier, "_log", watched)
+    monkeypatch.setattr(ImageModule, "_log", watched)
     found = metrics(run("out", trainer={"max_epochs": 1}))
 
     assert len(seen["train"]) > 1
@@ -148,7 +149,7 @@ def test_it_learns_and_keeps_the_best_epoch(run):
     accuracies = [float(value) for _, value in curve(out / "train", "val/accuracy")[1:]]
     assert max(accuracies) == 1.0
     saved = torch.load(out / "best.pt", weights_only=True)
-    assert saved["val_accuracy"] == max(accuracies)
+    assert saved["val"]["accuracy"] == max(accuracies)
     assert saved["epoch"] == 1 + accuracies.index(max(accuracies))
     model, settings, _ = load_model(out / "best.pt")
     assert settings.class_names == ["blue", "green", "red"]
@@ -181,7 +182,7 @@ def test_the_model_gets_images_of_its_own_type(run, dtype, precision):
 @pytest.mark.parametrize("lost", [False, True])
 def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypatch, lost):
     steps, handler = [], signal.getsignal(signal.SIGINT)
-    original = Classifier.training_step
+    original = ImageModule.training_step
 
     def step(self, batch):
         steps.append(batch)
@@ -194,7 +195,7 @@ def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypa
                     raise
         return original(self, batch)
 
-    monkeypatch.setattr(Classifier, "training_step", step)
+    monkeypatch.setattr(ImageModule, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
         run("out", trainer={"max_epochs": 3})
     assert len(steps) == 2

@@ -19,7 +19,7 @@ from formwork.signals import ENDING
 from formwork.training import fit
 from formwork.training.callbacks import BestEpoch, EpochLogger
 from formwork.training.datamodule import ImageDataModule
-from formwork.training.module import Classifier
+from formwork.training.module import ImageModule
 from tests.training.forked import Hook, finish, start
 from tests.training.test_fit import files
 
@@ -53,15 +53,15 @@ def do_in(place: Any, name: str, call: int, action: Callable[[], object]) -> Hoo
 
 
 MOMENTS = {  # where a signal comes, and where the checkpoint is: epoch and step
-    "first step": (kill_in(Classifier, "training_step", 1), (1, 1)),
-    "step": (kill_in(Classifier, "training_step", 5), (2, 5)),
-    "last step of an epoch": (kill_in(Classifier, "training_step", 3), (1, 3)),
-    "validation": (kill_in(Classifier, "validation_step", 2 + 1), (1, 3)),
-    "end of a validation": (kill_in(Classifier, "validation_step", 2 + 2), (1, 3)),
-    "validation of a later epoch": (kill_in(Classifier, "validation_step", 2 + 3), (2, 6)),
+    "first step": (kill_in(ImageModule, "training_step", 1), (1, 1)),
+    "step": (kill_in(ImageModule, "training_step", 5), (2, 5)),
+    "last step of an epoch": (kill_in(ImageModule, "training_step", 3), (1, 3)),
+    "validation": (kill_in(ImageModule, "validation_step", 2 + 1), (1, 3)),
+    "end of a validation": (kill_in(ImageModule, "validation_step", 2 + 2), (1, 3)),
+    "validation of a later epoch": (kill_in(ImageModule, "validation_step", 2 + 3), (2, 6)),
     "after a validation": (kill_in(BestEpoch, "on_validation_end", 2), (1, 3)),
     "between epochs": (kill_in(EpochLogger, "on_train_epoch_end", 1), (1, 3)),
-    "last validation": (kill_in(Classifier, "validation_step", 2 + 5), (3, 9)),
+    "last validation": (kill_in(ImageModule, "validation_step", 2 + 5), (3, 9)),
     "end of the last epoch": (kill_in(EpochLogger, "on_train_epoch_end", 3), (3, 9)),
     "end": (kill_in(EpochLogger, "on_fit_end", 1), None),
     "writing of the model": (kill_in(fit, "save_model", 1), None),
@@ -69,7 +69,7 @@ MOMENTS = {  # where a signal comes, and where the checkpoint is: epoch and step
 BEFORE = {
     "start": kill_in(fit, "set_up_process", 1),
     "loaders": kill_in(ImageDataModule, "train_dataloader", 1),
-    "sanity check": kill_in(Classifier, "validation_step", 1),
+    "sanity check": kill_in(ImageModule, "validation_step", 1),
 }
 
 
@@ -125,7 +125,7 @@ def test_each_signal_sent_to_the_whole_group(workspace, whole, number, use_ffcv)
     """As a terminal, timeout and SLURM send them: worker processes get it, too."""
 
     data = {"use_ffcv": use_ffcv, "num_workers": 2}
-    hook = do_in(Classifier, "training_step", 4, lambda: subprocess.run(["kill", f"-{number}", "0"], check=False))
+    hook = do_in(ImageModule, "training_step", 4, lambda: subprocess.run(["kill", f"-{number}", "0"], check=False))
     status, output = finish(*start(workspace, hook, data=data, trainer=EPOCHS))
     assert output.splitlines()[2:] == [
         f"Received {number.name}: wrote a checkpoint of epoch 2, step 4; the next run goes on from there."
@@ -146,7 +146,7 @@ def test_a_second_signal_ends_at_once(workspace):
         while time.monotonic() < end:
             ctypes.CDLL(None).sleep(30)
 
-    status, output = finish(*start(workspace, do_in(Classifier, "training_step", 4, twice), trainer=EPOCHS))
+    status, output = finish(*start(workspace, do_in(ImageModule, "training_step", 4, twice), trainer=EPOCHS))
     assert output.splitlines()[-1] == (
         "Received SIGTERM: ended at once, after SIGINT; the next run goes on from the checkpoint before."
     )
@@ -154,7 +154,7 @@ def test_a_second_signal_ends_at_once(workspace):
 
 
 def test_without_checkpoints_it_says_so(workspace):
-    hook = kill_in(Classifier, "training_step", 4)
+    hook = kill_in(ImageModule, "training_step", 4)
     status, output = finish(*start(workspace, hook, trainer={**EPOCHS, "checkpoint_minutes": None}))
     assert output.splitlines()[-1] == (
         "Received SIGTERM: no checkpoint of epoch 2, step 4, as trainer.checkpoint_minutes is null; "
@@ -165,12 +165,12 @@ def test_without_checkpoints_it_says_so(workspace):
 
 
 def test_where_no_checkpoint_can_be_written_the_one_before_stays(workspace, whole):
-    finish(*start(workspace, kill_in(Classifier, "training_step", 2), trainer=EPOCHS))
+    finish(*start(workspace, kill_in(ImageModule, "training_step", 2), trainer=EPOCHS))
     (checkpoint,) = (workspace / "models/.resume").iterdir()
     before = checkpoint.read_bytes()
 
     def full() -> None:
-        kill_in(Classifier, "training_step", 2)()
+        kill_in(ImageModule, "training_step", 2)()
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, -1))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 

@@ -20,6 +20,7 @@ from formwork.loading.dtypes import normalise, shift_and_scale
 from formwork.loading.transforms import carry_out, channels_last
 from formwork.models.model_file import TrainedModel
 from formwork.models.model_file import load_model as read_model
+from formwork.tasks import task_of
 
 Source: TypeAlias = str | PathLike[str] | np.ndarray | Image.Image
 """An image file, (H, W, 3) uint8 RGB pixels, or an image of Pillow's."""
@@ -27,7 +28,7 @@ Source: TypeAlias = str | PathLike[str] | np.ndarray | Image.Image
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one image.
+    """What a model of classes says of one image.
 
     Attributes:
         class_name, label: the likeliest class, and its number.
@@ -41,27 +42,54 @@ class Prediction:
     probabilities: np.ndarray = field(repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a model of labels, of which an image has any number, says of one image.
+
+    Attributes:
+        labels: those that are more probable than not.
+        probabilities: (labels,) float32, of all of them, in the order of Model.class_names.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What a model of numbers says of one image.
+
+    Attributes:
+        targets: the numbers by name, in the user's units.
+    """
+
+    targets: dict[str, float]
+
+
 class Model:
     """A trained model, with the preprocessing that it was validated with.
 
     Attributes:
-        network: the torch module, in evaluation mode: (B, 3, S, S) float32, normalised, to (B, classes) logits. A
-            recurrent one also takes (B, T, 3, S, S), and gives (B, T, classes) then.
-        class_names: by label.
-        settings: of the dataset that it was trained on: resolution S, mean, std, augmentation lists.
+        network: the torch module, in evaluation mode: (B, 3, S, S) float32, normalised, to (B, outputs): logits of
+            classes or labels, or numbers less settings.target_mean in units of settings.target_std. A recurrent one
+            also takes (B, T, 3, S, S), and gives (B, T, outputs) then.
+        class_names: by label; of a model of numbers none. target_names: of the numbers.
+        settings: of the dataset that it was trained on: task, resolution S, mean, std, augmentation lists.
     """
 
     def __init__(self, trained: TrainedModel, device: str | torch.device = "cpu"):
         self.network = trained.network.to(device)
         self.settings = trained.settings
         self.class_names = tuple(trained.settings.class_names)
+        self.target_names = tuple(trained.settings.target_names)
+        self._task = task_of(trained.settings)
         self._device = torch.device(device)
         self._timesteps = trained.timesteps
         self._augmentation = Augmentation(self.settings.augment_val, self.settings.resolution, 0, "augment.val")
         self._normal = shift_and_scale(self.settings.mean, self.settings.std)
 
-    def predict(self, images: Source | Iterable[Source], batch_size: int = 64) -> list[Prediction]:
-        """A prediction for each image, in their order.
+    def predict(self, images: Source | Iterable[Source], batch_size: int = 64) -> list[Prediction | Labels | Numbers]:
+        """A prediction for each image, in their order; of the kind that settings.task has.
 
         Args:
             images: one or many: paths of files, (H, W, 3) uint8 RGB arrays, or images of Pillow's.
@@ -91,19 +119,25 @@ class Model:
         plan = self._augmentation.plan(0, *(np.array([n]) for n in (sample, image.height, image.width)))
         return normalise(carry_out(self._augmentation, plan, 0, image, 0, sample), self._normal)
 
-    def _predict(self, images: torch.Tensor) -> list[Prediction]:
+    def _predict(self, images: torch.Tensor) -> list[Prediction | Labels | Numbers]:
         with torch.inference_mode():
             images = images.to(self._device)
             if self._timesteps > 1:
-                logits = self.network(images.unsqueeze(1).expand(-1, self._timesteps, -1, -1, -1))[:, -1]
+                outputs = self.network(images.unsqueeze(1).expand(-1, self._timesteps, -1, -1, -1))[:, -1]
             else:
-                logits = self.network(images)
-            probabilities = logits.softmax(dim=1).cpu().numpy()
-        labels = probabilities.argmax(axis=1).tolist()
-        return [
-            Prediction(self.class_names[label], label, float(row[label]), row)
-            for label, row in zip(labels, probabilities, strict=True)
-        ]
+                outputs = self.network(images)
+            answers = self._task.answers(outputs).cpu().numpy()
+        return [self._prediction(row) for row in answers]
+
+    def _prediction(self, answers: np.ndarray) -> Prediction | Labels | Numbers:
+        """answers: (outputs,) float32."""
+        if self.settings.task == "regression":
+            return Numbers(dict(zip(self.target_names, answers.tolist(), strict=True)))
+        if self.settings.task == "multilabel":
+            chosen = np.flatnonzero(answers > 0.5).tolist()
+            return Labels(tuple(self.class_names[label] for label in chosen), answers)
+        label = int(answers.argmax())
+        return Prediction(self.class_names[label], label, float(answers[label]), answers)
 
 
 def load_model(path: str | PathLike[str], device: str | torch.device = "cpu") -> Model:

@@ -101,7 +101,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         print(f"{split}: {count(len(manifest), 'image')}{of}")
     splits = [split for split in SPLITS if len(positions[split])]
     train = verified.images[positions["train"]]
-    settings = make_settings(data.name, dataset, candidates.columns, labels, splits, train)
+    targets = None if candidates.targets is None else candidates.targets[positions["train"]]
+    settings = make_settings(data.name, dataset, candidates.columns, labels, splits, train, targets)
     settings.write(interim / "dataset.json")
 
 
@@ -179,12 +180,19 @@ def _stopped(
 
 
 def make_settings(
-    name: str, dataset: Dataset, columns: Columns, class_names: list[str], splits: list[str], train: np.ndarray
+    name: str,
+    dataset: Dataset,
+    columns: Columns,
+    class_names: list[str],
+    splits: list[str],
+    train: np.ndarray,
+    targets: np.ndarray | None = None,
 ) -> Settings:
     """The dataset's entry in params.yaml, with `auto` and what it leaves out worked out on the training images.
 
     Args:
         train: (N,) RECORD, what verification found in the training images.
+        targets: (N, K) numbers to predict for them.
     """
     widths, heights = (train[side].astype(np.int64) for side in ("width", "height"))
     if dataset.resolution == "auto":
@@ -197,11 +205,14 @@ def make_settings(
     # Images of a single value have no spread: at least one grey level, as the loaders divide by it.
     std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), 1)
     augment = dataset.augment
+    target_mean, target_std = ([], []) if targets is None else _target_statistics(targets)
     return Settings(
         name=name,
         task=columns.task,
         class_names=class_names,
         target_names=list(columns.target_names),
+        target_mean=target_mean,
+        target_std=target_std,
         splits=splits,
         resolution=resolution,
         mean=_rounded(mean) if dataset.mean == "auto" else dataset.mean,
@@ -209,6 +220,20 @@ def make_settings(
         augment_train=_default_train_augmentation(resolution) if augment.train is None else augment.train,
         augment_val=[{"CenterCrop": {}}] if augment.val is None else augment.val,
     )
+
+
+def _target_statistics(targets: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each of (N, K) numbers that a model is to predict; a deviation of 1 for equal ones.
+
+    To six digits, beyond which they depend on the order in which a processor adds.
+    """
+    mean, std = targets.mean(axis=0, dtype=np.float64), targets.std(axis=0, dtype=np.float64)
+    std = np.where(std > np.abs(mean) * 1e-12, std, 1)
+    return _six_digits(mean), _six_digits(std)
+
+
+def _six_digits(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a model answers for each image of the validation split."""
+"""What a model answers for each image of a split."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,27 +9,38 @@ import torch
 from formwork.loading.base import Batch
 from formwork.loading.dtypes import normalise
 from formwork.progress import progress
+from formwork.tasks.base import Task
+
+TITLES = {"val": "validation", "test": "test"}
+"""What people call a split, before "images"."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers for N validation images, in manifest order.
+    """The answers for N images of a split, in manifest order; K is the number of a model's outputs.
 
     Attributes:
-        labels, predicted: (N,) int64 class indices.
-        losses: (N,) float32 cross-entropies.
-        confidence: (N,) float32, the probability that the model gives the class it predicts.
+        targets: by task (N,) int64 classes; (N, K) float32 labels, 0 or 1; (N, K) float32 numbers.
+        answers: (N, K) float32, probabilities of classes or labels; or numbers, in the user's units.
+        losses: (N,) float32, without label smoothing and weights.
     """
 
-    labels: np.ndarray
-    predicted: np.ndarray
+    targets: np.ndarray
+    answers: np.ndarray
     losses: np.ndarray
-    confidence: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.losses)
 
     @property
-    def correct(self) -> np.ndarray:
-        """(N,) bool."""
-        return self.labels == self.predicted
+    def likeliest(self) -> np.ndarray:
+        """(N,) int64, where there are classes: the predicted ones."""
+        return self.answers.argmax(axis=1)
+
+    @property
+    def probable(self) -> np.ndarray:
+        """(N, K) bool, where there are labels: those that are predicted."""
+        return self.answers > 0.5
 
 
 def device(accelerator: str) -> torch.device:
@@ -38,20 +49,23 @@ def device(accelerator: str) -> torch.device:
     return gpu if gpu is not None and accelerator != "cpu" else torch.device("cpu")
 
 
-def predict(model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray, on: torch.device) -> Predictions:
-    """Run the model over the validation split, in float32. With timesteps the logits of the last step count.
+def predict(
+    model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray, on: torch.device, task: Task, split: str
+) -> Predictions:
+    """Run the model over a split, in float32. With timesteps the outputs of the last step count.
 
     Args:
         normal: see formwork.loading.dtypes.normalise.
+        task: with the settings that the model was trained with.
     """
     parts = []
     model.to(on)
     with torch.inference_mode():
-        for images, labels in progress(loader, name="evaluate", unit="batches"):
-            logits, labels = model(normalise(images.to(on), normal).float()), labels.to(on)
-            if labels.dim() == 2:
-                logits, labels = logits[:, -1], labels[:, -1]
-            losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-            confidence, predicted = logits.softmax(dim=1).max(dim=1)
-            parts.append([t.cpu().numpy().copy() for t in (labels, predicted, losses, confidence)])
+        for images, targets in progress(loader, name=f"evaluate {split}", unit="batches"):
+            shown = normalise(images.to(on), normal).float()
+            outputs, targets = model(shown), targets.to(on)
+            if shown.dim() == 5:
+                outputs, targets = outputs[:, -1], targets[:, -1]
+            answers, losses = task.answers(outputs), task.losses(outputs, targets)
+            parts.append([t.cpu().numpy().copy() for t in (targets, answers, losses)])
     return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -22,6 +22,7 @@ class Settings(BaseModel):
         task: what a model is to predict; see formwork.images.row.Columns.
         class_names: by label; of a regression none.
         target_names: of the numbers of a regression.
+        target_mean, target_std: of each of them, over the training split; a std of 1 where they are all the same.
         splits: "train", "val", and "test" where there is one.
         resolution: side of the training images in pixels.
         mean, std: of each channel, in units of 0 to 1.
@@ -34,12 +35,19 @@ class Settings(BaseModel):
     task: Task = "classes"
     class_names: list[str]
     target_names: list[str] = []
+    target_mean: list[float] = []
+    target_std: list[float] = []
     splits: list[str] = list(TRAINING)
     resolution: int
     mean: list[float]
     std: list[float]
     augment_train: Operations
     augment_val: Operations
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, labels or targets, and so of a model's outputs for each image."""
+        return len(self.target_names or self.class_names)
 
     def write(self, path: Path) -> None:
         write_json(path, self.model_dump())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from formwork.errors import DatasetError
+from formwork.errors import DatasetError, ParamsError
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, TRAINING, read_manifest
 from formwork.interim.settings import Settings, read_settings
@@ -41,6 +41,8 @@ class ProjectData:
         self.settings = self.settings.model_copy(
             update={f"augment_{name}": operations for name, operations in params.augment if operations is not None}
         )
+        if message := params.unsuitable(self.settings.task):
+            raise ParamsError(f"{message}.")
         for name in splits:
             if name not in self.settings.splits:
                 raise DatasetError(

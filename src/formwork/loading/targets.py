@@ -45,6 +45,10 @@ class Targets(ABC):
             ParamsError: there are no classes.
         """
 
+    @abstractmethod
+    def counts(self) -> tuple[np.ndarray, int]:
+        """(K,) how many images have each class or label, and N."""
+
     def weights_of(self, ids: np.ndarray) -> np.ndarray:
         """(B,) float32."""
         assert self.weights is not None
@@ -84,6 +88,9 @@ class ClassTargets(Targets):
     def groups(self) -> Groups:
         return groups_of(self.labels, np.arange(len(self.labels)))
 
+    def counts(self) -> tuple[np.ndarray, int]:
+        return np.bincount(self.labels, minlength=self.classes), len(self.labels)
+
 
 class LabelTargets(Targets):
     """Of images that have any number of labels each. Images with the same labels share them in memory."""
@@ -122,6 +129,10 @@ class LabelTargets(Targets):
         none = np.full(len(without), self.count)
         return groups_of(np.concatenate([labels, none]), np.concatenate([samples, without]))
 
+    def counts(self) -> tuple[np.ndarray, int]:
+        _, labels = self.pairs(np.arange(len(self.codes)))
+        return np.bincount(labels, minlength=self.count), len(self.codes)
+
 
 class NumberTargets(Targets):
     def __init__(self, manifest: Manifest):
@@ -136,6 +147,9 @@ class NumberTargets(Targets):
 
     def groups(self) -> Groups:
         raise ParamsError("ffcv.order: class_balanced needs classes, and this dataset has numbers. Choose another.")
+
+    def counts(self) -> tuple[np.ndarray, int]:
+        return np.zeros(0, np.int64), len(self.numbers)
 
 
 def _mix(values: np.ndarray, places: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A trained model as a file: its weights and all that is needed to use them, the same bytes for the same training."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +25,14 @@ class TrainedModel(NamedTuple):
 
 
 def save_model(
-    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], epoch: int, val_accuracy: float
+    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], epoch: int, val: Mapping[str, float]
 ) -> None:
     """Write a model of build_model.
 
     Args:
         settings: of the dataset that it was trained on, with the augmentation lists that were used.
         weights: its state_dict.
-        epoch, val_accuracy: the epoch, counted from 1, that the weights are of, and its validation accuracy.
+        epoch: that the weights are of, counted from 1. val: its loss and metrics on the validation split.
     """
     content = {
         "model": model.name,
@@ -39,7 +40,7 @@ def save_model(
         "settings": settings.model_dump(),
         "weights": weights,
         "epoch": epoch,
-        "val_accuracy": val_accuracy,
+        "val": dict(val),
     }
     buffer = io.BytesIO()  # torch.save writes the name of a file into it, and that is a temporary one
     torch.save(content, buffer)
@@ -56,7 +57,7 @@ def load_model(path: Path) -> TrainedModel:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = Settings.model_validate(content["settings"])
-        network = build_model(content["model"], len(settings.class_names), settings.resolution)
+        network = build_model(content["model"], settings.outputs, settings.resolution)
         network.load_state_dict(content["weights"])
         return TrainedModel(network.eval(), settings, content["timesteps"])
     except FileNotFoundError as error:

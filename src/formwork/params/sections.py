@@ -447,7 +447,19 @@ class Params(Section):
                     f"data.batch_size {self.data.batch_size} cannot be shared equally by trainer.devices "
                     f"{self.trainer.devices}: use a multiple of {self.trainer.devices}"
                 )
+        if message := self.unsuitable(self.dataset.task):
+            raise ValueError(message)
         return self
+
+    def unsuitable(self, task: str) -> str | None:
+        """What of these params has no meaning where a model is to predict numbers, in words."""
+        wrong = {
+            "ffcv.order: class_balanced": self.ffcv.order == "class_balanced",
+            "train.class_weights: balanced": self.train.class_weights is not None,
+            "train.label_smoothing above 0": self.train.label_smoothing > 0,
+        }
+        found = [key for key, is_set in wrong.items() if is_set and task == "regression"]
+        return f"{found[0]} needs classes, and {self.data.name} has numbers. Change it" if found else None
 
     @property
     def dataset(self) -> Dataset:

@@ -1,7 +1,7 @@
 """Callbacks: metrics and times of each epoch with DVCLive, the best weights, what is shown meanwhile."""
 
 import time
-from math import isfinite
+from math import inf, isfinite
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from formwork.errors import FormworkError
-from formwork.files import writing
+from formwork.files import write_text, writing
 from formwork.loading.base import Batch
 from formwork.progress import progress
 from formwork.system import PeakMemory, machine, machine_id
+from formwork.tasks import TASKS
+from formwork.tasks.base import Task
+from formwork.text import score
 from formwork.training.datamodule import ImageDataModule
-from formwork.training.module import means_of
+from formwork.training.module import means_of, of_ours
 
 
 class EpochLogger(pl.Callback):
     """Logs each epoch with DVCLive; the step of every curve is the epoch, counted from 1.
 
-    Into `results`: loss and accuracy of both splits, and the loader really used. The same params give the same files.
-    What is not finite is null in metrics.json, and left out of the curves.
+    Into `results`: loss and metrics of both splits, and the loader really used. The same params give the same files.
+    What is not finite is null in metrics.json, and left out of the curves. Of metrics of other tasks the curves have a
+    header and no epochs, because dvc.yaml names the files of them all.
 
     Into `speed`: the wall-clock figures, which differ from run to run and so stand apart.
         seconds, images_per_second, waiting_seconds, waiting_share: of the epoch's training part, its images/s, and the
@@ -117,9 +121,7 @@ class EpochLogger(pl.Callback):
         epoch = {
             "epoch": trainer.current_epoch + 1,
             "loader": self.datamodule.data.loader_used,
-            "results": {
-                name: means_of(module)[name] for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-            },
+            "results": {name: means_of(module)[name] for name in logged(of_ours(module).task)},
             "speed": {
                 "images_per_second": round(now["images"] / now["seconds"], 1),
                 "seconds": round(now["seconds"], 4),
@@ -158,6 +160,15 @@ class EpochLogger(pl.Callback):
             if metrics is epoch["speed"]:
                 live.summary.update(self._summary())
             live.make_summary()
+            if metrics is epoch["results"]:
+                self._write_headers(Path(live.plots_dir) / "metrics")
+
+    def _write_headers(self, folder: Path) -> None:
+        """Of the curves that have no epochs."""
+        for name in dict.fromkeys(name for task in TASKS for name in logged(task)):
+            path = folder / f"{name}.tsv"
+            if not path.exists():
+                write_text(path, f"step\t{path.stem}\n")
 
     def _summary(self) -> dict[str, Any]:
         """The wall-clock figures for metrics.json, up to now."""
@@ -177,7 +188,16 @@ class EpochLogger(pl.Callback):
                 live.end()
 
 
-HEADER = "                loss accuracy val loss accuracy images/s seconds  loader"
+def logged(task: Task | type[Task]) -> list[str]:
+    """Names of what is logged of each epoch, such as train/loss."""
+    names = ("loss", *task.metrics)
+    return [*(f"train/{name}" for name in names), *(f"val/{name}" for name in (*names, *task.val_metrics))]
+
+
+def header(task: Task) -> str:
+    """Of the lines of EpochLines."""
+    titles = (("val loss" if name == "val/loss" else name.partition("/")[2]) for name in logged(task))
+    return " " * 11 + "".join(f" {title:>8}" for title in titles) + " images/s seconds  loader"
 
 
 class EpochLines(pl.Callback):
@@ -189,7 +209,7 @@ class EpochLines(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            print(HEADER, flush=True)
+            print(header(of_ours(module).task), flush=True)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
@@ -213,7 +233,7 @@ class EpochLines(pl.Callback):
             self.bar = None
         if trainer.is_global_zero:
             epoch = self.logger.epochs[-1]
-            means = "".join(f" {value:8.4f}" for value in epoch["results"].values())
+            means = "".join(f" {score(value):>8}" for value in epoch["results"].values())
             speed = f" {epoch['speed']['images_per_second']:8,.0f} {epoch['speed']['seconds']:7.1f}"
             print(f"{_epoch(trainer):11}{means}{speed}  {epoch['loader']}", flush=True)
 
@@ -223,30 +243,34 @@ def _epoch(trainer: pl.Trainer) -> str:
 
 
 class BestEpoch(pl.Callback):
-    """Keeps the weights of the epoch with the highest validation accuracy, the first of them, where losses are finite.
+    """Keeps the weights of the epoch with the best validation by the task's score, the first of them, where losses are
+    finite.
 
     Attributes:
-        accuracy, epoch: of the best epoch so far, counted from 1.
+        epoch, metrics: the best epoch so far, counted from 1, and its loss and metrics on the validation split.
         weights: its state_dict of the LightningModule, on the CPU.
     """
 
     def __init__(self) -> None:
-        self.accuracy = -1.0
+        self.merit = -inf
         self.epoch = 0
+        self.metrics: dict[str, float] = {}
         self.weights: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy, "epoch": self.epoch, "weights": self.weights}
+        return {"merit": self.merit, "epoch": self.epoch, "metrics": self.metrics, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.accuracy, self.epoch, self.weights = state["accuracy"], state["epoch"], state["weights"]
+        self.merit, self.epoch, self.metrics = state["merit"], state["epoch"], state["metrics"]
+        self.weights = state["weights"]
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         means = means_of(module)
         if trainer.sanity_checking or not all(map(isfinite, means.values())):
             return
-        accuracy = means["val/accuracy"]
-        if accuracy > self.accuracy:
-            self.accuracy, self.epoch = accuracy, trainer.current_epoch + 1
+        metrics = {name.removeprefix("val/"): value for name, value in means.items() if name.startswith("val/")}
+        merit = of_ours(module).task.merit(metrics)
+        if merit > self.merit:
+            self.merit, self.epoch, self.metrics = merit, trainer.current_epoch + 1, metrics
             weights = trainer.strategy.lightning_module_state_dict()
             self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}

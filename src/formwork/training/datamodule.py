@@ -44,11 +44,11 @@ class ImageDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise the images on the device, and give them the dtype of the weights where autocast does not."""
         assert self.trainer is not None
-        images, labels = batch
+        images, *numbers = batch
         images = normalise(images, self.data.normal)
         if not self.data.params.trainer.precision.endswith("mixed"):
             images = images.to(self.trainer.lightning_module.dtype)
-        return images, labels
+        return images, *numbers
 
     def train_dataloader(self) -> BaseLoader:
         loader = self._for_this_rank("train")

@@ -15,9 +15,11 @@ from formwork import signals
 from formwork.errors import ParamsError
 from formwork.folders import Folders
 from formwork.loading.project import ProjectData
+from formwork.loading.targets import targets_of
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
+from formwork.text import score
 from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.finite import FiniteLosses
@@ -25,7 +27,7 @@ from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
-from formwork.training.module import Classifier
+from formwork.training.module import ImageModule
 from formwork.training.ranks import Ranks
 from formwork.training.resume import (
     NEXT,
@@ -38,7 +40,7 @@ from formwork.training.resume import (
 
 
 def train(params: Params, folders: Folders, model_file: Path, results: Path, speed: Path) -> None:
-    """Train the model of params.yaml and keep its best epoch, by validation accuracy.
+    """Train the model of params.yaml and keep its best epoch on the validation split, by the score of the task.
 
     An interrupted run is resumed from its last checkpoint, if nothing that it depends on has changed.
 
@@ -73,7 +75,8 @@ def _train(
     set_up_process(params.seed)
     data = ProjectData(params, folders)
     settings = data.settings
-    classifier = Classifier(params.model.name, len(settings.class_names), settings.resolution, params.train)
+    targets = targets_of(data.splits["train"].manifest, settings.class_names)
+    module = ImageModule(params.model.name, settings, params.train, targets)
     datamodule, memory = ImageDataModule(data), own_memory()
     best, logger = BestEpoch(), EpochLogger(results, speed, datamodule, memory)
     losses = FiniteLosses() if params.train.on_nan == "error" else None
@@ -83,12 +86,12 @@ def _train(
     checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
     callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
     trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks)
-    check_model(classifier.model, params, settings.resolution, trainer.num_devices)
+    check_model(module.model, params, settings.resolution, trainer.num_devices)
     ranks.watch(trainer)
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)
     with memory:
-        trainer.fit(classifier, datamodule=datamodule, ckpt_path=resume if checkpoint else None, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume if checkpoint else None, weights_only=True)
     if not trainer.is_global_zero:
         return
     interruption.begin()
@@ -96,9 +99,10 @@ def _train(
     if not best.weights:
         raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {advice(params)}")
     weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
-    save_model(model_file, params.model, settings, weights, best.epoch, best.accuracy)
+    save_model(model_file, params.model, settings, weights, best.epoch, best.metrics)
+    reached = f"{module.task.score_title} {score(best.metrics[module.task.score])}"
     print(
-        f"Best epoch {best.epoch}, validation accuracy {best.accuracy:.4f}, in {time.monotonic() - start:.1f} s with "
+        f"Best epoch {best.epoch}, validation {reached}, in {time.monotonic() - start:.1f} s with "
         f"{data.loader_used}: {model_file}"
     )
     if not interruption.number:
