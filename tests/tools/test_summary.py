@@ -30,7 +30,10 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
     for name, content in {
         "convert/train.json": '{"images": 1448}',
         "convert/val.json": '{"images": 349}',
-        "evaluate/metrics.json": '{"accuracy": 0.5, "worst_class": "3", "worst_class_accuracy": 0.25}',
+        "convert/test.json": '{"images": 180}',
+        "evaluate/metrics.json": json.dumps(
+            {"val_accuracy": 0.5, "test_accuracy": 0.4, "val_worst_class": "3", "val_worst_class_accuracy": 0.25}
+        ),
         "speed/metrics.json": json.dumps(
             {"loader": "ffcv", "images_per_second": 9080.8, "waiting_share": 0.0212, "machine_id": machine_id()}
         ),
@@ -43,14 +46,19 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
     found = dict(summary(params, tmp_path))
 
     assert found["model"].endswith("from epoch 2 of 3, in models/best.pt")
-    assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate"
+    assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate, 180 to test"
+    assert found["accuracy"] == "50.00% on the validation split, 40.00% on the test split"
     assert found["loader"] == "ffcv, 9,081 images/s"
+    (tmp_path / "evaluate/metrics.json").write_text('{"val_mae": 4.5, "test_mae": 1200}')
+    (tmp_path / "train/plots/metrics/val/mae.tsv").write_text("step\tmae\n1\t9\n2\t4\n3\t4.5\n")
+    assert dict(summary(params, tmp_path))["MAE"] == "4.5000 on the validation split, 1200.00 on the test split"
+    assert dict(summary(params, tmp_path))["model"].endswith("from epoch 2 of 3, in models/best.pt")
     worst = tmp_path / "evaluate/metrics.json"
-    worst.write_text(json.dumps({"accuracy": 0.5, "worst_class": "雪" * 90, "worst_class_accuracy": 0.25}))
+    worst.write_text(json.dumps({"val_accuracy": 0.5, "val_worst_class": "雪" * 90, "val_worst_class_accuracy": 0.25}))
     long = Params.model_validate({"data": {"name": "a_dataset_of_a_very_long_name" * 3}})
     lines = columns(summary(long, tmp_path)).splitlines()
     assert max(map(width, lines)) <= 80
-    assert lines[0].endswith("...: 1,448 images to train on, 349 to validate")
+    assert lines[0].endswith("...: 1,448 images to train on, 349 to validate, 180 to test")
     assert lines[3].endswith("雪..., 25.00%")
     speed = tmp_path / "speed/metrics.json"
     speed.write_text(speed.read_text().replace(machine_id(), "0badcafe"))

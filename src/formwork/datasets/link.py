@@ -223,7 +223,7 @@ def make_settings(
 
 
 def _target_statistics(targets: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each of (N, K) numbers that a model is to predict; a deviation of 1 for equal ones.
+    """Mean and standard deviation of each column of (N, K) numbers to predict; a deviation of 1 where all are equal.
 
     To six digits, beyond which they depend on the order in which a processor adds.
     """

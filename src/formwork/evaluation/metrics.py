@@ -72,18 +72,19 @@ def label_scores(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _of_numbers(predictions: Predictions, settings: Settings) -> dict[str, Any]:
-    errors = predictions.answers.astype(np.float64) - predictions.targets
-    absolute = np.abs(errors).mean(axis=0)
-    variance = predictions.targets.astype(np.float64).var(axis=0)
-    known = variance > NO_SPREAD * np.square(settings.target_std)
-    r2 = np.where(known, 1 - np.square(errors).mean(axis=0) / np.where(known, variance, 1), 0.0)
+    targets, std = predictions.targets.astype(np.float64), np.array(settings.target_std)
+    errors = predictions.answers.astype(np.float64) - targets
+    squared, variance = np.square(errors).mean(axis=0), targets.var(axis=0)
+    known = variance > NO_SPREAD * np.square(std)
+    r2 = np.where(known, 1 - squared / np.where(known, variance, 1), 0.0)
+    units = std if len(std) > 1 else 1.0  # see formwork.tasks.regression
     found: dict[str, Any] = {
-        "mae": float(absolute.mean()),
-        "rmse": float(np.sqrt(np.square(errors).mean(axis=0)).mean()),
+        "mae": float((np.abs(errors).mean(axis=0) / units).mean()),
+        "rmse": float((np.sqrt(squared) / units).mean()),
         "r2": float(r2.mean()),
     }
-    if len(settings.target_names) > 1:
-        found |= {"mae_of": _by_name(settings, absolute), "r2_of": _by_name(settings, r2)}
+    if len(std) > 1:
+        found |= {"mae_of": _by_name(settings, np.abs(errors).mean(axis=0)), "r2_of": _by_name(settings, r2)}
     return found
 
 

@@ -49,6 +49,10 @@ class Targets(ABC):
     def counts(self) -> tuple[np.ndarray, int]:
         """(K,) how many images have each class or label, and N."""
 
+    @abstractmethod
+    def having(self, label: int) -> np.ndarray:
+        """Sample ids of the images that have a class or label."""
+
     def weights_of(self, ids: np.ndarray) -> np.ndarray:
         """(B,) float32."""
         assert self.weights is not None
@@ -90,6 +94,9 @@ class ClassTargets(Targets):
 
     def counts(self) -> tuple[np.ndarray, int]:
         return np.bincount(self.labels, minlength=self.classes), len(self.labels)
+
+    def having(self, label: int) -> np.ndarray:
+        return np.flatnonzero(self.labels == label)
 
 
 class LabelTargets(Targets):
@@ -133,6 +140,10 @@ class LabelTargets(Targets):
         _, labels = self.pairs(np.arange(len(self.codes)))
         return np.bincount(labels, minlength=self.count), len(self.codes)
 
+    def having(self, label: int) -> np.ndarray:
+        samples, labels = self.pairs(np.arange(len(self.codes)))
+        return samples[labels == label]
+
 
 class NumberTargets(Targets):
     def __init__(self, manifest: Manifest):
@@ -150,6 +161,9 @@ class NumberTargets(Targets):
 
     def counts(self) -> tuple[np.ndarray, int]:
         return np.zeros(0, np.int64), len(self.numbers)
+
+    def having(self, label: int) -> np.ndarray:
+        return np.zeros(0, np.int64)
 
 
 def _mix(values: np.ndarray, places: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Numbers for an image: smooth L1 loss, mean absolute error, R2.
 
 A model predicts each target in units of its standard deviation, from its mean, both of the training split: targets of
-any size train alike so. Errors are given in the user's units.
+any size train alike so. Errors of a single target are given in the user's units. Of several, whose units may differ,
+means are taken over errors in standard deviations, so that none counts more than another.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Regression(Task):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.mean, self.std = Constant(np.array(settings.target_mean)), Constant(np.array(settings.target_std))
-        self.scale = np.array(settings.target_std)
+        self.unit = settings.target_std[0] if self.outputs == 1 else 1.0
         self.sizes = dict.fromkeys(("absolute", "squared", "value", "value_squared"), self.outputs)
 
     def standardised(self, targets: Tensor) -> Tensor:
@@ -57,18 +58,17 @@ class Regression(Task):
         return {name: part.sum(dim=0) for name, part in zip(self.sizes, parts, strict=True)}
 
     def summarise(self, sums: Mapping[str, np.ndarray], count: int) -> dict[str, float]:
-        """Means over the targets; and `normal_mae`, with each error in standard deviations of its target."""
+        """Means over the targets."""
         errors = sums["absolute"] / count
         spread = sums["value_squared"] - sums["value"] ** 2 / count
         return {
-            "mae": float((errors * self.scale).mean()),
+            "mae": float(errors.mean()) * self.unit,
             "r2": float(r2_scores(sums["squared"], spread, count).mean()),
-            "normal_mae": float(errors.mean()),
         }
 
     def merit(self, metrics: Mapping[str, float]) -> float:
-        """The lowest MAE is the best; of several targets, their mean with each in its standard deviations."""
-        return -metrics["normal_mae"]
+        """The lowest error is the best."""
+        return -metrics["mae"]
 
 
 def r2_scores(squared: np.ndarray, spread: np.ndarray, count: int) -> np.ndarray:

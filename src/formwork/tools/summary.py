@@ -2,14 +2,16 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from formwork.errors import FormworkError
-from formwork.images.manifest import TRAINING
+from formwork.images.manifest import SPLITS
 from formwork.params import Params
 from formwork.system import machine_id
 from formwork.text import clip
+from formwork.tools.scores import Score, score_of
 
 ROOM = 80 - len("worst class  ")  # columns
 
@@ -24,21 +26,45 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         FormworkError: a stage has not written its results yet, or they cannot be read.
     """
     try:
-        train, val = (_read_json(results / f"convert/{split}.json")["images"] for split in TRAINING)
+        images = {split: _read_json(results / f"convert/{split}.json")["images"] for split in SPLITS}
         evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
-        epochs, accuracies = read_curve(results / "train/plots/metrics/val/accuracy.tsv")
+        score = score_of(evaluation)
+        epochs, values = read_curve(results / f"train/plots/metrics/val/{score.name}.tsv")
         elsewhere = "" if speed["machine_id"] == machine_id() else ", on another machine"
-        best = epochs[accuracies.index(max(accuracies))]
+        best = epochs[values.index(max(values) if score.higher else min(values))]
         return [
-            ("dataset", _named(params.data.name, f": {train:,} images to train on, {val:,} to validate")),
+            ("dataset", _named(params.data.name, f": {_images(images)}")),
             ("model", f"{params.model.name}, from epoch {best} of {epochs[-1]}, in models/best.pt"),
-            ("accuracy", f"{evaluation['accuracy']:.2%} on the validation split"),
-            ("worst class", _named(evaluation["worst_class"], f", {evaluation['worst_class_accuracy']:.2%}")),
+            (score.title, _scores(score, evaluation)),
+            *_worst(evaluation),
             ("loader", f"{speed['loader']}, {speed['images_per_second']:,.0f} images/s{elsewhere}"),
             ("waiting", f"{speed['waiting_share']:.1%} of the training time, for data"),
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise FormworkError(f"The metrics in {results} lack {error}. Run `dvc repro`.") from error
+
+
+def _images(images: Mapping[str, int]) -> str:
+    test = f", {images['test']:,} to test" if images["test"] else ""
+    return f"{images['train']:,} images to train on, {images['val']:,} to validate{test}"
+
+
+def _scores(score: Score, evaluation: Mapping[str, Any]) -> str:
+    """ "97.50% on the validation split, 96.10% on the test split" """
+    titles = {"val": "validation", "test": "test"}
+    values = {title: score.of(evaluation, split) for split, title in titles.items()}
+    return ", ".join(
+        f"{score.text(found)} on the {title} split" for title, found in values.items() if found is not None
+    )
+
+
+def _worst(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The class or label that the model knows worst on the validation split."""
+    for kind, value in (("class", "class_accuracy"), ("label", "label_ap")):
+        if f"val_worst_{kind}" in evaluation:
+            text = f", {evaluation[f'val_worst_{value}']:.2%}"
+            return [(f"worst {kind}", _named(evaluation[f"val_worst_{kind}"], text))]
+    return []
 
 
 def _named(name: str, text: str) -> str:

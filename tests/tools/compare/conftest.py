@@ -66,9 +66,10 @@ from formwork.yaml import read_yaml
 seed = read_yaml(Path("params.yaml"))["seed"]
 results = Path(sys.argv[5])
 results.mkdir(parents=True, exist_ok=True)
-(results / "metrics.json").write_text(json.dumps({"accuracy": 0.5 + seed / 100}))
-for name in ("confusion.csv", "class_accuracy.csv", "worst_mistakes.png"):
+(results / "metrics.json").write_text(json.dumps({"val_accuracy": 0.5 + seed / 100}))
+for name in ("confusion.csv", "class_accuracy.csv", "label_scores.csv", "scatter.csv", "worst_mistakes.png"):
     (results / name).write_text("")
+(results / "predictions.parquet").write_text("")
 """
 
 
@@ -77,7 +78,8 @@ def make_run(use_ffcv: bool = True, seconds: float = 2.0, seed: int = 0, **figur
     run = Run(
         case=Case(use_ffcv, seed),
         loader="ffcv" if use_ffcv else "pytorch",
-        accuracy=0.9,
+        score=0.9,
+        metric="accuracy",
         seconds=seconds,
         images_per_second=100 / seconds,
         waiting_seconds=seconds / 2,

@@ -69,5 +69,5 @@ def test_readers_are_told_what_the_runs_do_not_show():
     assert "One run of each" in notes(*once)
     assert notes(*once, make_run(True, 1.5)) == ""
     assert "overlap" in notes(*once, make_run(True, 2.5))
-    assert "not deterministic" in notes(*once, make_run(True, 1.5, accuracy=0.8))
-    assert notes(*once, make_run(True, 1.5, accuracy=0.8, seed=1)) == ""
+    assert "not deterministic" in notes(*once, make_run(True, 1.5, score=0.8))
+    assert notes(*once, make_run(True, 1.5, score=0.8, seed=1)) == ""

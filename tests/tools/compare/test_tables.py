@@ -37,7 +37,7 @@ def test_one_run_of_each():
 
 
 def test_several_runs_have_a_median_and_a_range():
-    rows = table(tables.text(make_summary(*PAIR, make_run(True, 1.2), make_run(True, 0.9, accuracy=0.8))))
+    rows = table(tables.text(make_summary(*PAIR, make_run(True, 1.2), make_run(True, 0.9, score=0.8))))
     assert rows["FFCV, 3 runs"] == ["PyTorch", "FFCV is"]
     assert rows["an epoch, s"] == ["1.00 (0.900 to 1.20)", "3.00", "3.00 x faster"]
     assert rows["accuracy"] == ["0.9000 (0.8000 to 0.9000)", "0.9000", "equal"]
@@ -110,8 +110,8 @@ def picture(path: Path, *runs: Run, **changes: object) -> list[str]:
 
 def test_the_picture_shows_every_figure(tmp_path):
     path = tmp_path / "compare.svg"
-    ffcv = make_run(True, 1.03, first_batch_seconds=0.253, peak_memory_mb=613.0, accuracy=0.9123)
-    pytorch = make_run(False, 3.07, first_batch_seconds=0.571, peak_memory_mb=1217.0, accuracy=0.9234)
+    ffcv = make_run(True, 1.03, first_batch_seconds=0.253, peak_memory_mb=613.0, score=0.9123)
+    pytorch = make_run(False, 3.07, first_batch_seconds=0.571, peak_memory_mb=1217.0, score=0.9234)
     found = picture(path, ffcv, pytorch)
     assert found[-1] == "shapes, 10 epochs, on CPU, cores 2"
     values = {"1.03", "3.07", "97.1", "32.6", "0.253", "0.571", "613", "1,217", "0.9123", "0.9234", "after 3 epochs"}

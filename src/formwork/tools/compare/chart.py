@@ -22,7 +22,7 @@ def draw(summary: Summary, path: Path) -> None:
     Args:
         path: an .svg or .png.
     """
-    with chart(path, rows=2, columns=3, size=(3.6, 2.8)) as (epoch, rate, total, first, memory, accuracy):
+    with chart(path, rows=2, columns=3, size=(3.6, 2.8)) as (epoch, rate, total, first, memory, score):
         several = "; bars are medians, lines the range of all runs" if len(summary.runs) > len(summary.kinds) else ""
         title = f"{summary.dataset}, {count(summary.epochs, 'epoch')}, on {summary.machine}{several}"
         epoch.figure.suptitle(title, fontsize=10)
@@ -33,7 +33,7 @@ def draw(summary: Summary, path: Path) -> None:
         _bars(rate, summary, "images_per_second", "images/s in an epoch")
         _bars(first, summary, "first_batch_seconds", "seconds to the first batch")
         _bars(memory, summary, "peak_memory_mb", "peak memory, MB")
-        _bars(accuracy, summary, "accuracy", "validation accuracy")
+        _bars(score, summary, "score", f"validation {summary.metric}")
         _total(total, summary)
 
 

@@ -167,8 +167,8 @@ def run_one(copy: Copy, plan: RunPlan, installation: Installation) -> None:
     run, reason = _run_once(copy, plan, installation, force=bool(plan.runs or plan.others))
     if reason:
         run, _ = _run_once(copy, plan, installation, force=True)
-    accuracy, seconds = tables.as_text("accuracy", run.accuracy), tables.as_text("seconds", run.seconds)
-    print(f"  accuracy {accuracy}, {seconds} s an epoch")
+    score, seconds = tables.as_text("score", run.score), tables.as_text("seconds", run.seconds)
+    print(f"  {run.metric} {score}, {seconds} s an epoch")
 
 
 def _run_once(copy: Copy, plan: RunPlan, installation: Installation, force: bool) -> tuple[Run, str | None]:

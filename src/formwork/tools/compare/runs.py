@@ -9,6 +9,7 @@ from typing import Any
 
 from formwork.git import experiments, git, read_files
 from formwork.tools.compare.pipeline import Case, Stages, matches, read_lock
+from formwork.tools.scores import score_of
 
 LOCK = "dvc.lock"
 SPEED = "results/speed/metrics.json"
@@ -22,14 +23,16 @@ class Run:
 
     Attributes:
         loader: really used.
-        accuracy: of the best epoch on the validation split, from results/evaluate.
+        score: of the best epoch on the validation split, from results/evaluate.
+        metric: which one that is, such as "accuracy".
         identity: of the measurement; a result that DVC took from its cache has that of the run that it is of.
         source: where the result was found, for people.
     """
 
     case: Case
     loader: str
-    accuracy: float
+    score: float
+    metric: str
     seconds: float
     images_per_second: float
     waiting_seconds: float
@@ -65,12 +68,14 @@ def make_run(
     """From results/speed/metrics.json and results/evaluate/metrics.json; None where they lack a figure."""
     try:
         figures = {name: speed[name] for name in OF_SPEED}
-        accuracy = evaluation["accuracy"]
+        score = score_of(evaluation)
+        value = score.of(evaluation)
     except (KeyError, TypeError):
         return None
     return Run(
         case=case,
-        accuracy=accuracy,
+        score=value or 0.0,
+        metric=score.title,
         peak_memory_mb=speed.get("peak_memory_mb"),
         identity=identity,
         source=source,

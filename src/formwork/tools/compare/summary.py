@@ -55,6 +55,11 @@ class Summary:
         """Kinds that there are runs of."""
         return [kind for kind in (FFCV, FELL_BACK, PYTORCH) if self.of(kind)]
 
+    @property
+    def metric(self) -> str:
+        """Which score the runs have: "accuracy", for example."""
+        return self.runs[0].metric if self.runs else "accuracy"
+
     def spread(self, kind: str, figure: str) -> Spread | None:
         """Median and range of a field of Run; None where a run lacks it, or where there are no runs of the kind."""
         values = [getattr(run, figure) for run in self.of(kind)]
@@ -91,11 +96,14 @@ class Summary:
                 f"are not FFCV's. {self.reason or 'What they printed says why.'}"
             )
         for kind in self.kinds:
-            accuracies: dict[int, set[float]] = {}
+            scores: dict[int, set[float]] = {}
             for run in self.of(kind):
-                accuracies.setdefault(run.case.seed, set()).add(run.accuracy)
-            if any(len(different) > 1 for different in accuracies.values()):
-                yield f"{kind}: runs of the same seed differ in accuracy. Training is not deterministic on this device."
+                scores.setdefault(run.case.seed, set()).add(run.score)
+            if any(len(different) > 1 for different in scores.values()):
+                yield (
+                    f"{kind}: runs of the same seed differ in {self.metric}. Training is not deterministic on this "
+                    "device."
+                )
         if self.conversion is None:
             yield (
                 "The conversion was measured on another machine, and is left out. "

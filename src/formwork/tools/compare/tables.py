@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from formwork.text import columns, count, table
+from formwork.text import columns, count, score, table
 from formwork.tools.compare.runs import Run
 from formwork.tools.compare.summary import FFCV, PYTORCH, Spread, Summary
 
@@ -17,7 +17,7 @@ class Figure:
 
     Attributes:
         name: field of Run.
-        title: with its unit.
+        title: with its unit; of the score it is the metric of the task.
         more, less: what FFCV is beside PyTorch where its value is the larger, or the smaller one.
     """
 
@@ -28,7 +28,7 @@ class Figure:
 
 
 FIGURES = (
-    Figure("accuracy", "accuracy", "higher", "lower"),
+    Figure("score", "accuracy", "higher", "lower"),
     Figure("seconds", "an epoch, s", "slower", "faster"),
     Figure("images_per_second", "images/s", "more", "less"),
     Figure("waiting_seconds", "waiting for data, s an epoch", "more", "less"),
@@ -55,11 +55,17 @@ def lines(summary: Summary) -> list[list[str]]:
     for figure in FIGURES:
         spreads = {kind: summary.spread(kind, figure.name) for kind in kinds}
         beside = [_beside(figure, spreads[FFCV], spreads[PYTORCH])] if summary.compares else []
-        found.append([figure.title, *(_spread(figure, spread) for spread in spreads.values()), *beside])
+        found.append(
+            [figure_title(summary, figure), *(_spread(figure, spread) for spread in spreads.values()), *beside]
+        )
     seconds = as_text("seconds", summary.conversion_seconds)
     for title, text in (("conversion, s, once", seconds), ("conversion has paid for itself", pay_off(summary))):
         found.append([title, *(text if kind == FFCV else "-" for kind in kinds), *("" for _ in last)])
     return found
+
+
+def figure_title(summary: Summary, figure: Figure) -> str:
+    return summary.metric if figure.name == "score" else figure.title
 
 
 def text(summary: Summary) -> str:
@@ -71,7 +77,7 @@ def markdown(summary: Summary, command: str) -> str:
     """A page: the table, the notes, what the figures mean, and every run."""
     header, *rows = lines(summary)
     runs = table(
-        ["asked for", "loader", "seed", *(figure.title for figure in FIGURES), "from"],
+        ["asked for", "loader", "seed", *(figure_title(summary, figure) for figure in FIGURES), "from"],
         [
             [run.case.asked_for, run.loader, run.case.seed]
             + [as_text(figure.name, getattr(run, figure.name)) for figure in FIGURES]
@@ -104,7 +110,7 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
         "notes": list(summary.notes()),
         "summary": {
             kind: {
-                figure.name: spread and asdict(spread)
+                summary.metric if figure.name == "score" else figure.name: spread and asdict(spread)
                 for figure in FIGURES
                 for spread in [summary.spread(kind, figure.name)]
             }
@@ -115,8 +121,9 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    values = asdict(run)
-    del values["case"]
+    values = {run.metric: run.score, **asdict(run)}
+    for name in ("case", "score", "metric"):
+        del values[name]
     return {"asked_for": run.case.asked_for, "fell_back": run.fell_back, "seed": run.case.seed, **values}
 
 
@@ -147,8 +154,8 @@ def _spread(figure: Figure, spread: Spread | None) -> str:
 def as_text(figure: str, value: float | None) -> str:
     if value is None:
         return "-"
-    if figure == "accuracy":
-        return f"{value:.4f}"
+    if figure == "score":
+        return score(value)
     if figure == "waiting_share":
         return f"{100 * value:.1f} %"
     digits = next((digits for digits, least in enumerate((100, 10, 1)) if value >= least), 3)
@@ -160,8 +167,8 @@ def _beside(figure: Figure, ffcv: Spread | None, pytorch: Spread | None) -> str:
     if ffcv is None or pytorch is None or figure.name == "waiting_share":
         return ""
     word = figure.more if ffcv.median > pytorch.median else figure.less
-    if figure.name == "accuracy":
-        apart = f"{abs(ffcv.median - pytorch.median):.4f}"
+    if figure.name == "score":
+        apart = score(abs(ffcv.median - pytorch.median))
         return "equal" if float(apart) == 0 else f"{apart} {word}"
     small, large = sorted((ffcv.median, pytorch.median))
     if small <= 0:

@@ -14,6 +14,7 @@ NAMED = 40  # classes that have a bar and a name each; more are sorted by size
 UNEVEN = 20  # times as many images in one class as in another: from there on the axis is logarithmic
 EXTREMES = 2  # of the sorted classes, named at either end
 LONGEST = 32  # characters of a name
+BINS = 30  # of a histogram
 NUMBER = "{x:,.0f}"
 
 Counts = Mapping[str, np.ndarray]
@@ -34,6 +35,30 @@ def label_counts(path: Path, dataset: str, names: Sequence[str], counts: Counts)
     else:
         with chart(path, rows=len(counts), size=(8, 2.6)) as axes:
             _sorted(axes, printable(dataset), names, counts)
+
+
+def target_histograms(path: Path, dataset: str, names: Sequence[str], targets: Mapping[str, np.ndarray]) -> str:
+    """Write a PNG or SVG of how numbers are spread; gives a line on them.
+
+    Args:
+        targets: by split, (N, K) numbers of these K names.
+
+    Raises:
+        FormworkError: `path` cannot be written.
+    """
+    sizes = ", ".join(f"{split}: {len(of_split):,} images" for split, of_split in targets.items())
+    with chart(path, columns=min(len(names), 3), rows=-(-len(names) // 3), size=(4.2, 3)) as axes:
+        axes[0].figure.suptitle(f"{printable(dataset)}: {sizes}", fontsize=10)
+        for axis in axes[len(names) :]:
+            axis.set_visible(False)
+        for place, (axis, name) in enumerate(zip(axes, names, strict=False)):
+            edges = np.histogram_bin_edges(np.concatenate([numbers[:, place] for numbers in targets.values()]), BINS)
+            for (split, numbers), colour in zip(targets.items(), OTHERS, strict=False):
+                heights, _ = np.histogram(numbers[:, place], edges)
+                axis.stairs(heights / max(len(numbers), 1), edges, label=split, color=colour, linewidth=1.5)
+            axis.set(title=printable(name), xlabel="value", ylabel="share of the images")
+            axis.legend()
+    return sizes
 
 
 def summary(counts: Counts) -> str:

@@ -14,18 +14,23 @@ from formwork.drawing.image_grid import COLUMNS, Row, image_rows, to_pixels
 from formwork.errors import BetonError, DatasetError, FormworkError, did_you_mean
 from formwork.escapes import printable
 from formwork.folders import Folders
+from formwork.images.manifest import TRAINING
 from formwork.images.pixels import read_rgb
+from formwork.interim.settings import Settings, read_settings
 from formwork.limits import unreadable
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.factory import make_loader
 from formwork.loading.project import ProjectData
+from formwork.loading.targets import targets_of
 from formwork.params import Params
+from formwork.text import count
 from formwork.tools.inspect.verify import open_samples
 from formwork.tools.preview.contact_sheet import ROWS, class_rows, of_classes, spread
-from formwork.tools.preview.counts import label_counts, summary
+from formwork.tools.preview.counts import label_counts, summary, target_histograms
 
 LOADERS = {"FFCVDataLoader": True, "PyTorchDataLoader": False}
 """What each loader is called, and the data.use_ffcv that asks for it."""
+RANGES = 8  # of a number, in the picture of training images
 USUAL = 0.99  # share of the values of a difference that are to stay below white: a few large ones would hide the rest
 
 
@@ -41,20 +46,65 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
     Raises:
         FormworkError: a class is unknown; no loader has any images; see ProjectData for the rest.
     """
-    data = ProjectData(params, folders)
-    names = data.settings.class_names
-    shown = [_label(name, names) for name in classes] or spread(np.arange(len(names)), ROWS).tolist()
-    counts = {split: np.bincount(data.splits[split].manifest.labels, minlength=len(names)) for split in data.splits}
-    folder = path.with_suffix("")
-    label_counts(folder / "counts.png", data.settings.name, names, counts)
+    data = ProjectData(params, folders, read_settings(folders.settings).splits)
+    settings, folder = data.settings, path.with_suffix("")
+    groups = _ranges(data, classes) if settings.task == "regression" else _classes(data, classes)
+    if settings.task == "regression":
+        targets = {name: split.manifest.targets for name, split in data.splits.items()}
+        counted = target_histograms(folder / "counts.png", settings.name, settings.target_names, targets)
+    else:
+        counts = _counts(data)
+        label_counts(folder / "counts.png", settings.name, settings.class_names, counts)
+        counted = summary(counts)
     missing = _draw_batches(data, path)
-    _draw_classes(data, shown, counts, folder / "classes.png")
+    _draw_classes(data, groups, folder / "classes.png")
     return [
-        f"{summary(counts)}: {folder / 'counts.png'}",
+        f"{counted}: {folder / 'counts.png'}",
         *(f"WARNING: {line}" for line in missing),
         f"Batches of each loader, and their difference: {path}",
-        f"Training images of {of_classes(shown, names)}: {folder / 'classes.png'}",
+        f"Training images of {groups.title}: {folder / 'classes.png'}",
     ]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Training images in groups. title: what they are groups of. samples: ids of each group, by heading."""
+
+    title: str
+    samples: dict[str, np.ndarray]
+
+
+def _counts(data: ProjectData) -> dict[str, np.ndarray]:
+    """By split, (K,) images of each class or label."""
+    names = data.settings.class_names
+    return {name: targets_of(split.manifest, names).counts()[0] for name, split in data.splits.items()}
+
+
+def _classes(data: ProjectData, chosen: Sequence[str]) -> Groups:
+    """A group for each class or label that is shown."""
+    names, counts = data.settings.class_names, _counts(data)
+    shown = [_label(name, names) for name in chosen] or spread(np.arange(len(names)), ROWS).tolist()
+    targets, samples = targets_of(data.splits["train"].manifest, names), {}
+    for label in shown:
+        images = ", ".join(f"{of_split[label]:,} in {name}" for name, of_split in counts.items())
+        samples[f"{printable(names[label])}: {images}"] = targets.having(label)
+    title = of_classes(shown, names)
+    return Groups(
+        title if data.settings.task == "classes" else title.replace("classes", "labels").replace("class", "label"),
+        samples,
+    )
+
+
+def _ranges(data: ProjectData, chosen: Sequence[str]) -> Groups:
+    """Equal shares of the images, by the first of the numbers."""
+    if chosen:
+        raise FormworkError(f"{data.settings.name} has numbers to predict, and no classes to show.")
+    name, values = data.settings.target_names[0], data.splits["train"].manifest.targets[:, 0]
+    samples = {}
+    for part in np.array_split(np.argsort(values, kind="stable"), min(RANGES, len(values))):
+        ends = f"{values[part[0]]:.6g} to {values[part[-1]]:.6g}"
+        samples[f"{printable(name)} {ends}: {count(len(part), 'image')} in train"] = part
+    return Groups(f"{count(len(samples), 'range')} of {name}", samples)
 
 
 def _label(name: str, names: Sequence[str]) -> int:
@@ -68,19 +118,20 @@ class Drawn:
     """The first images that a loader gives, up to COLUMNS.
 
     Attributes:
-        images: (n, 3, S, S) as the model is given them. labels: (n,), or with Mixup (n, classes). order: what decides
-            which samples these are.
+        images: (n, 3, S, S) as the model is given them. targets: (n, ...), see formwork.loading.base.Batch.
+        order: what decides which samples these are.
     """
 
     images: torch.Tensor
-    labels: torch.Tensor
+    targets: torch.Tensor
     order: dict[str, Any]
 
 
 def _draw_batches(data: ProjectData, path: Path) -> list[str]:
     """Gives a line for each loader that has no images, with the reason."""
     rows, missing = [], []
-    for split, of_split in data.splits.items():
+    for split in TRAINING:  # test images are given to a model as validation images are
+        of_split = data.splits[split]
         # The first batches of training as they are. In validation all of them would be of the first class.
         config = replace(data.config(split, rank=0, world_size=1), num_workers=0)
         config = config if split == "train" else replace(config, order="random")
@@ -107,17 +158,17 @@ def _draw_batches(data: ProjectData, path: Path) -> list[str]:
 def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:
     loader = make_loader(split, config, use_ffcv, fallback="error")
     order = loader.state_dict()
-    images, labels = [], []
+    images, targets = [], []
     epoch: Any = iter(loader)  # a generator, whose threads or processes end when it is closed
     with closing(epoch):
         for batch in epoch:
             # With timesteps each image stands there several times, in the same memory.
-            of_batch, their_labels = (part[:, 0] if config.timesteps > 1 else part for part in batch)
+            of_batch, their_targets, *_ = (part[:, 0] if config.timesteps > 1 else part for part in batch)
             images.append(of_batch)
-            labels.append(their_labels)
-            if sum(map(len, labels)) >= COLUMNS:
+            targets.append(their_targets)
+            if sum(map(len, targets)) >= COLUMNS:
                 break
-    return Drawn(torch.cat(images)[:COLUMNS], torch.cat(labels)[:COLUMNS], order)
+    return Drawn(torch.cat(images)[:COLUMNS], torch.cat(targets)[:COLUMNS], order)
 
 
 def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) -> Row:
@@ -125,16 +176,21 @@ def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) ->
     heading += f": {side} x {side} pixels, {config.dtype}"
     if config.timesteps > 1:
         heading += f", each image {config.timesteps} times"
-    captions = [_caption(label, data.settings.class_names) for label in drawn.labels]
+    captions = [_caption(target, data.settings) for target in drawn.targets]
     return Row(heading, list(to_pixels(drawn.images, data.settings)), captions)
 
 
-def _caption(label: torch.Tensor, names: Sequence[str]) -> str:
-    """The class, or, of probabilities, each class that has one: a mixed image has two."""
-    if not label.is_floating_point():
-        return printable(names[int(label)])
-    shares = [(float(label[i]), printable(names[i])) for i in label.nonzero().flatten().tolist()]
-    return "\n".join(f"{name} {share:.0%}" for share, name in sorted(shares, reverse=True))
+def _caption(target: torch.Tensor, settings: Settings) -> str:
+    """The class; each class or label of a mixed image, with its share; each label; or the numbers."""
+    if not target.is_floating_point():
+        return printable(settings.class_names[int(target)])
+    if settings.task == "regression":
+        values = zip(settings.target_names, target.tolist(), strict=True)
+        return "\n".join(f"{printable(name)} {value:.5g}" for name, value in values)
+    shares = [(float(target[i]), printable(settings.class_names[i])) for i in target.nonzero().flatten().tolist()]
+    whole = settings.task == "multilabel"
+    lines = [name if whole and share == 1 else f"{name} {share:.0%}" for share, name in sorted(shares, reverse=True)]
+    return "\n".join(lines) or "no label"
 
 
 def _difference(data: ProjectData, split: str, one: Drawn, other: Drawn) -> Row:
@@ -158,16 +214,17 @@ def _difference(data: ProjectData, split: str, one: Drawn, other: Drawn) -> Row:
     )
 
 
-def _draw_classes(data: ProjectData, shown: Sequence[int], counts: dict[str, np.ndarray], path: Path) -> None:
+def _draw_classes(data: ProjectData, groups: Groups, path: Path) -> None:
     split = data.splits["train"]
-    names, rows = list(map(printable, data.settings.class_names)), split.manifest.rows
-    classes = {}
-    for label in shown:
-        images = ", ".join(f"{of_split[label]:,} in {name}" for name, of_split in counts.items())
-        classes[f"{names[label]}: {images}"] = np.flatnonzero(split.manifest.labels == label)
+    paths, is_number = split.manifest.paths, data.settings.task == "regression"
+
+    def caption(sample: int) -> str:
+        name = Path(paths[sample]).name
+        return f"{split.manifest.targets[sample, 0]:.5g}\n{name}" if is_number else name
+
     with _stored_images(split) as pixels:
-        sheet = class_rows(classes, pixels, lambda sample: Path(rows[sample].path).name)
-    image_rows(path, f"{data.settings.name}: training images of {of_classes(shown, names)}", sheet)
+        sheet = class_rows(groups.samples, pixels, caption)
+    image_rows(path, f"{data.settings.name}: training images of {groups.title}", sheet)
 
 
 @contextmanager
@@ -180,7 +237,7 @@ def _stored_images(split: SplitFiles) -> Iterator[Callable[[int], np.ndarray | N
     """
 
     def original(sample: int) -> np.ndarray:
-        path = split.raw / split.manifest.rows[sample].path
+        path = split.raw / split.manifest.paths[sample]
         try:
             return np.asarray(read_rgb(path))
         except (OSError, MemoryError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 from formwork.git import experiments, read_files
 from formwork.params import Params
 from formwork.system import machine_id
+from formwork.tools.scores import score_of
 from formwork.yaml import YamlError, parse_yaml
 
 FILES = ("params.yaml", "results/evaluate/metrics.json", "results/speed/metrics.json")
@@ -19,18 +20,19 @@ class Experiment:
     """An experiment, as text.
 
     Attributes:
+        score: on the validation split, such as "accuracy 97.50%".
         changes: params that differ from those of the workspace, as `train.lr=0.01`; "" where none do.
     """
 
     name: str
     changes: str
-    accuracy: str
+    score: str
     images_per_second: str
     loader: str
 
 
 def find_experiments(root: Path, params: Params) -> list[Experiment]:
-    """The experiments with the dataset of `params` in the repository `root`, the most accurate first.
+    """The experiments with the dataset of `params` in the repository `root`, the best first.
 
     Those without metrics, or of a version whose params are others, are left out.
 
@@ -45,7 +47,8 @@ def find_experiments(root: Path, params: Params) -> list[Experiment]:
             raw, *metrics = (content or b"" for content in contents[number * len(FILES) : (number + 1) * len(FILES)])
             there = Params.model_validate(parse_yaml(raw, FILES[0]))
             evaluation, speed = map(json.loads, metrics)
-            accuracy = float(evaluation["accuracy"])
+            score = score_of(evaluation)
+            value = score.of(evaluation) or 0.0
             rate, loader = f"{speed['images_per_second']:,.0f}", str(speed["loader"])
             rate += "" if speed.get("machine_id") == machine_id() else ", on another machine"
         except (ValueError, KeyError, TypeError, YamlError):
@@ -54,7 +57,8 @@ def find_experiments(root: Path, params: Params) -> list[Experiment]:
             continue
         values = _flat(_of_dataset(there))
         changes = [f"{key}={_shown(values.get(key))}" for key in values | here if values.get(key) != here.get(key)]
-        found.append((accuracy, Experiment(name, ", ".join(changes), f"{accuracy:.2%}", rate, loader)))
+        merit = value if score.higher else -value
+        found.append((merit, Experiment(name, ", ".join(changes), f"{score.title} {score.text(value)}", rate, loader)))
     return [experiment for _, experiment in sorted(found, key=lambda one: -one[0])]
 
 

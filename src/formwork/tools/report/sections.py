@@ -10,16 +10,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from formwork.errors import FormworkError
 from formwork.files import write_text
 from formwork.folders import Folders
-from formwork.images.manifest import read_manifest
+from formwork.images.manifest import SPLITS, Manifest, read_manifest
+from formwork.images.row import SEPARATOR
 from formwork.interim.settings import read_settings
 from formwork.params import Params
-from formwork.text import format_bytes
+from formwork.text import format_bytes, score
 from formwork.tools.measure import commit
 from formwork.tools.preview.preview import preview
-from formwork.tools.report.charts import draw_confusion, draw_curves, read_confusion
+from formwork.tools.report.charts import draw_confusion, draw_curves, draw_label_scores, draw_scatter, read_confusion
 from formwork.tools.report.experiments import find_experiments
 from formwork.tools.report.page import Code, Missing, Part, Picture, Section, Table, Text, markdown, render
 from formwork.tools.summary import summary
@@ -94,13 +97,23 @@ def _data(folders: Folders) -> list[Part]:
             if stored[key]
         ]
         source, beton = format_bytes(stored["source_bytes"]), format_bytes(stored["beton_bytes"])
-        classes = len({row.label for row in manifest.rows})
-        rows.append([split, f"{len(manifest):,}", str(classes), source, beton, ", ".join(shares)])
+        rows.append([split, f"{len(manifest):,}", _targets(manifest), source, beton, ", ".join(shares)])
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (settings.mean, settings.std))
+    kind = {"classes": "classes", "multilabel": "labels", "regression": "numbers"}[settings.task]
     return [
-        Table(["split", "images", "classes", "files", "beton", "stored as"], rows),
+        Table(["split", "images", kind, "files", "beton", "stored as"], rows),
         Text(f"{settings.resolution} pixels a side; mean {mean}; standard deviation {std}, of values from 0 to 1."),
     ]
+
+
+def _targets(manifest: Manifest) -> str:
+    """How many classes, labels or numbers a split has."""
+    if manifest.task == "classes":
+        return f"{len(np.unique(manifest.labels)):,}"
+    if manifest.task == "multilabel":
+        names = {name for labels in set(manifest.texts("labels")) for name in labels.split(SEPARATOR)}
+        return f"{len(names - {''}):,}"
+    return f"{len(manifest.columns.target_names)}"
 
 
 def _images(params: Params, folders: Folders) -> list[Part]:
@@ -115,21 +128,24 @@ def _images(params: Params, folders: Folders) -> list[Part]:
 
 def _training() -> list[Part]:
     with _scratch() as folder:
-        draw_curves(RESULTS / "train", RESULTS / "speed", folder / "curves.svg")
-        return [Picture.of(folder / "curves.svg", "loss, accuracy and images/s by epoch")]
+        titles = draw_curves(RESULTS / "train", RESULTS / "speed", folder / "curves.svg")
+        return [Picture.of(folder / "curves.svg", f"{titles}, by epoch")]
 
 
 def _evaluation() -> list[Part]:
-    names, counts = read_confusion(RESULTS / "evaluate/confusion.csv")
+    parts: list[Part] = [_metrics(), Text("Of the validation split:")]
     with _scratch() as folder:
-        draw_confusion(names, counts, folder / "confusion.svg")
-        parts: list[Part] = [Picture.of(folder / "confusion.svg", "confusion matrix")]
-    with (RESULTS / "evaluate/class_accuracy.csv").open(encoding="utf-8", newline="") as file:
-        classes = sorted(csv.DictReader(file), key=lambda row: float(row["accuracy"]))
-    if len(classes) > MOST_CLASSES:
-        parts.append(Text(f"The {MOST_CLASSES} worst of {len(classes)} classes:"))
-    rows = [[row["class"], f"{float(row['accuracy']):.1%}", row["images"]] for row in classes[:MOST_CLASSES]]
-    parts.append(Table(["class", "accuracy", "images"], rows))
+        if labels := _rows("label_scores.csv"):
+            labels.sort(key=lambda row: float(row["average_precision"]))
+            if len(labels) > MOST_CLASSES:
+                parts.append(Text(f"The {MOST_CLASSES} worst of {len(labels)} labels:"))
+            draw_label_scores(labels[:MOST_CLASSES], folder / "labels.svg")
+            parts.append(Picture.of(folder / "labels.svg", "average precision and F1 by label, with its images"))
+        elif points := _rows("scatter.csv"):
+            draw_scatter(points, folder / "scatter.svg")
+            parts.append(Picture.of(folder / "scatter.svg", "predicted numbers by target"))
+        else:
+            parts += _classes(folder)
     mistakes = RESULTS / "evaluate/worst_mistakes.png"
     if mistakes.exists():
         parts.append(Picture.of(mistakes, "the mistakes with the highest loss"))
@@ -138,18 +154,55 @@ def _evaluation() -> list[Part]:
     return parts
 
 
+def _metrics() -> Table:
+    """All numbers of metrics.json, a column a split."""
+    metrics = _json(RESULTS / "evaluate/metrics.json")
+    splits = [split for split in SPLITS if f"{split}_images" in metrics]
+    names = [name.partition("_")[2] for name in metrics if name.startswith(f"{splits[0]}_")]
+    values = {name: [metrics[f"{split}_{name}"] for split in splits] for name in names}
+    flat: dict[str, list[Any]] = {}
+    for name, of_splits in values.items():
+        if isinstance(of_splits[0], dict):  # by target
+            flat |= {f"{name} {target}": [one[target] for one in of_splits] for target in of_splits[0]}
+        else:
+            flat[name] = of_splits
+    titles = {"val": "validation", "test": "test"}
+    rows = [[name.replace("_", " "), *map(_number, of_splits)] for name, of_splits in flat.items()]
+    return Table(["", *(titles[split] for split in splits)], rows)
+
+
+def _number(value: Any) -> str:
+    return score(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (RESULTS / "evaluate" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _classes(folder: Path) -> list[Part]:
+    names, counts = read_confusion(RESULTS / "evaluate/confusion.csv")
+    draw_confusion(names, counts, folder / "confusion.svg")
+    parts: list[Part] = [Picture.of(folder / "confusion.svg", "confusion matrix")]
+    classes = sorted(_rows("class_accuracy.csv"), key=lambda row: float(row["accuracy"]))
+    if len(classes) > MOST_CLASSES:
+        parts.append(Text(f"The {MOST_CLASSES} worst of {len(classes)} classes:"))
+    rows = [[row["class"], f"{float(row['accuracy']):.1%}", row["images"]] for row in classes[:MOST_CLASSES]]
+    return [*parts, Table(["class", "accuracy", "images"], rows)]
+
+
 def _experiments(params: Params) -> list[Part]:
     found = find_experiments(Path(), params)
     if not found:
         return [Missing(f"There are no experiments with {params.data.name} yet.", EXPERIMENT)]
     rows = [
-        [one.name, one.changes or "none", one.loader, one.accuracy, one.images_per_second]
+        [one.name, one.changes or "none", one.loader, one.score, one.images_per_second]
         for one in found[:MOST_EXPERIMENTS]
     ]
-    header = ["experiment", "params that differ from those of this page", "loader", "accuracy", "images/s"]
+    header = ["experiment", "params that differ from those of this page", "loader", "validation", "images/s"]
     parts: list[Part] = [Table(header, rows, texts=3)]
     if len(found) > MOST_EXPERIMENTS:
-        parts.insert(0, Text(f"The {MOST_EXPERIMENTS} most accurate of {len(found)} experiments:"))
+        parts.insert(0, Text(f"The best {MOST_EXPERIMENTS} of {len(found)} experiments:"))
     return parts
 
 
