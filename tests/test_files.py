@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +29,9 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file can grow beyond 1,000 bytes: writing fails where it would on a full disk."""
-    with limits.file_size(1_000):
-        yield
+small_files = limits.file_size(1_000)
+"""Decorates a test in which no file can grow beyond so many bytes: writing fails where it would on a full disk. No fixture,
+as pytest itself writes before those end."""
 
 
 def test_content_appears_at_the_end(old: Path) -> None:
@@ -180,7 +177,8 @@ def test_what_can_be_written_is_left_as_it_is(old: Path) -> None:
     assert names(old.with_name("a")) == []
 
 
-def test_what_cannot_be_written_is_refused_before_the_work(old: Path, small_files: None) -> None:
+@small_files
+def test_what_cannot_be_written_is_refused_before_the_work(old: Path) -> None:
     with pytest.raises(FormworkError, match=f"Cannot write .*{old.name}.*: File too large"):
         check_writable(old)
     old.parent.chmod(0o555)
@@ -193,7 +191,8 @@ def test_what_cannot_be_written_is_refused_before_the_work(old: Path, small_file
     assert names(old.parent) == ["file"]
 
 
-def test_what_a_library_cannot_write_is_named(old: Path, small_files: None) -> None:
+@small_files
+def test_what_a_library_cannot_write_is_named(old: Path) -> None:
     with pytest.raises(FormworkError, match=f"Cannot write {old.parent}: File too large"), writing(old.parent):
         old.write_bytes(bytes(2_000))
     with pytest.raises(FormworkError, match=f"Cannot write {old}/new: Not a directory"), writing(old.parent):
@@ -202,7 +201,8 @@ def test_what_a_library_cannot_write_is_named(old: Path, small_files: None) -> N
         raise OSError("an error of the library itself")
 
 
-def test_a_writer_that_hides_the_reason_does_not_hide_it(old: Path, small_files: None) -> None:
+@small_files
+def test_a_writer_that_hides_the_reason_does_not_hide_it(old: Path) -> None:
     message = f"Cannot write {old}: File too large. Nothing was changed."
     with pytest.raises(FormworkError, match=message), atomic_write(old) as file:
         torch.save({"weights": torch.zeros(100_000)}, file)
@@ -212,7 +212,8 @@ def test_a_writer_that_hides_the_reason_does_not_hide_it(old: Path, small_files:
 
 
 @pytest.mark.parametrize("size", [5_000, 5_000_000])  # less and more than Python buffers
-def test_a_full_disk_is_named(old: Path, size: int, small_files: None) -> None:
+@small_files
+def test_a_full_disk_is_named(old: Path, size: int) -> None:
     with pytest.raises(FormworkError, match=f"Cannot write {old}: File too large. Nothing was changed."):
         write_text(old, "x" * size)
 
