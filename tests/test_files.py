@@ -30,8 +30,8 @@ def old(tmp_path: Path) -> Path:
 
 
 small_files = limits.file_size(1_000)
-"""Decorates a test in which no file can grow beyond so many bytes: writing fails where it would on a full disk. No fixture,
-as pytest itself writes before those end."""
+"""Decorates a test in which no file can grow beyond so many bytes: writing fails where it would on a full disk. No
+fixture, as pytest itself writes before those end."""
 
 
 def test_content_appears_at_the_end(old: Path) -> None:
