@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff doctor preview tune report bench docs test test-fast fuzz check lock clean
+.PHONY: help setup run compare diff doctor split preview tune report bench docs test test-fast fuzz check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ diff: setup  ## Show which images changed between two revisions of the data (ARG
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py $(ARGS)
+
+split: setup  ## Write the split of each image into a file for git, which then decides (docs/splits.md)
+	@"$(BIN)/python" src/split.py $(ARGS)
 
 preview: setup  ## Draw what the model is given, by each loader and by class: results/preview.png, results/preview/
 	@"$(BIN)/python" src/preview.py results/preview.png $(ARGS)

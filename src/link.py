@@ -15,10 +15,11 @@ def main() -> None:
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("interim", type=Path, help="data/interim/<name>")
     parser.add_argument("report", type=Path, help="CSV of all that is wrong with the images")
+    parser.add_argument("split_file", type=Path, help="data/splits/<name>.csv, which need not be there")
     arguments = parser.parse_args()
     params, raw = load_params(), arguments.raw
     start = time.monotonic()
-    link(params, raw, arguments.interim, arguments.report)
+    link(params, raw, arguments.interim, arguments.report, arguments.split_file)
     print(f"Linked in {time.monotonic() - start:.1f} s: {arguments.interim}")
     if params.data.name in params.data.fetch:
         print(f"Do not edit {raw}: `dvc exp run` puts it back unasked. Your own images:")

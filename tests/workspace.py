@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
 TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
 
-FILES = ("dvc.yaml", "data/dvc.yaml", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/.gitignore")
+FILES = ("dvc.yaml", "data/dvc.yaml", "data/splits/README.md", ".gitattributes", ".gitignore", ".dvcignore")
+FILES += (".dvc/.gitignore",)
 """What a repository needs, beside src/, params.yaml and .dvc/config."""
 
 

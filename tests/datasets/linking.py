@@ -12,11 +12,11 @@ NAME = "mine"
 OUTS = ("train.csv", "val.csv", "test.csv", "dataset.json")
 
 
-def run_link(data: Path, dataset: dict | None = None, **params: object) -> Settings:
+def run_link(data: Path, dataset: dict | None = None, split_file: Path | None = None, **params: object) -> Settings:
     """Run on <data>/raw/mine as the stage does; params are those of the section data."""
     sections = {"data": {"name": NAME, **params}, "datasets": {} if dataset is None else {NAME: dataset}}
     raw, interim = data / "raw" / NAME, data / "interim" / NAME
-    link(Params.model_validate(sections), raw, interim, data / "report.csv")
+    link(Params.model_validate(sections), raw, interim, data / "report.csv", split_file)
     return read_settings(interim / "dataset.json")
 
 

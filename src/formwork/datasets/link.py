@@ -13,6 +13,7 @@ from formwork.datasets import findings
 from formwork.datasets.candidates import LISTED, Candidates, find_files
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import ALL, select_group
+from formwork.datasets.moved import SPLITS_FILE, name_moved
 from formwork.datasets.sharing import share_candidates
 from formwork.datasets.tables.assign import TableParams
 from formwork.datasets.tables.rows import RowFinding
@@ -36,12 +37,13 @@ CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ign
 SMALL = 64  # pixels: in smaller images objects fill the frame, and a crop of 8 % of its area shows nothing of use
 
 
-def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
+def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Path | None = None) -> None:
     """Verify every image of a raw dataset; write the manifests, the trees and dataset.json.
 
     Args:
         raw: data/raw/<name>. interim: data/interim/<name>.
         report: CSV of all findings; written also where the stage then stops.
+        split_file: data/splits/<name>.csv, which need not be there.
 
     Raises:
         DatasetError: the dataset is missing or cannot be used; the message names folders, files and what to do.
@@ -71,7 +73,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
         changed = [path for path, digest in sound if digest != fetched[path]]
         if changed:
             raise edited(raw, dict.fromkeys(changed, "changed"))
-    shared = share_candidates(raw, candidates, verified, data.split)
+    shared = share_candidates(raw, candidates, verified, data.split, split_file)
     print("\n".join(shared.notes), end="\n" if shared.notes else "")
     candidates = replace(candidates, splits=shared.splits)
     found = findings.collect_findings(candidates, verified)
@@ -104,6 +106,10 @@ def link(params: Params, raw: Path, interim: Path, report: Path) -> None:
     targets = None if candidates.targets is None else candidates.targets[positions["train"]]
     settings = make_settings(data.name, dataset, candidates.columns, labels, splits, train, targets)
     settings.write(interim / "dataset.json")
+    used = np.flatnonzero(kept)
+    paths = [candidates.paths[position] for position in used.tolist()]
+    if moved := name_moved(interim / SPLITS_FILE, data.split, paths, verified.sha256[used], candidates.splits[used]):
+        print(moved)
 
 
 def write_split(path: Path, candidates: Candidates, verified: Verification, positions: np.ndarray) -> Manifest:

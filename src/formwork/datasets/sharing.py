@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from formwork.datasets.candidates import Candidates
+from formwork.datasets.split_file import read_split_file, splits_of
 from formwork.datasets.splits import FREE, TEST, TRAIN, VAL, share_out
 from formwork.datasets.verify import Verification
 from formwork.errors import DatasetError
@@ -33,17 +34,28 @@ class Shared:
     notes: list[str]
 
 
-def share_candidates(raw: Path, candidates: Candidates, verified: Verification, split: Split) -> Shared:
+def share_candidates(
+    raw: Path, candidates: Candidates, verified: Verification, split: Split, split_file: Path | None = None
+) -> Shared:
     """Find a split for each sound image.
 
+    Args:
+        split_file: data/splits/<name>.csv, which need not be there.
+
     Raises:
-        DatasetError: data.split.group fits no image.
+        DatasetError: the split file is none, or data.split.group fits no image.
     """
-    fixed, official, notes = _official(candidates.splits, split)
-    if official:  # what a dataset says itself of some images is not for the others to add to
-        split = split.model_copy(update={"test": 0.0})
     sound = np.flatnonzero(verified.good)
     paths = [candidates.paths[position] for position in sound.tolist()]
+    fixed, official, notes = _official(candidates.splits, split)
+    fixed = fixed.copy()
+    if split_file and (frozen := read_split_file(split_file)):
+        found, more = splits_of(frozen, raw, paths, verified.sha256[sound])
+        fixed[sound] = np.where(found == FREE, fixed[sound], found)
+        notes += [*more, *_frozen(split_file, paths, fixed[sound], split)]
+    if official or not (fixed[sound] == FREE).any():
+        # To the test split that a dataset has, or has not, none of its other images is added.
+        split = split.model_copy(update={"test": 0.0})
     groups: Sequence[str] | None = None
     if candidates.groups is not None:  # the table's, whatever data.split.by is: they must not straddle
         groups = candidates.groups.take(pa.array(sound)).to_pylist()
@@ -61,6 +73,21 @@ def share_candidates(raw: Path, candidates: Candidates, verified: Verification, 
         fixed=fixed[sound],
     )
     return Shared(splits, split, notes)
+
+
+def _frozen(split_file: Path, paths: Sequence[str], fixed: np.ndarray, split: Split) -> list[str]:
+    """Notes on what a split file leaves to data.split."""
+    if split.folds is not None:
+        return [f"data.split.folds is {split.folds}: of {split_file}, test counts, and the rest is shared out anew."]
+    new = np.flatnonzero(fixed == FREE)
+    if not len(new):
+        return []
+    more = ", ..." if len(new) > 1 else ""
+    are = "is" if len(new) == 1 else "are"
+    return [
+        f"{count(len(new), 'image')} {are} not in {split_file} ({printable(paths[new[0]])}{more}): data.split decides. "
+        "`make split ARGS=--force` adds what is not in it, and keeps the rest."
+    ]
 
 
 def _official(splits: np.ndarray, split: Split) -> tuple[np.ndarray, bool, list[str]]:
