@@ -18,6 +18,7 @@ from formwork import code
 from formwork.datasets import verification_cache
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.findings import SAME_FORMAT
+from formwork.datasets.perceptual_hash import HASH_BYTES
 from formwork.datasets.verification_cache import STATUS, VerificationCache
 from formwork.datasets.verify import Verification, verify
 from formwork.datasets.verify_file import RECORD, ImageInfo, verify_files
@@ -40,6 +41,9 @@ def raw(tmp_path: Path) -> Path:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "cache.sqlite3"
+
+
+HASH = bytes(range(1, HASH_BYTES)) + bytes(1)
 
 
 @pytest.fixture
@@ -70,7 +74,9 @@ def test_what_is_cached_is_what_was_found(raw: Path, path: Path) -> None:
 
 
 def test_facts_survive_whatever_their_values_and_names(path: Path) -> None:
-    facts = ImageInfo(2**40, 10**18, 2**64 - 1, 9, 5, "I;16", "TIFF", bytes(range(32)), (0, 1, 2**45, 2**50, 3, 4))
+    facts = ImageInfo(
+        2**40, 10**18, 2**64 - 1, 9, 5, "I;16", "TIFF", bytes(range(32)), (0, 1, 2**45, 2**50, 3, 4), HASH
+    )
     records = np.array([facts] * 3, RECORD)
     names = ["a b/c,'d\"\n.png", "Ä/日本.png", os.fsdecode(b"c/\xe9\xff.png")]
     with closing(VerificationCache(path)) as known:
@@ -186,7 +192,7 @@ from formwork.datasets.verify_file import RECORD, ImageInfo
 known = verification_cache.VerificationCache(Path(sys.argv[1]))
 verification_cache.ENTRIES_PER_CHUNK = 50
 for number in range(10**9):
-    facts = ImageInfo(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6)
+    facts = ImageInfo(1, 1, number, 1, 1, "L", "PNG", bytes(32), (number,) * 6, bytes(72))
     known.put([f"{number}.png"], np.array([facts], RECORD), time.time_ns())
     if number == 5000:
         print("writing", flush=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from formwork.datasets.perceptual_hash import HASH_BYTES, PerceptualHashes
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.images.pixels import FORMATS, MAX_PIXELS, UndefinedPixels, decode
@@ -49,6 +50,7 @@ class ImageInfo(NamedTuple):
         mode, format: as Pillow names what the file holds.
         sha256: of the file's content, 32 bytes.
         moments: see Moments.
+        hash: what it shows; see formwork.datasets.perceptual_hash.
     """
 
     size: int
@@ -60,6 +62,7 @@ class ImageInfo(NamedTuple):
     format: str
     sha256: bytes
     moments: Moments
+    hash: bytes
 
 
 RECORD = np.dtype(
@@ -73,6 +76,7 @@ RECORD = np.dtype(
         ("format", "S8"),
         ("sha256", "V32"),
         ("moments", np.int64, (6,)),
+        ("hash", f"V{HASH_BYTES}"),
     ]
 )
 """The fields of ImageInfo, in their order: results are kept and cached as arrays of these. What is to be known of each
@@ -86,8 +90,8 @@ class BadFile(NamedTuple):
     reason: str
 
 
-WithoutMoments = tuple[int, int, int, int, int, str, str, bytes]
-"""The fields of ImageInfo but the last."""
+WithoutPixels = tuple[int, int, int, int, int, str, str, bytes]
+"""The fields of ImageInfo up to sha256: the others are worked out for many images at once."""
 
 
 def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
@@ -96,23 +100,23 @@ def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
     Raises:
         DatasetError: memory, files or a disk are lacking, which says nothing of a file; the message names it.
     """
-    channels = ChannelMoments()
-    results = [_verify(f"{root}/{path}", channels) for path in paths]
-    moments = iter(channels.finish())
-    return [result if isinstance(result, BadFile) else ImageInfo(*result, next(moments)) for result in results]
+    pixels = PixelFigures()
+    results = [_verify(f"{root}/{path}", pixels) for path in paths]
+    figures = iter(pixels.finish())
+    return [result if isinstance(result, BadFile) else ImageInfo(*result, *next(figures)) for result in results]
 
 
-def _verify(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
-    """Verify one file; the pixels of a sound image are added to `channels`."""
+def _verify(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
+    """Verify one file; a sound image is added to `pixels`."""
     try:
-        return _verify_content(path, channels)
+        return _verify_content(path, pixels)
     except (OSError, MemoryError) as error:
         if message := of_the_run(printable(path), error):
             raise DatasetError(message) from error
         return BadFile("unreadable", str(error))
 
 
-def _verify_content(path: str, channels: "ChannelMoments") -> WithoutMoments | BadFile:
+def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
     try:
         data, status = _read(path)
     except FileNotFoundError:
@@ -132,7 +136,7 @@ def _verify_content(path: str, channels: "ChannelMoments") -> WithoutMoments | B
     try:
         image = decode(data)
         digest = hashlib.sha256(data).digest()
-        channels.add(image.rgb)  # last: a file that raises must add nothing
+        pixels.add(image.rgb)  # last: a file that raises must add nothing
         return (len(data), status.st_mtime_ns, status.st_ino, *image.rgb.size, image.mode, image.format, digest)
     except UndefinedPixels as error:
         return BadFile(error.kind, str(error))
@@ -171,6 +175,23 @@ def _is_cut_short(data: bytes, reason: str) -> bool:
     return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
 
 
+class PixelFigures:
+    """What is worked out from the pixels of many images: the moments and the perceptual hash of each."""
+
+    def __init__(self) -> None:
+        self._moments, self._hashes = ChannelMoments(), PerceptualHashes()
+
+    def add(self, rgb: Image.Image) -> None:
+        """Add an image of mode RGB."""
+        pixels = rgb.tobytes() if rgb.width * rgb.height <= BATCH else None
+        self._hashes.add(rgb, pixels)
+        self._moments.add(rgb, pixels)
+
+    def finish(self) -> list[tuple[Moments, bytes]]:
+        """Those of each image, in the order in which they were added."""
+        return list(zip(self._moments.finish(), self._hashes.finish(), strict=True))
+
+
 class ChannelMoments:
     """The moments of many images, without rounding: all sums are integers that their type can represent.
 
@@ -184,15 +205,14 @@ class ChannelMoments:
         self._waiting = 0  # pixels of these images, without padding
         self._values = np.empty((0, 3 * BLOCK), dtype=np.float32)  # kept: new memory costs a page fault for each page
 
-    def add(self, rgb: Image.Image) -> None:
-        """Add an image of mode RGB."""
-        pixels = rgb.width * rgb.height
-        if pixels > BATCH:
+    def add(self, rgb: Image.Image, data: bytes | None) -> None:
+        """Add an image of mode RGB, with its bytes where it has at most BATCH pixels."""
+        if data is None:
             histogram = np.array(rgb.histogram(), dtype=np.int64).reshape(3, 256)
             self._sum_batch()
             self._append(histogram @ POWERS)
             return
-        data = rgb.tobytes()
+        pixels = rgb.width * rgb.height
         self._pixels.append(data)
         if missing := -pixels % BLOCK:
             self._pixels.append(bytes(3 * missing))
