@@ -1,7 +1,7 @@
 """Findings: all that is wrong with raw images, what is done about each, the report file and its summary on screen."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,11 +10,12 @@ import numpy as np
 
 from formwork.datasets.candidates import Candidates
 from formwork.datasets.listing import LEFT_OUT, LeftOut
+from formwork.datasets.policy import Policy
 from formwork.datasets.tables.rows import BAD_ROWS, ODD_ROWS, RowFinding
 from formwork.datasets.verify import Verification
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
-from formwork.images.manifest import SPLITS, path_bytes
+from formwork.images.manifest import path_bytes
 from formwork.images.pixels import EXTENSIONS
 from formwork.text import count
 
@@ -32,6 +33,8 @@ BAD = (
 """Files that cannot be used as images: data.on_bad_image decides."""
 DUPLICATES = ("label conflict", "leakage", "duplicate")
 """Files with the same content as others: data.on_duplicate decides."""
+NEAR_DUPLICATES = ("near label conflict", "near leakage", "near duplicate")
+"""Images that look like others: data.on_near_duplicate decides."""
 NOTES = ("wrong extension",)
 """Oddities of images that are used all the same."""
 NAMED = 3  # files named on screen of those that are no candidates
@@ -48,10 +51,10 @@ class Finding:
 
     Attributes:
         position: of the file among the candidates.
-        kind: one of BAD, DUPLICATES and NOTES.
+        kind: one of BAD, DUPLICATES, NEAR_DUPLICATES and NOTES.
         reason: for people; may be empty where the kind says all.
-        duplicate_of: path of a file with the same content.
-        redundant: whether this is a copy that `on_duplicate: skip` leaves out.
+        duplicate_of: path of a file with the same content, or of an image that looks like this one.
+        redundant: whether this is a copy that `on_duplicate: skip`, or `on_near_duplicate: skip`, leaves out.
     """
 
     position: int
@@ -60,24 +63,30 @@ class Finding:
     duplicate_of: str = ""
     redundant: bool = False
 
-    def action(self, on_bad_image: str, on_duplicate: str) -> str:
+    def action(self, policy: Policy) -> str:
         """What link does with the file: "stopped", "left out" or "kept"."""
         if self.kind in BAD:
-            return "stopped" if on_bad_image == "error" else "left out"
-        if self.kind in DUPLICATES and on_duplicate == "error":
+            return "stopped" if policy.on_bad_image == "error" else "left out"
+        of_copies = policy.on_near_duplicate if self.kind in NEAR_DUPLICATES else policy.on_duplicate
+        if self.kind in (*DUPLICATES, *NEAR_DUPLICATES) and of_copies == "error":
             return "stopped"
-        return "left out" if self.redundant and on_duplicate == "skip" else "kept"
+        return "left out" if self.redundant and of_copies == "skip" else "kept"
 
 
-def collect_findings(candidates: Candidates, verified: Verification) -> list[Finding]:
-    """All findings, sorted by path, then kind."""
+def collect_findings(candidates: Candidates, verified: Verification, same: Sequence[Sequence[int]]) -> list[Finding]:
+    """All findings but near duplicates.
+
+    Args:
+        same: groups of files with the same content, as equal_rows gives them.
+    """
     found = [Finding(position, file.kind, file.reason) for position, file in verified.bad.items()]
-    found += [
-        finding
-        for group in equal_rows(verified.sha256, np.flatnonzero(verified.good))
-        for finding in _findings_of_copies(candidates, group)
-    ]
+    found += [finding for group in same for finding in _findings_of_copies(candidates, group)]
     found += _wrong_extensions(candidates.paths, verified)
+    return found
+
+
+def in_order(candidates: Candidates, found: Iterable[Finding]) -> list[Finding]:
+    """Findings by path, then kind."""
     return sorted(found, key=lambda finding: (path_bytes(candidates.paths[finding.position]), finding.kind))
 
 
@@ -126,12 +135,17 @@ def _findings_of_copies(candidates: Candidates, positions: Sequence[int]) -> lis
             Finding(position, "label conflict", "the copy has another label", other[copy.class_name], True)
             for position, copy in zip(positions, copies, strict=True)
         ]
-    kept = max(copies, key=lambda copy: SPLITS.index(copy.split))
+    kept = candidates[first_kept(candidates, positions)]
     return [
         Finding(position, "duplicate" if copy.split == kept.split else "leakage", "", kept.path, True)
         for position, copy in zip(positions, copies, strict=True)
-        if copy is not kept
+        if copy.path != kept.path
     ]
+
+
+def first_kept(candidates: Candidates, positions: Sequence[int]) -> int:
+    """The file that is kept of several, ascending: the first in test, or else in val, or else the first by path."""
+    return max(positions, key=lambda position: candidates.splits[position])
 
 
 def write_report(
@@ -140,8 +154,7 @@ def write_report(
     found: Sequence[Finding],
     rows: Sequence[RowFinding],
     left_out: Sequence[LeftOut],
-    on_bad_image: str,
-    on_duplicate: str,
+    policy: Policy,
 ) -> None:
     """Write a CSV with one line a finding on a file, then on a row of the table of labels, then one for each file that
     is no candidate, the first REPORTED of a kind.
@@ -150,11 +163,11 @@ def write_report(
     """
     lines: list[tuple[str, ...]] = []
     for finding in found:
-        file, action = candidates[finding.position], finding.action(on_bad_image, on_duplicate)
+        file, action = candidates[finding.position], finding.action(policy)
         lines.append(
             (file.path, file.split, file.class_name, finding.kind, finding.reason, finding.duplicate_of, action)
         )
-    lines += [(row.path, "", "", row.kind, row.reason, "", row.action(on_bad_image, on_duplicate)) for row in rows]
+    lines += [(row.path, "", "", row.kind, row.reason, "", row.action(policy)) for row in rows]
     for kind, paths in _by_kind(left_out).items():
         lines += [(path, "", "", kind, "", "", "left out") for path in paths[:REPORTED]]
         if len(paths) > REPORTED:
@@ -179,14 +192,12 @@ def left_out_line(left_out: Sequence[LeftOut], report: Path) -> str:
     return f"Left out: {'; '.join(parts)}. Listed in {report}." if parts else ""
 
 
-def summary(
-    candidates: Candidates, found: Sequence[Finding], rows: Sequence[RowFinding], on_bad_image: str, on_duplicate: str
-) -> str:
+def summary(candidates: Candidates, found: Sequence[Finding], rows: Sequence[RowFinding], policy: Policy) -> str:
     """The number of findings of each kind and action, each followed by the first few files."""
     groups: dict[tuple[str, str], list[Finding | RowFinding]] = defaultdict(list)
     for finding in chain[Finding | RowFinding](found, rows):
-        groups[finding.kind, finding.action(on_bad_image, on_duplicate)].append(finding)
-    order = {kind: i for i, kind in enumerate((*BAD, *BAD_ROWS, *DUPLICATES, *NOTES, *ODD_ROWS))}
+        groups[finding.kind, finding.action(policy)].append(finding)
+    order = {kind: i for i, kind in enumerate((*BAD, *BAD_ROWS, *DUPLICATES, *NEAR_DUPLICATES, *NOTES, *ODD_ROWS))}
     lines = []
     for (kind, action), group in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1])):
         lines.append(f"{kind:<18} {len(group):>8}  {action}")
@@ -201,5 +212,6 @@ def _line(candidates: Candidates, finding: Finding | RowFinding) -> str:
         return f"{printable(finding.path)}: {printable(finding.reason)}" if finding.path else printable(finding.reason)
     path = printable(candidates[finding.position].path)
     if finding.duplicate_of:
-        return f"{path} = {printable(finding.duplicate_of)}"
+        sign = "~" if finding.kind in NEAR_DUPLICATES else "="
+        return f"{path} {sign} {printable(finding.duplicate_of)}"
     return f"{path}: {printable(finding.reason)}"

@@ -14,6 +14,9 @@ from formwork.datasets.candidates import LISTED, Candidates, find_files
 from formwork.datasets.findings import Finding
 from formwork.datasets.groups import ALL, select_group
 from formwork.datasets.moved import SPLITS_FILE, name_moved
+from formwork.datasets.near_duplicates import clusters, find_near_duplicates
+from formwork.datasets.near_findings import near_findings
+from formwork.datasets.policy import Policy
 from formwork.datasets.sharing import share_candidates
 from formwork.datasets.tables.assign import TableParams
 from formwork.datasets.tables.rows import RowFinding
@@ -34,6 +37,7 @@ from formwork.text import count
 
 LARGEST_AUTO_RESOLUTION = 224
 CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ignored by git, harmless to delete
+NEAR_CACHE_FILE = ".near_duplicates.npz"  # the same
 SMALL = 64  # pixels: in smaller images objects fill the frame, and a crop of 8 % of its area shows nothing of use
 
 
@@ -73,14 +77,19 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
         changed = [path for path, digest in sound if digest != fetched[path]]
         if changed:
             raise edited(raw, dict.fromkeys(changed, "changed"))
-    shared = share_candidates(raw, candidates, verified, data.split, split_file)
+    same = findings.equal_rows(verified.sha256, np.flatnonzero(verified.good))
+    alike = find_near_duplicates(verified, same, interim / NEAR_CACHE_FILE)
+    together = clusters(alike, same, len(candidates)) if data.on_near_duplicate == "same_split" else None
+    shared = share_candidates(raw, candidates, verified, data.split, split_file, together)
     print("\n".join(shared.notes), end="\n" if shared.notes else "")
     candidates = replace(candidates, splits=shared.splits)
-    found = findings.collect_findings(candidates, verified)
-    policy = (data.on_bad_image, data.on_duplicate)
-    findings.write_report(report, candidates, found, files.rows, files.left_out, *policy)
-    actions = Counter(finding.action(*policy) for finding in chain[Finding | RowFinding](found, files.rows))
-    summary = findings.summary(candidates, found, files.rows, *policy)
+    policy = Policy(data.on_bad_image, data.on_duplicate, data.on_near_duplicate)
+    found = findings.collect_findings(candidates, verified, same)
+    left_out = {finding.position for finding in found if finding.action(policy) == "left out"}
+    found = findings.in_order(candidates, [*found, *near_findings(candidates, alike, same, left_out)])
+    findings.write_report(report, candidates, found, files.rows, files.left_out, policy)
+    actions = Counter(finding.action(policy) for finding in chain[Finding | RowFinding](found, files.rows))
+    summary = findings.summary(candidates, found, files.rows, policy)
     if actions["stopped"]:
         total = f"of {count(len(candidates), 'file')} in {raw}"
         raise DatasetError(_stopped(found, files.rows, policy, summary, total, report))
@@ -89,7 +98,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
         what = ("file or row", "files or rows") if files.rows else ("file", "files")
         print(f"{summary}\n{count(actions['left out'], *what)} {be} left out; all findings are listed in {report}.")
     kept = verified.good.copy()
-    kept[[finding.position for finding in found if finding.action(*policy) == "left out"]] = False
+    kept[[finding.position for finding in found if finding.action(policy) == "left out"]] = False
     positions = {split: np.flatnonzero(kept & (candidates.splits == code)) for code, split in enumerate(SPLITS)}
     _check_classes(candidates, positions, raw, shared.split)
     labels = label_names(candidates)
@@ -152,7 +161,7 @@ def label_names(candidates: Candidates) -> list[str]:
 def _stopped(
     found: Sequence[Finding],
     rows: Sequence[RowFinding],
-    policy: tuple[str, str],
+    policy: Policy,
     summary: str,
     total: str,
     report: Path,
@@ -162,16 +171,17 @@ def _stopped(
     Args:
         total: "of ... files in ...", which follows a number of files.
     """
-    stopping = [finding for finding in found if finding.action(*policy) == "stopped"]
+    stopping = [finding for finding in found if finding.action(policy) == "stopped"]
     bad = sum(finding.kind in findings.BAD for finding in stopping)
-    copies = len(stopping) - bad
+    near = sum(finding.kind in findings.NEAR_DUPLICATES for finding in stopping)
+    copies = len(stopping) - bad - near
     lines = ["The raw images cannot be used as they are:", summary]
     if bad:
         lines.append(
             f"{bad:,} {total} cannot be used as images. Repair or remove them, or leave them out with "
             "`-S data.on_bad_image=skip`."
         )
-    if bad_rows := sum(row.action(*policy) == "stopped" for row in rows):
+    if bad_rows := sum(row.action(policy) == "stopped" for row in rows):
         lines.append(
             f"{count(bad_rows, 'row')} of the table of labels cannot be used. Correct the table, or leave out what "
             "cannot be used with `-S data.on_bad_image=skip`."
@@ -181,6 +191,13 @@ def _stopped(
         lines.append(
             f"{copies:,} {total} {have} the bytes of another, and data.on_duplicate is error. Remove copies, leave "
             "them out with `-S data.on_duplicate=skip`, or keep them with `-S data.on_duplicate=report`."
+        )
+    if near:
+        looks = "looks" if near == 1 else "look"
+        lines.append(
+            f"{near:,} {total} {looks} like another, and data.on_near_duplicate is error. Look at the pairs, and "
+            "remove copies, leave them out with `-S data.on_near_duplicate=skip`, keep all of an image in the same "
+            "split with `=same_split`, or keep them with `=report`."
         )
     return "\n".join([*lines, f"All findings are listed in {report}."])
 

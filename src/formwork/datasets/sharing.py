@@ -35,12 +35,18 @@ class Shared:
 
 
 def share_candidates(
-    raw: Path, candidates: Candidates, verified: Verification, split: Split, split_file: Path | None = None
+    raw: Path,
+    candidates: Candidates,
+    verified: Verification,
+    split: Split,
+    split_file: Path | None = None,
+    alike: np.ndarray | None = None,
 ) -> Shared:
     """Find a split for each sound image.
 
     Args:
         split_file: data/splits/<name>.csv, which need not be there.
+        alike: (N,) integers; images with the same number, other than FREE, stay together.
 
     Raises:
         DatasetError: the split file is none, or data.split.group fits no image.
@@ -70,6 +76,7 @@ def share_candidates(
         split,
         classes=candidates.classes[sound] if stratify else None,
         groups=groups,
+        together=[] if alike is None else [alike[sound]],
         fixed=fixed[sound],
     )
     return Shared(splits, split, notes)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from formwork.datasets.candidates import RawFiles
+from formwork.datasets.policy import Policy
 from formwork.errors import DatasetError
 from formwork.images.manifest import SPLITS
 from tests.datasets.tables.tables import FILES, PLAIN, Dataset, labels_of, make
@@ -155,7 +156,9 @@ def test_an_image_may_have_several_labels(tmp_path: Path, table: str | pa.Table,
     found = make(tmp_path).write(table, name).read(task="multilabel")
 
     assert labels_of(found.candidates) == {"a.png": "cat;dog", "b.png": "dog", "c.png": ""}
-    assert [(f.path, f.kind, f.action("error", "report")) for f in found.rows] == [("c.png", "no labels", "kept")]
+    assert [(f.path, f.kind, f.action(Policy("error", "report", "report"))) for f in found.rows] == [
+        ("c.png", "no labels", "kept")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -206,8 +209,8 @@ def test_targets_and_weights_that_are_no_numbers_are_findings(tmp_path: Path) ->
         ("6.png", "bad weight", "line 8: weight is x, no number to use"),
     ]
     assert found.candidates.paths == ["0.png", "7.png"]
-    assert {f.action("error", "report") for f in found.rows} == {"stopped"}
-    assert {f.action("skip", "report") for f in found.rows} == {"left out"}
+    assert {f.action(Policy("error", "report", "report")) for f in found.rows} == {"stopped"}
+    assert {f.action(Policy("skip", "report", "report")) for f in found.rows} == {"left out"}
 
 
 def test_weights_that_are_all_zero_stop(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from formwork.datasets.policy import Policy
 from formwork.datasets.tables.table import Table
 
 NO_FILE, CONTRADICTION, NO_LABEL = "no file", "contradiction", "no label"
@@ -30,10 +31,10 @@ class RowFinding:
     kind: str
     reason: str
 
-    def action(self, on_bad_image: str, on_duplicate: str) -> str:
+    def action(self, policy: Policy) -> str:
         """What link does with the row: "stopped", "left out" or "kept"."""
         if self.kind in BAD_ROWS:
-            return "stopped" if on_bad_image == "error" else "left out"
+            return "stopped" if policy.on_bad_image == "error" else "left out"
         return "kept"
 
 

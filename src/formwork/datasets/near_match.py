@@ -1,0 +1,218 @@
+"""Whether two images are copies at sight, by their perceptual hashes: the second look at the few pairs that a search
+finds.
+
+Both hashes are turned back to 16 x 16 grey values, and the crop of one that is most like the other is found by
+Gauss-Newton steps over its place and size (Lucas and Kanade, 1981; Baker and Matthews, 2004). They are copies if they
+are then correlated: as they are, in the middle, and with all frequencies weighted alike.
+
+How large the last correlation must be depends on how much it says. Of n independent numbers, a correlation of r or more
+has the odds of about (1 - r^2)^(n / 2). Counted are the frequencies that rise above noise, so that two skies that grow
+darker to the top are no copies, and never more than the dataset varies in: handwritten digits, which all look alike,
+in 16. What all its images have in common is taken off first.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from formwork.datasets.near_search import VIEWS, Pairs
+from formwork.datasets.perceptual_hash import COEFFICIENTS, COLUMNS, CUTOFF, FREQUENCIES, MIRROR, ROWS, SIDE, TRANSFORM
+
+SIGNAL = 6.0  # grey levels: of a coefficient above noise and what JPEG leaves, 0.4 of them in each cell
+ALIKE, ALIKE_WEIGHTED, ALIKE_INSIDE = 0.9, 0.93, 0.9  # least correlations of copies
+MIDDLE = slice(
+    SIDE // 4, SIDE - SIDE // 4
+)  # of the cells: many images have the same frame, or the same mark in a corner
+EVIDENCE = 6.0  # decimal digits of the odds against a correlation, beyond those of the number of pairs in the dataset
+CHOICES = 3.0  # as many digits more where a crop was looked for: the best of about a thousand is easily alike
+FEW = 500  # images that count as much as the dataset's own for what images have in common, and in what they vary
+STEPS = 4
+LARGEST_STEP = 0.06  # of an image's side
+LARGEST_CROP, LARGEST_SHIFT = 0.75, 0.12  # of the sides of the image: what is left of one, and how far its middle moves
+AT_ONCE = 4096  # pairs
+MIDDLES = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE - 0.5  # of cells, from the middle of the image
+WAVES = np.arange(CUTOFF, dtype=np.float32) * np.float32(np.pi)  # of the cosine of each frequency along a side
+WEIGHTED = (TRANSFORM * FREQUENCIES).astype(np.float32)
+FREQUENCY = FREQUENCIES.astype(np.float32)
+NORM = np.where(ROWS == 0, 1, np.sqrt(2)) * np.where(COLUMNS == 0, 1, np.sqrt(2)) / SIDE  # of a coefficient's cosines
+
+
+def structure(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """(N,) the number of frequencies that an image has more of than noise: a plain one has none."""
+    found = np.empty(len(codes), np.int64)
+    for start in range(0, len(codes), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        found[part] = np.count_nonzero(np.abs(codes[part] * scales[part, None]) > SIGNAL * FREQUENCY, axis=1)
+    return found
+
+
+class _Dataset(NamedTuple):
+    """What correlations of images in a dataset are measured by.
+
+    Attributes:
+        common: (COEFFICIENTS,) mean of the codes of all images, each of length 1.
+        dimensions: the number of independent numbers that would vary as the codes do.
+        evidence: decimal digits of the odds that make two images copies.
+    """
+
+    common: np.ndarray
+    dimensions: float
+    evidence: float
+
+
+def _measure(codes: np.ndarray) -> _Dataset:
+    """Of few images, little is known: they are taken to vary in all COEFFICIENTS, and to have nothing in common."""
+    images = len(codes)
+    parts = [slice(start, start + AT_ONCE) for start in range(0, images, AT_ONCE)]
+    common = sum(_directions(codes[part]).sum(axis=0) for part in parts) / (images + FEW)
+    products = np.zeros((COEFFICIENTS, COEFFICIENTS))
+    for part in parts:
+        rest = _directions(_directions(codes[part]) - common)
+        products += rest.T @ rest
+    pairs = images * (images - 1)
+    likeness = max((np.square(products).sum() - images) / pairs, 1 / COEFFICIENTS)  # mean of cos^2 of two images
+    dimensions = (images + FEW) / (images * likeness + FEW / COEFFICIENTS)
+    return _Dataset(common.astype(np.float32), dimensions, EVIDENCE + np.log10(pairs / 2))
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Each of length 1."""
+    vectors = vectors.astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def are_copies(pairs: Pairs, codes: np.ndarray, scales: np.ndarray, croppable: np.ndarray) -> np.ndarray:
+    """(P,) bool.
+
+    Args:
+        pairs: as formwork.datasets.near_search.find_pairs gives them.
+        codes, scales: of all images, see formwork.datasets.perceptual_hash.decode_hashes.
+        croppable: (N,) bool, images that may have been cropped, or be crops of others.
+    """
+    result = np.zeros(len(pairs.first), bool)
+    if not len(result):
+        return result
+    dataset = _measure(codes)
+    for start in range(0, len(result), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        first, second, view = (column[part] for column in pairs)
+        a, b = (codes[rows] * scales[rows, None] / FREQUENCY for rows in (first, second))
+        a[view % 2 == 1] *= MIRROR
+        result[part] = _match(a, b, _of_views(view), croppable[first] & croppable[second], dataset)
+    return result
+
+
+def _of_views(view: np.ndarray) -> np.ndarray:
+    """(P, 4) float32: how the places of an image, from its middle, are those of the mirrored or plain one: times a
+    scale, plus a shift, along x and along y."""
+    boxes = [
+        [1 - v.left - v.right, (v.left - v.right) / 2, 1 - v.top - v.bottom, (v.top - v.bottom) / 2] for v in VIEWS
+    ]
+    warps = np.array(boxes, np.float32)[view]
+    warps[view % 2 == 1, 1] *= -1  # a view is cropped first and mirrored then, and `a` is mirrored first
+    return warps
+
+
+def _match(a: np.ndarray, b: np.ndarray, warps: np.ndarray, croppable: np.ndarray, dataset: _Dataset) -> np.ndarray:
+    """(P,) whether two images are copies.
+
+    Args:
+        a, b: (P, COEFFICIENTS), in grey levels.
+        warps: where to begin.
+    """
+    matched = np.zeros(len(a), bool)
+    left = np.arange(len(a))  # pairs that are neither copies yet nor given up
+    waves = np.zeros((len(a), CUTOFF, CUTOFF), np.float32)
+    waves[:, ROWS, COLUMNS] = a * NORM
+    cells = (b @ TRANSFORM.T.astype(np.float32)).reshape(-1, SIDE, SIDE)
+    cropped = (warps[:, 0] != 1) | (warps[:, 2] != 1)
+    for step in range(STEPS + 1):
+        seen, slopes, shown = _seen(waves[left], warps[left])
+        good, odds = _compare(seen, cells[left], shown, a[left], b[left], warps[left], dataset)
+        good &= odds >= dataset.evidence + CHOICES * (cropped[left] | (step > 0))
+        matched[left[good]] = True
+        on = ~good & croppable[left]
+        left = left[on]
+        if step == STEPS or not len(left):
+            return matched
+        warps[left] = _improved(seen[on], slopes[on], cells[left], shown[on], warps[left])
+    return matched
+
+
+def _seen(waves: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images as others would show them: (P, SIDE, SIDE), the change of these with each number of the warp,
+    (P, 4, SIDE, SIDE), and which of the cells lie in the image, as 0 and 1."""
+    (across, more_across, columns), (down, more_down, rows) = (_along(*warps[:, i : i + 2].T) for i in (0, 2))
+    halfway = waves @ across
+    seen = down.transpose(0, 2, 1) @ halfway
+    along_x = down.transpose(0, 2, 1) @ (waves @ more_across)
+    along_y = more_down.transpose(0, 2, 1) @ halfway
+    slopes = np.stack([along_x * MIDDLES, along_x, along_y * MIDDLES[:, None], along_y], axis=1)
+    return seen, slopes, (rows[:, :, None] & columns[:, None, :]).astype(np.float32)
+
+
+def _along(scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P, CUTOFF, SIDE) each cosine in each cell, and its slope there; (P, SIDE) whether the cell lies in the image."""
+    places = scale[:, None] * MIDDLES + shift[:, None] + np.float32(0.5)
+    angles = WAVES[:, None] * places[:, None, :]
+    inside = (places > 0) & (places < 1)
+    return np.cos(angles), -np.sin(angles) * WAVES[:, None], inside
+
+
+def _standardised(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Of mean 0 and length 1 where shown, and 0 elsewhere."""
+    count = shown.sum(axis=(1, 2), keepdims=True)
+    values = (values - (values * shown).sum(axis=(1, 2), keepdims=True) / count) * shown
+    return values / np.maximum(np.sqrt(np.square(values).sum(axis=(1, 2), keepdims=True)), 1e-6)
+
+
+def _compare(
+    seen: np.ndarray,
+    cells: np.ndarray,
+    shown: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    warps: np.ndarray,
+    dataset: _Dataset,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) whether images are alike, and the decimal digits of the odds against that."""
+    plain = _correlation(*(_standardised(values, shown).reshape(len(b), -1) for values in (seen, cells)))
+    # A crop holds frequencies that the hash of the whole has not: they are left out.
+    known = CUTOFF * np.minimum(warps[:, [0, 2]], 1).min(axis=1)[:, None] > FREQUENCY
+    x, y = (_standardised(values, shown).reshape(len(b), -1) @ WEIGHTED * known for values in (seen, cells))
+    weighted = _correlation(x, y)
+    apart = _correlation(*(_unit(values) - dataset.common * known for values in (x, y)))
+    signals = np.minimum(*(np.count_nonzero((np.abs(values) > SIGNAL) & known, axis=1) for values in (a, b)))
+    odds = -np.log10(np.maximum(1 - np.square(apart), 1e-6)) * np.minimum(signals, dataset.dimensions) / 2
+    inner = (values[:, MIDDLE, MIDDLE].reshape(len(b), -1) for values in (seen, cells))
+    inside = _correlation(*(values - values.mean(axis=1, keepdims=True) for values in inner))
+    return (plain >= ALIKE) & (weighted >= ALIKE_WEIGHTED) & (inside >= ALIKE_INSIDE) & (apart > 0), odds
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosines of the angles between vectors, row by row."""
+    return np.einsum("ij,ij->i", _unit(x), _unit(y))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def _improved(
+    seen: np.ndarray, slopes: np.ndarray, cells: np.ndarray, shown: np.ndarray, warps: np.ndarray
+) -> np.ndarray:
+    """One Gauss-Newton step: warps under which `seen` is more like `cells`, up to brightness and contrast."""
+    inside = shown[:, None]
+    count = shown.sum(axis=(1, 2))[:, None, None, None]
+    slopes = ((slopes - (slopes * inside).sum(axis=(2, 3), keepdims=True) / count) * inside).reshape(len(seen), 4, -1)
+    x = ((seen - (seen * shown).sum(axis=(1, 2), keepdims=True) / count[..., 0]) * shown).reshape(len(seen), -1)
+    y = _standardised(cells, shown).reshape(len(seen), -1)
+    rest = np.einsum("ij,ij->i", x, y)[:, None] * y - x
+    normal = slopes @ slopes.transpose(0, 2, 1)
+    damping = 1e-3 / 4 * np.trace(normal, axis1=1, axis2=2) + 1e-6
+    normal += damping[:, None, None] * np.eye(4, dtype=np.float32)
+    step = np.linalg.solve(normal, slopes @ rest[:, :, None])[..., 0].clip(-LARGEST_STEP, LARGEST_STEP)
+    warps = warps + step
+    warps[:, [0, 2]] = warps[:, [0, 2]].clip(LARGEST_CROP, 1 / LARGEST_CROP)
+    warps[:, [1, 3]] = warps[:, [1, 3]].clip(-LARGEST_SHIFT, LARGEST_SHIFT)
+    return warps
