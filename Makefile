@@ -8,10 +8,10 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff doctor split preview tune report bench docs test test-fast fuzz check lock clean
+.PHONY: help setup run compare diff label-errors doctor split preview tune report bench docs test test-fast fuzz check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Install what is missing into .venv (FORMWORK_TORCH=cpu: PyTorch without CUDA)
 	@"$(PYTHON)" src/install.py
@@ -26,6 +26,9 @@ compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (
 
 diff: setup  ## Show which images changed between two revisions of the data (ARGS="v1 main": docs/diff.md)
 	@"$(BIN)/python" src/diff.py $(ARGS)
+
+label-errors: setup  ## Show images whose label is likely wrong, and list them: docs/label-errors.md
+	@"$(BIN)/python" src/label_errors.py $(ARGS)
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py $(ARGS)

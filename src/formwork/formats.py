@@ -19,9 +19,9 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     write_text(path, csv_text(rows))
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
+def csv_text(rows: Iterable[Iterable[object]], delimiter: str = ",") -> str:
     """Rows as CSV; lines end in a line feed, and any text may stand in a field."""
     lines: list[str] = []
     # Python before 3.13 quotes a carriage return in a field only where the lines end in one.
-    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
+    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n", delimiter=delimiter).writerows(rows)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)

@@ -220,7 +220,7 @@ def read_manifest(path: Path) -> Manifest:
         raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
     try:
         table = _parse(data, columns)
-        sha256 = _from_hexadecimal(table.column("sha256"))
+        sha256 = from_hexadecimal(table.column("sha256"))
     except (ValueError, pa.ArrowException) as error:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
@@ -238,7 +238,7 @@ def _parse(data: bytes, columns: Columns) -> pa.Table:
     )
 
 
-def _from_hexadecimal(column: pa.ChunkedArray) -> np.ndarray:
+def from_hexadecimal(column: pa.ChunkedArray) -> np.ndarray:
     """(N, 32) uint8. Raises ValueError: a cell is no SHA-256."""
     values = np.empty((len(column), SHA256_BYTES), np.uint8)
     start = 0

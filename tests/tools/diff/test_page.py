@@ -32,6 +32,8 @@ def test_a_page_shows_what_changed_and_what_was_there_before(repo, tmp_path):
     assert page.count("<img ") == 5 + found["moved"] + found["renamed"]
     assert "not here" not in page
     assert re.search(r"<span>c → a</span>", page)
+    assert found["predictions"]["flipped"] == 0  # it is the same model
+    assert "0 flipped (0.0%)" in page
 
     shutil.rmtree(repo / ".dvc/cache")
     repo.run("python", "src/diff.py", "--fetch", "--html", "page.html")

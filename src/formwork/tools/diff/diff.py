@@ -2,12 +2,18 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from formwork.tools.diff.changes import compare
+import pyarrow as pa
+
+from formwork.errors import FormworkError
+from formwork.tools.diff.changes import Changes, compare
+from formwork.tools.diff.flips import Flips, compare_predictions
 from formwork.tools.diff.page import write_page
-from formwork.tools.diff.sides import Files, find_side
+from formwork.tools.diff.sides import PREDICTIONS, Files, Side, find_side
 from formwork.tools.diff.summary import as_json, as_markdown, as_text
+from formwork.tools.predictions import read_predictions
 
 
 def diff(before: str, after: str, form: str, download: bool = False, page: Path | None = None) -> None:
@@ -22,18 +28,34 @@ def diff(before: str, after: str, form: str, download: bool = False, page: Path 
     Raises:
         FormworkError: a side is not there, or lacks files.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # gives back what is freed: 0.2 GB less for two times a million rows
     root = Path()
     sides = [find_side(root, asked) for asked in (before, after)]
     files = Files(root, download)
     first, second = (files.images(side) for side in sides)
     changes = compare(first, second)
-    notes = [note for side in sides for note in files.notes(side)]
+    flips, more = _flips(files, sides, changes)
+    more += [note for side in sides for note in files.notes(side)]
     title = f"{sides[0]} -> {sides[1]}"
     if form == "json":
-        print(json.dumps(as_json(changes, sides), indent=2))
-        print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
+        print(json.dumps(as_json(changes, sides) | {"predictions": flips and flips.figures}, indent=2))
+        print(*more, sep="\n", end="\n" if more else "", file=sys.stderr)
+    elif form == "markdown":
+        print(as_markdown(changes, title, more))
     else:
-        print({"text": as_text, "markdown": as_markdown}[form](changes, title, notes))
+        print(as_text(changes, title, more))
     if page:
-        write_page(page, title, changes, files, sides)
+        write_page(page, title, changes, more, files, sides)
         print(f"Page: {page}", file=sys.stderr)
+
+
+def _flips(files: Files, sides: Sequence[Side], changes: Changes) -> tuple[Flips | None, list[str]]:
+    """What the models of both sides predict, where both have predictions, and sentences on it."""
+    try:
+        found = [files.find(side, [PREDICTIONS]) for side in sides]
+        if not all(found):
+            return None, []
+        flips = compare_predictions(changes, *(read_predictions(one[PREDICTIONS]) for one in found))
+    except FormworkError as error:  # what changed in the data can be said without
+        return None, [f"Predictions are not compared: {error}"]
+    return flips, list(flips.lines())

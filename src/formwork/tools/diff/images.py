@@ -23,9 +23,9 @@ class Images:
     Attributes:
         splits: names of those that there are, in the order of SPLITS.
         paths: binary, as the file system has them.
-        contents: fixed_size_binary(32), the SHA-256 of each file.
+        contents: fixed_sizebinary(32), the SHA-256 of each file.
         targets: texts; where the task is multilabel, the labels joined by SEPARATOR; where it is regression,
-            fixed_size_binary(8 * K), K numbers of 64 bits.
+            fixed_sizebinary(8 * K), K numbers of 64 bits.
         split: (N,) uint8, position in SPLITS.
     """
 
@@ -46,13 +46,25 @@ class Images:
     def digests_of(self, rows: np.ndarray) -> list[bytes]:
         return self.contents.take(pa.array(rows)).to_pylist()
 
+    def numbers_of(self, rows: np.ndarray) -> np.ndarray:
+        """(R, K) float64, where the task is regression."""
+        taken = self.targets.take(pa.array(rows)).combine_chunks()
+        data = taken.buffers()[1] if len(taken) else b""
+        return np.frombuffer(data, np.float64, len(taken) * len(self.target_names)).reshape(-1, len(self.target_names))
+
     def targets_of(self, rows: np.ndarray) -> list[str]:
         """As people read them: "cat", "car, person", "age=31, height=1.8"."""
-        values = self.targets.take(pa.array(rows)).to_pylist()
         if self.task == "regression":
-            numbers = [np.frombuffer(value, np.float64) for value in values]
-            return [", ".join(f"{n}={v:.6g}" for n, v in zip(self.target_names, row, strict=True)) for row in numbers]
-        return [", ".join(value.split(SEPARATOR)) if self.task == "multilabel" else value for value in values]
+            values = self.numbers_of(rows).tolist()
+            return [", ".join(f"{n}={v:.6g}" for n, v in zip(self.target_names, row, strict=True)) for row in values]
+        texts = self.targets.take(pa.array(rows)).to_pylist()
+        return [text.replace(SEPARATOR, ", ") for text in texts] if self.task == "multilabel" else texts
+
+    def cells_of(self, rows: np.ndarray) -> list[list[str]]:
+        """As they stand in the cells of a manifest: one, or one for each number."""
+        if self.task == "regression":
+            return [list(map(repr, row)) for row in self.numbers_of(rows).tolist()]
+        return [[text] for text in self.targets.take(pa.array(rows)).to_pylist()]
 
     def splits_of(self, rows: np.ndarray) -> list[str]:
         return [SPLITS[number] for number in self.split[rows]]
@@ -69,7 +81,7 @@ def gather(manifests: Mapping[str, Manifest]) -> Images:
         splits=tuple(present),
         target_names=first.columns.target_names,
         paths=_join([manifest.table.column("path") for manifest in present.values()]),
-        contents=_join([_binary(manifest.sha256) for manifest in present.values()]),
+        contents=_join([binary(manifest.sha256) for manifest in present.values()]),
         targets=_join([_targets(manifest) for manifest in present.values()]),
         split=np.repeat(numbers, counts),
     )
@@ -77,11 +89,11 @@ def gather(manifests: Mapping[str, Manifest]) -> Images:
 
 def _targets(manifest: Manifest) -> pa.ChunkedArray:
     if manifest.task == "regression":
-        return _binary(manifest.targets + 0.0)  # -0.0 is 0.0
+        return binary(manifest.targets + 0.0)  # -0.0 is 0.0
     return manifest.table.column("labels" if manifest.task == "multilabel" else "class_name").cast(pa.string())
 
 
-def _binary(rows: np.ndarray) -> pa.ChunkedArray:
+def binary(rows: np.ndarray) -> pa.ChunkedArray:
     """(N, ...) of any type as fixed_size_binary, a value a row, without a copy."""
     rows = np.ascontiguousarray(rows)
     kind = pa.binary(rows.dtype.itemsize * rows.shape[1])
@@ -141,8 +153,8 @@ class Classes:
 
 def encode(before: Images, after: Images) -> tuple[Coded, Coded, Classes]:
     """Both states in common codes, and the labels that the codes of targets stand for."""
-    paths, _ = _codes(before.paths, after.paths)
-    contents, _ = _codes(before.contents, after.contents)
+    paths = _codes(before.paths, after.paths)[0]
+    contents = _codes(before.contents, after.contents)[0]
     if before.targets.type == after.targets.type:
         targets, values = _codes(before.targets, after.targets)
         classes = _classes(values, before.task, after.task)

@@ -9,12 +9,10 @@ from formwork.escapes import printable
 from formwork.files import write_text
 from formwork.text import count
 from formwork.tools.diff.changes import Changes
-from formwork.tools.diff.images import Images
-from formwork.tools.diff.pictures import raw_contents
+from formwork.tools.diff.pictures import thumbnails
 from formwork.tools.diff.sides import Files, Side
 from formwork.tools.diff.summary import class_table, notes, pair_tables, rows_of, split_table, totals_line
 from formwork.tools.report.page import Figure, Gallery, Part, Section, Table, Text, render
-from formwork.tools.thumbnails import thumbnail
 
 MOST_PICTURES = 24  # of each kind of change
 MEANING = {
@@ -27,8 +25,13 @@ MEANING = {
 }
 
 
-def write_page(path: Path, title: str, changes: Changes, files: Files, sides: Sequence[Side]) -> None:
+def write_page(
+    path: Path, title: str, changes: Changes, more: Sequence[str], files: Files, sides: Sequence[Side]
+) -> None:
     """Write the page.
+
+    Args:
+        more: lines on the predictions, and notes.
 
     Raises:
         FormworkError: it cannot be written.
@@ -37,6 +40,7 @@ def write_page(path: Path, title: str, changes: Changes, files: Files, sides: Se
     summary: list[Part] = [Text(f"{totals_line(changes)}."), *map(Text, notes(changes))]
     if any(changes.totals.values()):
         summary += [Table(*table) for table in tables if table]
+    summary += map(Text, more)
     kinds = [kind for kind, number in changes.totals.items() if number]
     sections = [_section(changes, kind, files, sides) for kind in kinds]
     write_text(path, render("What changed", title, [Section("Summary", summary), *sections]))
@@ -45,12 +49,12 @@ def write_page(path: Path, title: str, changes: Changes, files: Files, sides: Se
 def _section(changes: Changes, kind: str, files: Files, sides: Sequence[Side]) -> Section:
     number = changes.totals[kind]
     parts: list[Part] = [Text(f"{count(number, 'image')}. {MEANING[kind]}")]
-    parts += [Table(*table, texts=2) for of, table in pair_tables(changes) if of == kind]
+    parts += [Table(*table) for of, table in pair_tables(changes) if of == kind]
     before, after = (_spread(rows) for rows in rows_of(changes, kind))
     if number > MOST_PICTURES:
         parts.append(Text(f"{MOST_PICTURES} of them, evenly over all:"))
-    old = _pictures(changes.before, before, files, sides[0]) if kind in ("removed", "replaced") else []
-    new = _pictures(changes.after, after, files, sides[1]) if kind != "removed" else []
+    old = thumbnails(files, sides[0], changes.before, before) if kind in ("removed", "replaced") else []
+    new = thumbnails(files, sides[1], changes.after, after) if kind != "removed" else []
     sources = list(zip(old, new, strict=True)) if old and new else [(source,) for source in [*old, *new]]
     captions = _captions(changes, before, after)
     parts.append(Gallery([Figure(source, lines) for source, lines in zip(sources, captions, strict=True)]))
@@ -62,11 +66,6 @@ def _spread(rows: np.ndarray) -> np.ndarray:
     if len(rows) <= MOST_PICTURES:
         return rows
     return rows[np.arange(MOST_PICTURES) * len(rows) // MOST_PICTURES]
-
-
-def _pictures(images: Images, rows: np.ndarray, files: Files, side: Side) -> list[str | None]:
-    contents = raw_contents(files, side, images.paths_of(rows), images.digests_of(rows))
-    return [content and thumbnail(content) for content in contents]  # type: ignore[misc]  # no content is empty
 
 
 def _captions(changes: Changes, before: np.ndarray, after: np.ndarray) -> list[list[str]]:

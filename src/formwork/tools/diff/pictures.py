@@ -7,11 +7,21 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from formwork.folders import Folders
+from formwork.tools.diff.images import Images
 from formwork.tools.diff.sides import Files, Side
+from formwork.tools.thumbnails import thumbnail
 
 ENTRY = re.compile(rb'"md5": "([0-9a-f]{32})", "relpath": ("(?:[^"\\]|\\.)*")')
 """Of one file, in what DVC keeps of a folder: JSON, with the keys in this order."""
+
+
+def thumbnails(files: Files, side: Side, images: Images, rows: np.ndarray) -> list[str | None]:
+    """A small picture, as a data URI, of each of these images; None where it is not here."""
+    contents = raw_contents(files, side, images.paths_of(rows), images.digests_of(rows))
+    return [None if content is None else thumbnail(content) for content in contents]
 
 
 def raw_contents(files: Files, side: Side, paths: Sequence[str], digests: Sequence[bytes]) -> list[bytes | None]:

@@ -11,6 +11,7 @@ from formwork.text import clip, columns, count, table
 from formwork.tools.diff.changes import Changes
 
 MOST_CLASSES = 30  # rows of the table of classes
+MOST_IN_JSON = 1000  # of labels before and after
 MOST_PAIRS = 20  # of labels before and after that are listed
 EXAMPLES = 3  # paths of each kind
 WIDTH = 100  # columns of a terminal
@@ -26,8 +27,8 @@ HEADINGS = {
 }
 """Columns of the table of classes: names of Changes.by_class, and what they are called."""
 
-Table = tuple[Sequence[str], list[list[str]]]
-"""The header and the rows; the first column is text, the others are numbers."""
+Table = tuple[Sequence[str], list[list[str]], int]
+"""The header, the rows, and how many columns from the left are words; the others are numbers."""
 
 
 def totals_line(changes: Changes) -> str:
@@ -66,7 +67,7 @@ def class_table(changes: Changes, most: int = MOST_CLASSES) -> Table | None:
     body = [[printable(names[row]), *(_number(counts[kind][row]) for kind in shown)] for row in rows.tolist()]
     if left > 0:
         body.append([f"{left} more with fewer changes", *[""] * len(shown)])
-    return ["class", *(HEADINGS.get(kind, kind) for kind in shown)], body
+    return ["class", *(HEADINGS.get(kind, kind) for kind in shown)], body, 1
 
 
 def split_table(changes: Changes) -> Table:
@@ -85,18 +86,35 @@ def split_table(changes: Changes) -> Table:
         for place, split in enumerate(SPLITS)
         if counts["before"][place] or counts["after"][place]
     ]
-    return ["split", *counts], body
+    return ["split", *counts], body, 1
 
 
 def pair_tables(changes: Changes) -> Iterator[tuple[str, Table]]:
     """(kind, table) of what was relabelled and moved: before, after, and the number of images."""
-    for kind, what, pairs in (
-        ("relabelled", "label", changes.relabellings(MOST_PAIRS)),
-        ("moved", "split", changes.moves()),
-    ):
-        if pairs:
-            rows = [[printable(before), printable(after), f"{number:,}"] for before, after, number in pairs]
-            yield kind, ([f"{what} before", "after", "images"], rows)
+    if changes.before.task == changes.after.task == "regression":
+        if changes.totals["relabelled"] and changes.before.target_names == changes.after.target_names:
+            yield "relabelled", _changed_numbers(changes)
+    elif changes.totals["relabelled"]:
+        yield "relabelled", _pairs("label", changes.relabellings(MOST_PAIRS))
+    if changes.totals["moved"]:
+        yield "moved", _pairs("split", changes.moves())
+
+
+def _pairs(what: str, pairs: Sequence[tuple[str, str, int]]) -> Table:
+    rows = [[printable(before), printable(after), f"{number:,}"] for before, after, number in pairs]
+    return [f"{what} before", "after", "images"], rows, 2
+
+
+def _changed_numbers(changes: Changes) -> Table:
+    """Of each number of relabelled images: how many changed, and by how much."""
+    pairs = changes.pairs[changes.relabelled]
+    change = np.abs(changes.after.numbers_of(pairs[:, 1]) - changes.before.numbers_of(pairs[:, 0]))
+    rows = []
+    for name, column in zip(changes.after.target_names, change.T, strict=True):
+        changed = column[column > 0]
+        if len(changed):
+            rows.append([printable(name), f"{len(changed):,}", f"{changed.mean():.4g}", f"{changed.max():.4g}"])
+    return ["number", "images", "mean change", "largest"], rows, 1
 
 
 def _number(value: int) -> str:
@@ -147,11 +165,11 @@ def as_text(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     """For a terminal."""
     parts = [f"{title}\n{totals_line(changes)}", *notes(changes)]
     if any(changes.totals.values()):
-        for header, body in filter(None, (split_table(changes), class_table(changes))):
+        for header, body, _ in filter(None, (split_table(changes), class_table(changes))):
             parts.append(columns([header, *body], numbers=True))
-        for kind, (_, body) in pair_tables(changes):
-            rows = [[f"{before} -> {after}", number] for before, after, number in body]
-            parts.append(columns([[kind, "images"], *rows], numbers=True))
+        for kind, (header, body, words) in pair_tables(changes):
+            rows = [[" -> ".join(row[:words]), *row[words:]] for row in body]
+            parts.append(columns([[kind, *header[words:]], *rows], numbers=True))
         lines = []
         for kind, paths, number in examples(changes):
             lines += [f"{kind}", *(f"  {clip(path, WIDTH)}" for path in paths)]
@@ -164,9 +182,8 @@ def as_markdown(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     """For a pull request."""
     parts = [f"### Data: {title}", f"{totals_line(changes)}.", *notes(changes)]
     if any(changes.totals.values()):
-        for header, body in filter(None, (split_table(changes), class_table(changes))):
-            parts.append(table(header, body))
-        parts += [table(*body) for _, body in pair_tables(changes)]
+        tables = [split_table(changes), class_table(changes), *(one for _, one in pair_tables(changes))]
+        parts += [table(header, body) for header, body, _ in filter(None, tables)]
     return "\n\n".join([*parts, *more])
 
 
@@ -182,9 +199,7 @@ def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:
             for place, name in enumerate(changes.classes.names)
         },
         "moves": [{"from": a, "to": b, "images": number} for a, b, number in changes.moves()],
-        "relabellings": [
-            {"from": a, "to": b, "images": number} for a, b, number in changes.relabellings(len(changes.pairs))
-        ],
+        "relabellings": [{"from": a, "to": b, "images": number} for a, b, number in changes.relabellings(MOST_IN_JSON)],
     }
 
 

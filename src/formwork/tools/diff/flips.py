@@ -1,0 +1,149 @@
+"""What a change of the data did to the predictions: those of two models, on the images that both were evaluated on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from formwork.errors import FormworkError
+from formwork.images.manifest import SPLITS
+from formwork.text import count
+from formwork.tools.diff.changes import Changes
+from formwork.tools.predictions import Predictions
+
+TRAIN = SPLITS.index("train")
+
+
+@dataclass(frozen=True)
+class Flips:
+    """C images that both models were evaluated on.
+
+    Attributes:
+        pair: (C,) int64, places in Changes.pairs.
+        touched: (C,) bool, those that were replaced, relabelled or moved.
+        in_touched_class: (C,) bool, those with a label, after, that training images were given or lost.
+        flipped: (C,) bool, those with another prediction; none where predictions are numbers.
+        before, after: (C,) float64, how wrong each prediction is by the target after: 0 or 1; where predictions are
+            numbers, the mean absolute error.
+    """
+
+    is_number: bool
+    pair: np.ndarray
+    same_content: np.ndarray
+    touched: np.ndarray
+    in_touched_class: np.ndarray
+    flipped: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    @property
+    def figures(self) -> dict[str, int | float | None]:
+        """By the name in the JSON; accuracy and mean absolute error are of the images whose content is the same."""
+        same = self.same_content
+        errors = [float(wrong[same].mean()) if same.any() else None for wrong in (self.before, self.after)]
+        found: dict[str, int | float | None] = {"compared": len(self.pair), "compared_touched": _count(self.touched)}
+        if self.is_number:
+            return found | {"mae_before": errors[0], "mae_after": errors[1]}
+        return found | {
+            "flipped": _count(self.flipped),
+            "flipped_touched": _count(self.flipped & self.touched),
+            "compared_in_touched_classes": _count(self.in_touched_class),
+            "flipped_in_touched_classes": _count(self.flipped & self.in_touched_class),
+            "fixed": _count(same & (self.before > self.after)),
+            "broken": _count(same & (self.before < self.after)),
+            "accuracy_before": None if errors[0] is None else 1 - errors[0],
+            "accuracy_after": None if errors[1] is None else 1 - errors[1],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The figures in sentences."""
+        figures = self.figures
+        yield f"Predictions on {count(len(self.pair), 'image')} that both models were evaluated on:"
+        of_same = f"on the {count(_count(self.same_content), 'image')} of the same content, by the targets after"
+        if self.is_number:
+            if figures["mae_before"] is not None:
+                before, after = figures["mae_before"], figures["mae_after"]
+                yield f"mean absolute error {before:.4g} before, {after:.4g} after, {of_same}"
+            return
+        flipped = _count(self.flipped)
+        yield f"{flipped:,} flipped ({_share(flipped, len(self.pair))})"
+        for what, chosen in (
+            ("on images that were replaced, relabelled or moved, which are", self.touched),
+            ("in classes whose training images changed, which hold", self.in_touched_class),
+        ):
+            both = _count(self.flipped & chosen)
+            yield f"{both:,} of them ({_share(both, flipped)}) {what} {_share(_count(chosen), len(self.pair))} of all"
+        if figures["accuracy_before"] is not None:
+            yield (
+                f"accuracy {figures['accuracy_before']:.2%} before, {figures['accuracy_after']:.2%} after, {of_same}: "
+                f"{figures['fixed']:,} now right, {figures['broken']:,} now wrong"
+            )
+
+
+def _count(chosen: np.ndarray) -> int:
+    return int(np.count_nonzero(chosen))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"
+
+
+def compare_predictions(changes: Changes, before: Predictions, after: Predictions) -> Flips:
+    """Compare the predictions of two models, one for each side.
+
+    Raises:
+        FormworkError: one predicts numbers and the other does not, or other numbers.
+    """
+    numbers = [side.task == "regression" for side in (before, after)]
+    if numbers[0] != numbers[1] or (numbers[0] and before.names != after.names):
+        raise FormworkError("The predictions are of other tasks and cannot be compared.")
+    old = before.places(changes.before.contents)[changes.pairs[:, 0]]
+    new = after.places(changes.after.contents)[changes.pairs[:, 1]]
+    pair = np.flatnonzero((old >= 0) & (new >= 0))
+    old, new = old[pair], new[pair]
+    if numbers[0]:
+        guesses = [before.predicted[old], after.predicted[new]]
+        errors = [np.abs(guess - after.targets[new]).mean(axis=1) for guess in guesses]
+        flipped = np.zeros(len(pair), bool)
+    else:
+        names = tuple(sorted({*before.names, *after.names}))
+        guesses = [_labels(side.predicted[rows], side, names) for side, rows in ((before, old), (after, new))]
+        target = _labels(after.targets[new], after, names)
+        errors = [(guess != target).any(axis=1).astype(np.float64) for guess in guesses]
+        flipped = (guesses[0] != guesses[1]).any(axis=1)
+    return Flips(
+        numbers[0],
+        pair,
+        same_content=~changes.replaced[pair],
+        touched=changes.touched[pair],
+        in_touched_class=_touched_classes(changes, changes.pairs[pair, 1]),
+        flipped=flipped,
+        before=errors[0],
+        after=errors[1],
+    )
+
+
+def _labels(values: np.ndarray, side: Predictions, names: tuple[str, ...]) -> np.ndarray:
+    """Labels of C images as columns that can be compared between models of other classes: (C, 1) int64 or (C, L) bool,
+    by position in `names`."""
+    place = np.searchsorted(np.array(names, object), np.array(side.names, object))
+    if side.task == "classes":
+        return place[values][:, None]
+    columns = np.zeros((len(values), len(names)), bool)
+    columns[:, place] = values
+    return columns
+
+
+def _touched_classes(changes: Changes, rows: np.ndarray) -> np.ndarray:
+    """(C,) bool: whether an image after, by its row, has a label that training images gained or lost."""
+    before, after = changes.targets
+    old, new = changes.pairs[:, 0], changes.pairs[:, 1]
+    changed = changes.touched
+    classes = changes.classes
+    touched = np.zeros(len(classes.names), np.int64)
+    for codes, split, images in (
+        (before, changes.before.split, np.concatenate([changes.removed, old[changed]])),
+        (after, changes.after.split, np.concatenate([changes.added, new[changed]])),
+    ):
+        touched += classes.count(codes[images[split[images] == TRAIN]])
+    return classes.any_of(after[rows], touched > 0)
