@@ -52,10 +52,8 @@ def _images(images: Mapping[str, int]) -> str:
 def _scores(score: Score, evaluation: Mapping[str, Any]) -> str:
     """ "97.50% on the validation split, 96.10% on the test split" """
     titles = {"val": "validation", "test": "test"}
-    values = {title: score.of(evaluation, split) for split, title in titles.items()}
-    return ", ".join(
-        f"{score.text(found)} on the {title} split" for title, found in values.items() if found is not None
-    )
+    values = [(title, score.of(evaluation, split)) for split, title in titles.items()]
+    return ", ".join(f"{score.text(value)} on the {title} split" for title, value in values if value is not None)
 
 
 def _worst(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
