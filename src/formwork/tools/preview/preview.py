@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
         counted = target_histograms(folder / "counts.png", settings.name, settings.target_names, targets)
     else:
         counts = _counts(data)
-        label_counts(folder / "counts.png", settings.name, settings.class_names, counts)
-        counted = summary(counts)
+        kind = "class" if settings.task == "classes" else "label"
+        label_counts(folder / "counts.png", settings.name, settings.class_names, counts, kind)
+        counted = summary(counts, kind)
     missing = _draw_batches(data, path)
     _draw_classes(data, groups, folder / "classes.png")
     return [
@@ -100,9 +102,14 @@ def _ranges(data: ProjectData, chosen: Sequence[str]) -> Groups:
     if chosen:
         raise FormworkError(f"{data.settings.name} has numbers to predict, and no classes to show.")
     name, values = data.settings.target_names[0], data.splits["train"].manifest.targets[:, 0]
+    tops = np.unique(values)
+    if len(tops) > RANGES:
+        tops = np.unique(np.quantile(values, np.arange(1, RANGES + 1) / RANGES, method="higher"))
     samples = {}
-    for part in np.array_split(np.argsort(values, kind="stable"), min(RANGES, len(values))):
-        ends = f"{values[part[0]]:.6g} to {values[part[-1]]:.6g}"
+    for place in range(len(tops)):
+        part = np.flatnonzero(np.searchsorted(tops, values) == place)
+        low, high = values[part].min(), values[part].max()
+        ends = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
         samples[f"{printable(name)} {ends}: {count(len(part), 'image')} in train"] = part
     return Groups(f"{count(len(samples), 'range')} of {name}", samples)
 
@@ -187,9 +194,9 @@ def _caption(target: torch.Tensor, settings: Settings) -> str:
     if settings.task == "regression":
         values = zip(settings.target_names, target.tolist(), strict=True)
         return "\n".join(f"{printable(name)} {value:.5g}" for name, value in values)
-    shares = [(float(target[i]), printable(settings.class_names[i])) for i in target.nonzero().flatten().tolist()]
-    whole = settings.task == "multilabel"
-    lines = [name if whole and share == 1 else f"{name} {share:.0%}" for share, name in sorted(shares, reverse=True)]
+    shares = [(-float(target[i]), printable(settings.class_names[i])) for i in target.nonzero().flatten().tolist()]
+    whole = -0.995 if settings.task == "multilabel" else -inf
+    lines = [name if share <= whole else f"{name} {-share:.0%}" for share, name in sorted(shares)]
     return "\n".join(lines) or "no label"
 
 
