@@ -12,6 +12,7 @@ from formwork.beton.provenance import checksum
 from formwork.conversion.passthrough import plain_size, without_appendix
 from formwork.errors import BetonError
 from formwork.escapes import printable
+from formwork.images.containers import read_image
 from formwork.images.manifest import chosen_by_hash, path_bytes
 from formwork.images.pixels import read_rgb
 from formwork.images.row import Row
@@ -50,7 +51,7 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
 def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     path = raw / row.path
     try:
-        content = path.read_bytes()
+        content = read_image(raw, row.path)
     except OSError as error:
         advice = f"Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
         raise BetonError(limits.unreadable(printable(path), error, advice)) from error

@@ -18,9 +18,11 @@ from tqdm import tqdm
 from formwork.beton import format as layout
 from formwork.beton import provenance
 from formwork.conversion.encode import Stored, encode
+from formwork.conversion.spool import reordered
 from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.files import atomic_write
+from formwork.images.containers import reads_in_groups
 from formwork.images.manifest import Manifest
 from formwork.images.row import Row
 from formwork.parallel import in_order
@@ -101,17 +103,21 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     try:
         with atomic_write(path) as file:
             rows, order = manifest.rows, manifest.storage_order.tolist()
+            grouped = reads_in_groups(manifest.paths[0])
             samples = in_order(
                 pool,
                 lambda sample: encode(rows[sample], raw, params),
-                order,
+                range(len(rows)) if grouped else order,
                 ahead=workers * LOOKAHEAD,
                 cost=lambda sample: memory_needed(rows[sample]),
                 budget=MEMORY,
                 always=workers,
             )
             with progress(samples, len(manifest), name=path.name, unit="images") as bar:
-                _write(file, manifest, provenance.describe(manifest, params), _watch(bar, manifest, summary))
+                encoded = _watch(bar, manifest, summary)
+                if grouped:
+                    encoded = reordered(encoded, order, path)
+                _write(file, manifest, provenance.describe(manifest, params), encoded)
             summary.beton_bytes = file.seek(0, 2)
     finally:
         # Without waiting: Ctrl-C is not to wait for a source that hangs, on a mount that is gone for example.

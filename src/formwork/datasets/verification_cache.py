@@ -21,6 +21,7 @@ RACY_NS = 2_000_000_000
 """A file that changed this shortly before it was read may change again and keep its mtime, as file systems store times
 in steps, FAT of 2 s. Such a file is not cached. ("Racy" is git's word for such entries of its index.)"""
 ENTRIES_PER_CHUNK = 4096  # a killed process loses at most so many; a transaction costs a write to disk
+ANY_SIZE = -1  # where the size of an image is not known before it is read
 STATUS = ["size", "mtime_ns", "inode"]  # of a file: if they are the same, so is its content
 
 
@@ -89,6 +90,8 @@ class VerificationCache:
                 same = at >= 0
                 for field in STATUS:
                     same &= records[field] == status[field][at]
+                    if field == "size":
+                        same |= (at >= 0) & (status[field][at] == ANY_SIZE)
                 found[at[same]] = records[same]
                 known[at[same]] = True
         except (sqlite3.Error, TypeError, ValueError) as error:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.datasets.verification_cache import STATUS, VerificationCache
+from formwork.datasets.verification_cache import ANY_SIZE, STATUS, VerificationCache
 from formwork.datasets.verify_file import RECORD, BadFile, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.containers import container_status, member
 from formwork.images.manifest import SHA256_BYTES
 from formwork.parallel import in_order
 from formwork.processes import start_fork_server
@@ -89,11 +90,20 @@ def verify(
 
 
 def _status(raw: Path, paths: Sequence[str]) -> np.ndarray:
-    """(N,) the status of each file, with the fields of a VerificationCache's; zeros where it has none."""
+    """(N,) the status of each file, with the fields of a VerificationCache's; zeros where it has none.
+
+    Of an image in a container it is that of the container, which says nothing of the image's size.
+    """
 
     def each() -> Iterator[tuple[int, int, int]]:
+        stamps: dict[str, tuple[int, int]] = {}
         for path in paths:
             try:
+                if (inside := member(path)) and inside[0] not in stamps and os.path.isfile(f"{raw}/{inside[0]}"):
+                    stamps[inside[0]] = container_status(f"{raw}/{inside[0]}")
+                if inside and inside[0] in stamps:
+                    yield ANY_SIZE, *stamps[inside[0]]
+                    continue
                 found = os.stat(f"{raw}/{path}")
                 yield found.st_size, found.st_mtime_ns, found.st_ino
             except OSError:

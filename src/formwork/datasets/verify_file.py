@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from formwork.datasets.perceptual_hash import HASH_BYTES, PerceptualHashes
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.containers import container_status, member, read_member
 from formwork.images.pixels import FORMATS, MAX_PIXELS, UndefinedPixels, decode
 from formwork.limits import OF_A_FILE, of_the_run
 
@@ -118,7 +119,7 @@ def _verify(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
 
 def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
     try:
-        data, status = _read(path)
+        data, mtime_ns, inode = _read(path)
     except FileNotFoundError:
         if os.path.islink(path):
             return BadFile("broken symlink", "its target is missing")
@@ -137,7 +138,7 @@ def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFil
         image = decode(data)
         digest = hashlib.sha256(data).digest()
         pixels.add(image.rgb)  # last: a file that raises must add nothing
-        return (len(data), status.st_mtime_ns, status.st_ino, *image.rgb.size, image.mode, image.format, digest)
+        return (len(data), mtime_ns, inode, *image.rgb.size, image.mode, image.format, digest)
     except UndefinedPixels as error:
         return BadFile(error.kind, str(error))
     except UnidentifiedImageError:
@@ -151,8 +152,12 @@ def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFil
         return BadFile("truncated" if _is_cut_short(data, reason) else "unreadable", reason)
 
 
-def _read(path: str) -> tuple[bytes, os.stat_result]:
-    """A file's content, and its status before that was read. Three system calls: of small images, each counts."""
+def _read(path: str) -> tuple[bytes, int, int]:
+    """A file's content, and its mtime in ns and inode before that was read; see container_status for those of an image
+    in a container. Three system calls: of small images, each counts."""
+    if (inside := member(path)) is not None and os.path.isfile(inside[0]):
+        stamp = container_status(inside[0])
+        return read_member(*inside), *stamp
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for its writer
     try:
         status = os.fstat(file)
@@ -163,7 +168,7 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
         data = os.read(file, status.st_size + 1)
         while len(data) != status.st_size and (more := os.read(file, max(status.st_size - len(data), 1 << 20))):
             data += more
-        return data, status
+        return data, status.st_mtime_ns, status.st_ino
     finally:
         os.close(file)
 

@@ -15,23 +15,31 @@ from pathlib import Path
 from formwork import limits
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.containers import is_there, member
 from formwork.images.manifest import Manifest
 from formwork.interim.tree_stamp import Links, Stamp, differences, links_of, read_stamp
 
 
-def ensure_tree(manifest: Manifest, raw: Path) -> Path:
+def ensure_tree(manifest: Manifest, raw: Path) -> Path | None:
     """Make the tree of a manifest, <class>/<file> as relative links to files below `raw`, unless it is up to date.
 
     Processes that call this at the same time wait for the one that makes it.
 
     Returns:
-        The tree's folder, <folder of the manifest>/<split>.
+        The tree's folder, <folder of the manifest>/<split>; None where the images lie in containers, to which no link
+        can lead.
 
     Raises:
         DatasetError: raw images are missing, the user put files into the tree, or links cannot be made there.
     """
     tree = manifest.path.with_suffix("")
     stamp = manifest.path.with_name(f".{tree.name}.tree")
+    if len(manifest) and member(manifest.paths[0]) and not (raw / manifest.paths[0]).parent.is_dir():
+        stamp.unlink(missing_ok=True)
+        _remove(tree)
+        if not is_there(raw, manifest.paths[0]):
+            raise DatasetError(f"The original images {raw} are missing. Run `dvc pull {raw}` or `dvc repro`.")
+        return None
     upward = os.path.relpath(raw, tree)
     try:
         if not _is_up_to_date(tree, read_stamp(stamp), manifest, upward):

@@ -19,6 +19,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from formwork import limits
 from formwork.errors import AugmentationError, DatasetError, FormworkError
 from formwork.escapes import printable
+from formwork.images.containers import image_source
 from formwork.images.pixels import read_rgb
 from formwork.interim.tree import ensure_tree, tree_path
 from formwork.limits import unreadable
@@ -43,6 +44,7 @@ class TreeDataset(Dataset):
         self.manifest = split.manifest
         self.targets = targets_of(split.manifest, config.class_names)
         self.config = config
+        self.raw = split.raw
         self.tree = ensure_tree(split.manifest, split.raw)
         self.sizes = np.stack([split.manifest.numbers("height"), split.manifest.numbers("width")], axis=1)
 
@@ -82,9 +84,10 @@ class TreeDataset(Dataset):
     def _image(self, augmentation: Augmentation, epoch: int, draw: int, plan: AugmentPlan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
         sample = draw % REPEAT
-        path = self.tree / tree_path(self.manifest, sample)
+        in_tree = None if self.tree is None else self.tree / tree_path(self.manifest, sample)
+        path = in_tree or self.raw / self.manifest.paths[sample]
         try:
-            image = read_rgb(path)
+            image = read_rgb(in_tree or image_source(self.raw, self.manifest.paths[sample]))
         except (OSError, MemoryError) as error:
             advice = "Run `dvc repro -f link` to list all bad images, or `dvc pull` where the originals are missing."
             raise DatasetError(unreadable(f"Sample {sample}, {printable(path)}", error, advice)) from error

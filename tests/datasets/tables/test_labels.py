@@ -72,6 +72,10 @@ def test_params_name_the_columns_and_the_task(tmp_path: Path) -> None:
     assert dataset.labels(columns={"label": "ill"})["b.png"] == "0"
     assert dataset.read(columns={"targets": ["x"]}).candidates.columns.target_names == ("x",)
     assert dataset.read(task="regression").candidates.columns.target_names == ("ill", "x")
+    both = make(tmp_path).write("path,label,tags\na.png,x,u;v\nb.png,y,v\n", "labels.csv")
+    assert both.labels(columns={"label": "label"}) == {"a.png": "x", "b.png": "y"}
+    assert both.labels(columns={"labels": "tags"}) == {"a.png": "u;v", "b.png": "v"}
+    dataset.write("id,breed,ill,x\na,pug,1,2\n")
     with pytest.raises(DatasetError, match=r"datasets\.mine\.columns\.label in params\.yaml is 'bred', .*'breed'"):
         dataset.read(columns={"label": "bred"})
 

@@ -12,6 +12,7 @@ from formwork.datasets.folder_names import IMAGE_EXTENSIONS, extension, split_na
 from formwork.datasets.layout import descend, find_layout
 from formwork.datasets.listing import NO_ROW, OTHER, RawFolder
 from formwork.datasets.tables.columns import Roles, Source, find_roles, find_source, set_columns
+from formwork.datasets.tables.containers import find_shards, read_shard
 from formwork.datasets.tables.find import find_tables
 from formwork.datasets.tables.labels import Labels, read_labels
 from formwork.datasets.tables.paths import NONE, match_files
@@ -49,12 +50,14 @@ class LabelTable:
         tables: as they are in files, one after the other.
         table: their rows together.
         source: what is to be predicted; without columns, the folders are classes.
+        members: paths of the images, where they lie in containers, whose columns the table is.
     """
 
     tables: list[Table]
     table: Table
     roles: Roles
     source: Source
+    members: list[str] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -71,8 +74,9 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
     Raises:
         DatasetError: the table cannot be read, or it is not plain what it says.
     """
-    files = find_tables(folder)
-    if not files:
+    shards = find_shards(folder)
+    files = [] if shards else find_tables(folder)
+    if not files and not shards:
         if params.task not in ("auto", "classes") or params.columns:
             raise DatasetError(
                 f"datasets.{params.dataset} in params.yaml asks for labels from a table, and {folder.place()} has no "
@@ -81,20 +85,23 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
         return None
 
     def folders_are_classes() -> bool:
+        if shards:
+            return False
         try:
             find_layout(RawFolder(folder.raw, folder.ignore), layout)
         except DatasetError:
             return False
         return True
 
-    tables = [read_table(folder, file) for file in files]
+    tables = [read_shard(folder, shard) for shard in shards] or [read_table(folder, file) for file in files]
     table = joined(tables)
     for one in tables:
-        if not len(one):
+        if not len(one) and not shards:
             raise DatasetError(f"{one.place} has no rows below its first line. Write a row for each image.")
         folder.take(one.file.path)
     roles = find_roles(table, params.dataset, params.columns, params.group)
-    return LabelTable(tables, table, roles, find_source(table, roles, params.dataset, params.task, folders_are_classes))
+    source = find_source(table, roles, params.dataset, params.task, folders_are_classes)
+    return LabelTable(tables, table, roles, source, table.columns[roles.key].to_pylist() if shards else None)
 
 
 def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Labels:
@@ -126,9 +133,10 @@ def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Label
     listed[files[files != NONE]] = True
     for place in np.flatnonzero(~listed).tolist():
         folder.leave_out(paths[place], NO_ROW if extension(paths[place]) in IMAGE_EXTENSIONS else OTHER)
-    splits = read.splits
-    if splits is None and any(one.file.split for one in labels.tables):
-        of_row = np.repeat([SPLITS.index(one.file.split) for one in labels.tables], [len(one) for one in labels.tables])
+    splits, said = read.splits, {one.file.split for one in labels.tables}
+    if splits is None and len(said) > 1 and None not in said:
+        codes = [SPLITS.index(one.file.split or "") for one in labels.tables]
+        of_row = np.repeat(codes, [len(one) for one in labels.tables])
         of_file = np.zeros(len(paths), np.int8)
         of_file[files[files != NONE]] = of_row[files != NONE]
         splits = of_file[read.files]

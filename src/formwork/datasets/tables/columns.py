@@ -19,7 +19,7 @@ class Roles:
 
     Attributes:
         key: names the image of a row.
-        roles: by key of names.ROLES, those that the table has.
+        roles: by key of names.ROLES, those that the table has; a label that params.yaml names has no labels beside it.
         chosen: the columns of targets, where params.yaml names them.
         others: all other columns.
         notes: what was taken for what, where the names are not the usual ones.
@@ -77,8 +77,11 @@ def find_roles(table: Table, dataset: str, named: Mapping[str, str | list[str]],
         for role, name in found.items()
         if role not in named and plain(name) not in (role, "file_name", group and plain(group))
     ]
+    for role, other in (("label", "labels"), ("labels", "label")):
+        if role in named and other not in named:
+            found.pop(other, None)
     key = found.pop("path")
-    others = [name for name in table.columns if name not in taken]
+    others = [name for name in table.columns if name not in {key, *found.values(), *chosen}]
     return Roles(key, found, chosen, others, notes)
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from formwork.datasets.tables.names import KEYS, plain
-from formwork.datasets.tables.table import Table, TableFile, check_names
+from formwork.datasets.tables.table import Table, TableFile, check_names, one_piece
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 from formwork.text import clip, count
@@ -52,8 +52,8 @@ def read_delimited(data: bytes, file: TableFile, place: str) -> Table:
         table = _parse(data, names, separator)
     except pa.ArrowInvalid as error:
         raise _fault(data, place, separator, len(names), above) from error
-    columns = {name: _one_piece(table.column(index)) for index, name in enumerate(names) if name.strip()}
-    blank = _blank([_one_piece(column) for column in table.columns], len(table))
+    columns = {name: one_piece(table.column(index)) for index, name in enumerate(names) if name.strip()}
+    blank = _blank([one_piece(column) for column in table.columns], len(table))
     record = np.flatnonzero(~blank)
     if blank.any():
         columns = {name: column.take(pa.array(record)) for name, column in columns.items()}
@@ -151,11 +151,6 @@ def _parse(data: bytes, names: Sequence[str], separator: str) -> pa.Table:
         arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in data),
         arrow_csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=False),
     )
-
-
-def _one_piece(column: pa.ChunkedArray) -> pa.Array:
-    chunks = column.combine_chunks()
-    return chunks if isinstance(chunks, pa.Array) else pa.concat_arrays(chunks.chunks)
 
 
 def _blank(columns: Sequence[pa.Array], rows: int) -> np.ndarray:

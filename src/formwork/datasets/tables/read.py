@@ -11,7 +11,7 @@ from formwork import limits
 from formwork.datasets.folder_names import extension
 from formwork.datasets.listing import RawFolder
 from formwork.datasets.tables.delimited import read_delimited, to_utf8
-from formwork.datasets.tables.table import Table, TableFile, check_names
+from formwork.datasets.tables.table import Table, TableFile, check_names, is_plain, one_piece
 from formwork.errors import DatasetError
 
 
@@ -33,20 +33,12 @@ def _read_parquet(path: Path, file: TableFile, place: str) -> Table:
         with parquet.ParquetFile(path) as opened:
             schema = opened.schema_arrow
             check_names(place, schema.names)
-            names = [field.name for field in schema if _is_plain(field.type)]
+            names = [field.name for field in schema if is_plain(field.type)]
             table = opened.read(columns=names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DatasetError(f"{place} cannot be read as Parquet: {error}. Write it anew.") from error
-    columns = {name: column.combine_chunks() for name, column in zip(table.column_names, table.columns, strict=True)}
+    columns = {name: one_piece(column) for name, column in zip(table.column_names, table.columns, strict=True)}
     return Table(file, place, columns, lambda row: f"{place}, row {row + 1}")
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_plain(kind.value_type)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _is_plain(kind.value_type)
-    return not pa.types.is_nested(kind) and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind)
 
 
 def _read_json_lines(data: bytes, file: TableFile, place: str) -> Table:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from formwork.errors import DatasetError
 from formwork.escapes import printable
 
+NAMED = 1  # tables in a message
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "?")
 """What people and programs write where they have no number, in lower case."""
 
@@ -119,6 +120,19 @@ def _number(text: str, decimal_comma: bool) -> float:
         return float("nan")
 
 
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text, numbers or lists of them; no images."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return is_plain(kind.value_type)
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column without chunks."""
+    chunks = column.combine_chunks()
+    return chunks if isinstance(chunks, pa.Array) else pa.concat_arrays(chunks.chunks)
+
+
 def is_list(column: pa.Array) -> bool:
     return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
 
@@ -141,10 +155,11 @@ def joined(tables: Sequence[Table]) -> Table:
         place = int(np.searchsorted(ends, row, side="right"))
         return tables[place].at(row - int(ends[place]) + len(tables[place]))
 
+    more = [f"{len(tables) - NAMED} more"] if len(tables) > NAMED else []
     columns = {name: [table.columns.get(name, pa.nulls(len(table))) for table in tables] for name in names}
     return Table(
         tables[0].file,
-        " and ".join(table.place for table in tables),
+        " and ".join([*(table.place for table in tables[:NAMED]), *more]),
         {name: _below_each_other(parts) for name, parts in columns.items()},
         at,
         [note for table in tables for note in table.notes],

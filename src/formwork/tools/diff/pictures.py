@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from formwork.folders import Folders
+from formwork.images.containers import read_image
 from formwork.tools.diff.images import Images
 from formwork.tools.diff.sides import Files, Side
 from formwork.tools.thumbnails import thumbnail
@@ -27,21 +28,23 @@ def thumbnails(files: Files, side: Side, images: Images, rows: np.ndarray) -> li
 def raw_contents(files: Files, side: Side, paths: Sequence[str], digests: Sequence[bytes]) -> list[bytes | None]:
     """The content of raw images of a side, by their paths and SHA-256; None for those that are nowhere here."""
     folder = Folders.of(side.dataset, files.root).raw
-    found = [_read(folder / path, digest) for path, digest in zip(paths, digests, strict=True)]
+    found = [_read(folder, path, digest) for path, digest in zip(paths, digests, strict=True)]
     wanted = [path for path, content in zip(paths, found, strict=True) if content is None]
     if side.raw is None or not wanted:
         return found
     cached = _in_folder(files.cached(side.raw), wanted)
     return [
-        _read(files.cached(cached[path]), digest) if content is None and path in cached else content
+        _read(files.cached(cached[path]).parent, files.cached(cached[path]).name, digest)
+        if content is None and path in cached
+        else content
         for path, digest, content in zip(paths, digests, found, strict=True)
     ]
 
 
-def _read(path: Path, digest: bytes) -> bytes | None:
-    """The content of a file, if it is there and still the one of that digest."""
+def _read(folder: Path, path: str, digest: bytes) -> bytes | None:
+    """The content of an image's file, if it is there and still the one of that digest."""
     try:
-        content = path.read_bytes()
+        content = read_image(folder, path)
     except OSError:
         return None
     return content if hashlib.sha256(content).digest() == digest else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
+from formwork.images.containers import image_source
 from formwork.system import cores
 from formwork.text import count
 from formwork.tools.doctor.project import SPLITS, Project
@@ -104,7 +105,7 @@ def originals(project: Project) -> Result:
     if not project.raw.is_dir():
         raise NotChecked(f"{project.raw} is not there")
     looked_at = rows[:: 1 if project.full else max(len(rows) // SAMPLES, 1)]
-    wrong = [row.path for row in looked_at if _bytes(project.raw / row.path) != row.bytes]
+    wrong = [row.path for row in looked_at if _bytes(project.raw, row.path) != row.bytes]
     if wrong:
         named = ", ".join(map(printable, wrong[:NAMED])) + (", ..." if len(wrong) > NAMED else "")
         return note(
@@ -116,9 +117,10 @@ def originals(project: Project) -> Result:
     return ok(f"{len(looked_at)} of {count(len(rows), 'file')} looked at: there, with the sizes in the manifest")
 
 
-def _bytes(path: Path) -> int | None:
+def _bytes(raw: Path, path: str) -> int | None:
     try:
-        return path.stat().st_size
+        source = image_source(raw, path)
+        return len(source) if isinstance(source, bytes) else source.stat().st_size
     except OSError:
         return None
 

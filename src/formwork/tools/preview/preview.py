@@ -15,6 +15,7 @@ from formwork.drawing.image_grid import COLUMNS, Row, image_rows, to_pixels
 from formwork.errors import BetonError, DatasetError, FormworkError, did_you_mean
 from formwork.escapes import printable
 from formwork.folders import Folders
+from formwork.images.containers import image_source
 from formwork.images.manifest import TRAINING
 from formwork.images.pixels import read_rgb
 from formwork.interim.settings import Settings, read_settings
@@ -244,12 +245,12 @@ def _stored_images(split: SplitFiles) -> Iterator[Callable[[int], np.ndarray | N
     """
 
     def original(sample: int) -> np.ndarray:
-        path = split.raw / split.manifest.paths[sample]
+        path = split.manifest.paths[sample]
         try:
-            return np.asarray(read_rgb(path))
+            return np.asarray(read_rgb(image_source(split.raw, path)))
         except (OSError, MemoryError) as error:
             advice = f"Run `dvc pull {split.raw}` or `dvc repro`."
-            raise DatasetError(unreadable(printable(path), error, advice)) from error
+            raise DatasetError(unreadable(printable(split.raw / path), error, advice)) from error
 
     with ExitStack() as stack:
         try:

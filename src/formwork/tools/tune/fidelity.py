@@ -10,6 +10,7 @@ import numpy as np
 
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.containers import image_source
 from formwork.images.manifest import Manifest
 from formwork.images.pixels import read_rgb
 from formwork.limits import unreadable
@@ -55,7 +56,7 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
     def make(i: int) -> np.ndarray:
         path = raw / rows[i].path
         try:
-            return apply_plan(read_rgb(path), plan, i, augmentation.resolution)
+            return apply_plan(read_rgb(image_source(raw, rows[i].path)), plan, i, augmentation.resolution)
         except (OSError, MemoryError) as error:
             advice = "Run `dvc repro -f link` to list all bad images."
             raise DatasetError(unreadable(printable(path), error, advice)) from error

@@ -11,6 +11,7 @@ from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable, try_lock, writing
 from formwork.folders import Folders
+from formwork.images.containers import is_there
 from formwork.images.manifest import write_manifest
 from formwork.images.row import Row
 from formwork.loading.project import ProjectData
@@ -67,7 +68,7 @@ def tune(params: Params, folders: Folders, results: Path, request: Request) -> N
 
 
 def _check_originals(rows: Sequence[Row], raw: Path) -> None:
-    missing = [row.path for row in rows if not (raw / row.path).is_file()]
+    missing = [row.path for row in rows if not is_there(raw, row.path)]
     if missing:
         raise DatasetError(
             f"{len(missing)} of the {len(rows)} images of the sample are missing, {printable(raw / missing[0])} for "
