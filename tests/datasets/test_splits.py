@@ -201,6 +201,14 @@ def test_groups_never_straddle(split: Split, stratify: bool) -> None:
     assert len(set(found.tolist())) == (3 if split.test else 2)
 
 
+def test_groups_of_several_classes_have_the_shares_too() -> None:
+    """As many images of either class in each group: no class has more of them."""
+    groups, classes = [f"pair {number // 2}" for number in range(80)], np.arange(80) % 2
+
+    for seed in range(5):
+        assert counts(share(contents(80, seed), groups=groups, classes=classes)) == [56, 16, 8]
+
+
 def test_a_group_stays_where_it_is_when_it_grows() -> None:
     names = [f"patient {number // 5}" for number in range(3000)]
     before = share(contents(3000), groups=names)

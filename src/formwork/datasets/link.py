@@ -115,9 +115,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     targets = None if candidates.targets is None else candidates.targets[positions["train"]]
     settings = make_settings(data.name, dataset, candidates.columns, labels, splits, train, targets)
     settings.write(interim / "dataset.json")
-    used = np.flatnonzero(kept)
-    paths = [candidates.paths[position] for position in used.tolist()]
-    if moved := name_moved(interim / SPLITS_FILE, data.split, paths, verified.sha256[used], candidates.splits[used]):
+    now = candidates.paths, verified.sha256, candidates.splits
+    if moved := name_moved(interim / SPLITS_FILE, data.split, *now, used=np.flatnonzero(kept)):
         print(moved)
 
 

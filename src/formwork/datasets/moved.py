@@ -19,14 +19,18 @@ SPLITS_FILE = ".splits.npz"
 LISTED = 10  # images in a message
 
 
-def name_moved(path: Path, split: Split, paths: Sequence[str], sha256: np.ndarray, splits: np.ndarray) -> str | None:
+def name_moved(
+    path: Path, split: Split, paths: Sequence[str], sha256: np.ndarray, splits: np.ndarray, used: np.ndarray
+) -> str | None:
     """A line that names the images which are in another split than at the last call with these params, if any; and
     remember their splits for the next call.
 
     Args:
         path: of the file to remember them in.
-        paths, sha256, splits: of N images, as in formwork.datasets.splits.share_out.
+        paths, sha256, splits: of N files, as in formwork.datasets.splits.share_out.
+        used: positions of those that are images of the dataset.
     """
+    sha256, splits = sha256[used], splits[used]
     contents = np.ascontiguousarray(sha256[:, :8]).view(np.uint64)[:, 0]  # of few files equal but by content
     settings = np.frombuffer(split.model_dump_json().encode(), np.uint8)
     before = _read(path)
@@ -45,7 +49,7 @@ def name_moved(path: Path, split: Split, paths: Sequence[str], sha256: np.ndarra
     if not len(moved):
         return None
     listed = [
-        f"{printable(paths[image])} ({SPLITS[was[image]]} to {SPLITS[splits[image]]})"
+        f"{printable(paths[used[image]])} ({SPLITS[was[image]]} to {SPLITS[splits[image]]})"
         for image in moved[:LISTED].tolist()
     ]
     more = [f"and {len(moved) - LISTED:,} more"] if len(moved) > LISTED else []

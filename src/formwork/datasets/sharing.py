@@ -58,7 +58,7 @@ def share_candidates(
     if split_file and (frozen := read_split_file(split_file)):
         found, more = splits_of(frozen, raw, paths, verified.sha256[sound])
         fixed[sound] = np.where(found == FREE, fixed[sound], found)
-        notes += [*more, *_frozen(split_file, paths, fixed[sound], split)]
+        notes += [*_frozen(split_file, paths, found, fixed[sound], split), *more]
     if official or not (fixed[sound] == FREE).any():
         # To the test split that a dataset has, or has not, none of its other images is added.
         split = split.model_copy(update={"test": 0.0})
@@ -82,18 +82,24 @@ def share_candidates(
     return Shared(splits, split, notes)
 
 
-def _frozen(split_file: Path, paths: Sequence[str], fixed: np.ndarray, split: Split) -> list[str]:
-    """Notes on what a split file leaves to data.split."""
+def _frozen(split_file: Path, paths: Sequence[str], found: np.ndarray, fixed: np.ndarray, split: Split) -> list[str]:
+    """Notes on what a split file decides, and what it leaves to data.split.
+
+    Args:
+        found: the splits by the file alone. fixed: with those that the dataset itself says of other images.
+    """
+    notes = [f"{split_file} says the split of {count(int((found != FREE).sum()), 'image')}."]
     if split.folds is not None:
-        return [f"data.split.folds is {split.folds}: of {split_file}, test counts, and the rest is shared out anew."]
+        return [*notes, f"data.split.folds is {split.folds}: its test counts, and the rest is shared out anew."]
     new = np.flatnonzero(fixed == FREE)
     if not len(new):
-        return []
+        return notes
     more = ", ..." if len(new) > 1 else ""
     are = "is" if len(new) == 1 else "are"
     return [
+        *notes,
         f"{count(len(new), 'image')} {are} not in {split_file} ({printable(paths[new[0]])}{more}): data.split decides. "
-        "`make split ARGS=--force` adds what is not in it, and keeps the rest."
+        "`make split ARGS=--force` adds what is not in it, and keeps the rest.",
     ]
 
 

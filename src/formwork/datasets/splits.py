@@ -65,19 +65,27 @@ def share_out(
         return fixed
     rows = np.ascontiguousarray(sha256)
     content, _ = _numbered(pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(rows), [None, pa.py_buffer(rows)]))
-    group, names = _numbered(pa.array([path_bytes(name) or None for name in groups or [""] * len(rows)], pa.binary()))
+    first = np.unique(content, return_index=True)[1]  # image of each content
+    group, names = np.full(len(rows), FREE), []
+    if groups is not None:
+        group, different = _numbered(pa.array([path_bytes(name) or None for name in groups], pa.binary()))
+        names = different.to_pylist()
+    units = _units(content, [numbers for numbers in (group, *together) if (numbers != FREE).any()])
     if split.by == "path":
-        hashes = _hashes(b"split path\0", map(path_bytes, paths))
+        hashes, of_image = _hashes(b"split path\0", map(path_bytes, paths)), np.arange(len(rows))
     else:
-        hashes = _hashes(b"split content\0", map(bytes, rows[_first(content)]))[content]
-    hashes[group != FREE] = _hashes(b"split group\0", names.to_pylist())[group[group != FREE]]
+        hashes, of_image = _hashes(b"split content\0", rows[first].view("V32")[:, 0].tolist()), content
+    if units is content and of_image is content:
+        positions = _positions(hashes)
+    else:
+        hashes = hashes[of_image]
+        hashes[group != FREE] = _hashes(b"split group\0", names)[group[group != FREE]]
+        positions = _positions(_lowest(hashes, units))
 
-    units = _units(content, [ids for ids in (group, *together) if (ids != FREE).any()])
     split_of_unit = np.full(units.max() + 1, FREE, np.int8)
     np.maximum.at(split_of_unit, units, fixed)
-    strata = np.zeros(len(split_of_unit), np.int64) if classes is None else _strata(units, classes)
-    sizes = np.bincount(units[_first(content)], minlength=len(split_of_unit))
-    positions = _positions(hashes, units)
+    sizes = np.bincount(units[first], minlength=len(split_of_unit))
+    strata = np.zeros(len(split_of_unit), np.int64) if classes is None else _strata(units, classes, sizes)
     free = np.flatnonzero(split_of_unit == FREE)
     free = free[np.lexsort((positions[free], strata[free]))]
     split_of_unit[free] = _cut(positions[free], sizes[free], strata[free], split)
@@ -91,11 +99,6 @@ def _numbered(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """(N,) int64, the same number for the same value, FREE where it is null; and the values by number."""
     encoded = values.dictionary_encode()
     return encoded.indices.fill_null(FREE).to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary
-
-
-def _first(numbers: np.ndarray) -> np.ndarray:
-    """Where each number occurs first, by number."""
-    return np.unique(numbers, return_index=True)[1]
 
 
 def _hashes(salt: bytes, values: Iterable[bytes]) -> np.ndarray:
@@ -124,16 +127,23 @@ def _units(content: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
     return np.unique(connected_components(graph, directed=False)[1][: len(content)], return_inverse=True)[1]
 
 
-def _positions(hashes: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """(units,) float64 in [0, 1): of the image with the lowest hash; by the other half of it, so that they are uniform
-    for units of any size."""
+def _lowest(hashes: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """(units, 2) the hash of each unit: that of its images whose first half is lowest."""
     order = np.lexsort((hashes[:, 1], hashes[:, 0], units))
-    lowest = order[np.flatnonzero(np.diff(units[order], prepend=-1))]
-    return (hashes[lowest, 1] >> np.uint64(11)) * 2.0**-53
+    return hashes[order[np.flatnonzero(np.diff(units[order], prepend=-1))]]
 
 
-def _strata(units: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(units,) the class that most images of a unit have; FREE where two have as many."""
+def _positions(hashes: np.ndarray) -> np.ndarray:
+    """(units,) float64 in [0, 1), of the second half of their hashes: the first is low where a unit has many images."""
+    return (hashes[:, 1] >> np.uint64(11)) * 2.0**-53
+
+
+def _strata(units: np.ndarray, classes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(units,) the class that most images of a unit have.
+
+    Where two have as many, groups are a stratum of their own; copies of one image, whose label nobody knows, are FREE:
+    so they move no others.
+    """
     labels = np.unique(classes, return_inverse=True)[1]
     pairs, images = np.unique(units * (labels.max() + 1) + labels, return_counts=True)
     owners, candidates = np.divmod(pairs, labels.max() + 1)
@@ -142,7 +152,7 @@ def _strata(units: np.ndarray, classes: np.ndarray) -> np.ndarray:
     first = np.flatnonzero(np.diff(owners, prepend=-1))
     second = np.minimum(first + 1, len(owners) - 1)
     tie = (second != first) & (owners[second] == owners[first]) & (images[second] == images[first])
-    return np.where(tie, FREE, candidates[first])
+    return np.where(tie, np.where(sizes == 1, FREE, labels.max() + 1), candidates[first])
 
 
 # --- Cuts -----------------------------------------------------------------------------------------
