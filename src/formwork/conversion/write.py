@@ -24,7 +24,6 @@ from formwork.escapes import printable
 from formwork.files import atomic_write
 from formwork.images.containers import reads_in_groups
 from formwork.images.manifest import Manifest
-from formwork.images.row import Row
 from formwork.parallel import in_order
 from formwork.params import BetonParams
 from formwork.progress import progress
@@ -102,14 +101,14 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     pool = ThreadPoolExecutor(workers)
     try:
         with atomic_write(path) as file:
-            rows, order = manifest.rows, manifest.storage_order.tolist()
+            rows, order, memory = manifest.rows, manifest.storage_order.tolist(), memory_needed(manifest)
             grouped = reads_in_groups(manifest.paths[0])
             samples = in_order(
                 pool,
                 lambda sample: encode(rows[sample], raw, params),
                 range(len(rows)) if grouped else order,
                 ahead=workers * LOOKAHEAD,
-                cost=lambda sample: memory_needed(rows[sample]),
+                cost=lambda sample: int(memory[sample]),
                 budget=MEMORY,
                 always=workers,
             )
@@ -126,17 +125,19 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     return summary
 
 
-def memory_needed(row: Row) -> int:
-    """Bytes to encode an image, roughly: the file, and its pixels decoded (4 bytes each in Pillow) and converted."""
-    return row.bytes + 8 * row.width * row.height
+def memory_needed(manifest: Manifest) -> np.ndarray:
+    """(N,) int64, bytes to encode each image, roughly: the file, and its pixels decoded (4 bytes each in Pillow) and
+    converted."""
+    return manifest.numbers("bytes") + 8 * manifest.pixels
 
 
 def _watch(bar: tqdm, manifest: Manifest, summary: Summary) -> Iterator[tuple[int, Stored]]:
     """Count the samples that pass."""
+    sizes = manifest.numbers("bytes")
     for sample, stored in bar:
         summary.modes[layout.MODE_NAMES[stored.mode]] += 1
         summary.passed_through += stored.passed_through
-        summary.source_bytes += manifest.rows[sample].bytes
+        summary.source_bytes += int(sizes[sample])
         seconds = bar.format_dict["elapsed"]
         bar.set_postfix_str(f"{summary.source_bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s", refresh=False)
         yield sample, stored
@@ -159,7 +160,7 @@ def _write(file: BinaryIO, manifest: Manifest, facts: dict, samples: Iterable[tu
         page = max(page, 1 << (size - 1).bit_length())
         if page >= layout.MAX_PAGE_SIZE:
             raise BetonError(
-                f"{printable(manifest.rows[sample].path)} takes {size / 1e9:.1f} GB, too much for a beton. Set "
+                f"{printable(manifest.paths[sample])} takes {size / 1e9:.1f} GB, too much for a beton. Set "
                 "ffcv.beton.max_resolution in params.yaml."
             )
         if position // page != (position + size - 1) // page:

@@ -87,6 +87,11 @@ class Manifest:
         """(N,) int64, of classes."""
         return self.numbers("label")
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """(N,) int64."""
+        return self.numbers("width").astype(np.int64) * self.numbers("height")
+
     @cached_property
     def targets(self) -> np.ndarray:
         """(N, K) float64, of a regression."""
@@ -225,7 +230,9 @@ def read_manifest(path: Path) -> Manifest:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
-    return Manifest(path, columns, table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks(), sha256)
+    table = table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks()
+    pa.default_memory_pool().release_unused()  # what parsing took: else it stays, more than the columns themselves
+    return Manifest(path, columns, table, sha256)
 
 
 def _parse(data: bytes, columns: Columns) -> pa.Table:

@@ -194,7 +194,7 @@ class FFCVDataLoader(BaseLoader):
         first = int(np.flatnonzero(status)[0])
         sample = int(ids[first])
         return BetonError(
-            f"{self.beton.path}: sample {sample} ({printable(self.split.manifest.rows[sample].path)}) cannot be used: "
+            f"{self.beton.path}: sample {sample} ({printable(self.split.manifest.paths[sample])}) cannot be used: "
             f"{FAULTS[int(status[first])]}. {how_to_mend(self.beton.path)}"
         )
 

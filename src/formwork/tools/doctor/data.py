@@ -91,21 +91,28 @@ def manifest(project: Project, split: str) -> Result:
     if not path.exists():
         return note(f"{path} is not there yet", "dvc repro link")
     try:
-        rows = project.read_manifest(split).rows
+        manifest = project.read_manifest(split)
     except DatasetError as error:
         return problem(error)
-    if not rows:
+    if not len(manifest):
         return problem(f"{path} lists no images", "dvc repro -f link")
-    return ok(f"{count(len(rows), 'image')} of {len({row.label for row in rows})} classes")
+    of = f" of {len(set(manifest.labels.tolist()))} classes" if manifest.task == "classes" else ""
+    return ok(f"{count(len(manifest), 'image')}{of}")
 
 
 def originals(project: Project) -> Result:
     """Whether the files that the manifests list are there, with the sizes that they give."""
-    rows = [row for split in SPLITS for row in project.manifest(split).rows]
+    manifests = [project.manifest(split) for split in SPLITS]
     if not project.raw.is_dir():
         raise NotChecked(f"{project.raw} is not there")
-    looked_at = rows[:: 1 if project.full else max(len(rows) // SAMPLES, 1)]
-    wrong = [row.path for row in looked_at if _bytes(project.raw, row.path) != row.bytes]
+    total = sum(map(len, manifests))
+    step = 1 if project.full else max(total // SAMPLES, 1)
+    looked_at = [
+        (manifest.paths[sample], int(manifest.numbers("bytes")[sample]))
+        for manifest in manifests
+        for sample in range(0, len(manifest), step)
+    ]
+    wrong = [path for path, size in looked_at if _bytes(project.raw, path) != size]
     if wrong:
         named = ", ".join(map(printable, wrong[:NAMED])) + (", ..." if len(wrong) > NAMED else "")
         return note(
@@ -114,7 +121,7 @@ def originals(project: Project) -> Result:
             "dvc repro",
             f"dvc checkout {project.raw}",
         )
-    return ok(f"{len(looked_at)} of {count(len(rows), 'file')} looked at: there, with the sizes in the manifest")
+    return ok(f"{len(looked_at)} of {count(total, 'file')} looked at: there, with the sizes in the manifest")
 
 
 def _bytes(raw: Path, path: str) -> int | None:

@@ -1,6 +1,5 @@
 """Checks of what the machine gives: folders that can be written, disk space, memory, page cache and CPU cores."""
 
-import heapq
 import os
 import shutil
 import tempfile
@@ -19,7 +18,9 @@ from formwork.tools.doctor.project import SPLITS, Project, read_json
 from formwork.tools.doctor.verdict import NotChecked, Result, note, ok, problem
 
 if TYPE_CHECKING:
-    from formwork.images.row import Row
+    import numpy as np
+
+    from formwork.images.manifest import Manifest
 
 SLOW_BYTES = 256 << 20  # of a beton to be read from disk, from where on it is felt
 WAITING = 0.1  # share of an epoch spent waiting for data, from where on more workers are worth it
@@ -93,7 +94,7 @@ def estimate(project: Project, split: str) -> int:
     from formwork.conversion.encode import encode
 
     manifest, params = project.manifest(split), project.params.ffcv.beton
-    stored, pixels = 0, 0.0
+    stored, pixels, of_all = 0, 0.0, _stored_pixels(manifest, params.max_resolution)
     stop = time.monotonic() + ENCODED_SECONDS
     # In storage order, which is a shuffle: the first are a fair sample.
     for sample in manifest.storage_order[:ENCODED].tolist():
@@ -102,15 +103,19 @@ def estimate(project: Project, split: str) -> int:
             stored += len(encode(row, project.raw, params).data)
         except FormworkError as error:
             raise NotChecked(f"{printable(project.raw / row.path)} cannot be converted") from error
-        pixels += _stored_pixels(row, params.max_resolution)
+        pixels += of_all[sample]
         if time.monotonic() > stop:
             break
-    return round(stored / pixels * sum(_stored_pixels(row, params.max_resolution) for row in manifest.rows))
+    return round(stored / pixels * of_all.sum())
 
 
-def _stored_pixels(row: "Row", max_resolution: int | None) -> float:
-    scale = min((max_resolution or max(row.width, row.height)) / max(row.width, row.height), 1)
-    return row.width * row.height * scale**2
+def _stored_pixels(manifest: "Manifest", max_resolution: int | None) -> "np.ndarray":
+    """(N,) float64."""
+    import numpy as np
+
+    longer = np.maximum(manifest.numbers("width"), manifest.numbers("height"))
+    scale = np.minimum((max_resolution or longer) / longer, 1)
+    return manifest.pixels * scale**2
 
 
 def nearest(path: Path) -> Path:
@@ -186,12 +191,14 @@ def caching(project: Project) -> Result:
 
 def conversion(project: Project) -> Result:
     """What `convert` needs at most, beside the program itself, against what is available."""
+    import numpy as np
+
     from formwork.conversion.write import MEMORY, memory_needed
 
     workers = max(project.params.data.num_workers, 1)
-    rows = [row for split in SPLITS for row in project.manifest(split).rows]
-    needs = [memory_needed(row) for row in rows]
-    need = min(sum(needs), max(MEMORY, sum(heapq.nlargest(workers, needs))))
+    manifests = [project.manifest(split) for split in SPLITS]
+    needs = np.concatenate([memory_needed(manifest) for manifest in manifests])
+    need = min(int(needs.sum()), max(MEMORY, int(np.sort(needs)[-workers:].sum())))
     _, available = system.memory()
     finding = (
         f"convert needs up to {format_bytes(need)} with data.num_workers {workers}, and {format_bytes(available)} are "
@@ -199,8 +206,10 @@ def conversion(project: Project) -> Result:
     )
     if need <= available:
         return ok(finding)
+    largest = max((manifest for manifest in manifests if len(manifest)), key=lambda m: memory_needed(m).max())
+    path = largest.paths[int(memory_needed(largest).argmax())]
     return note(
-        f"{finding}; the largest image is {printable(project.raw / rows[needs.index(max(needs))].path)}",
+        f"{finding}; the largest image is {printable(project.raw / path)}",
         "dvc exp run -S data.num_workers=1 convert",
     )
 

@@ -161,7 +161,7 @@ def find_manifest(beton: Beton, given: Path | None) -> Manifest | None:
 
 def _source(manifest: Manifest, sample: int) -> Path:
     """The file of a sample; its path in the raw dataset where the manifest does not stand in data/interim."""
-    path = Path(manifest.rows[sample].path)
+    path = Path(manifest.paths[sample])
     folder = manifest.path.absolute().parent
     if folder.parent.name != "interim":
         return path
