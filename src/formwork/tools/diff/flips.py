@@ -67,10 +67,11 @@ class Flips:
             return
         flipped = _count(self.flipped)
         yield f"{flipped:,} flipped ({_share(flipped, len(self.pair))})"
-        for what, chosen in (
-            ("on images that were replaced, relabelled or moved, which are", self.touched),
-            ("in classes whose training images changed, which hold", self.in_touched_class),
-        ):
+        causes = {
+            "on images that were replaced, relabelled or moved, which are": self.touched,
+            "in classes whose training images changed, which hold": self.in_touched_class,
+        }
+        for what, chosen in causes.items() if flipped else ():
             both = _count(self.flipped & chosen)
             yield f"{both:,} of them ({_share(both, flipped)}) {what} {_share(_count(chosen), len(self.pair))} of all"
         if figures["accuracy_before"] is not None:
@@ -85,7 +86,7 @@ def _count(chosen: np.ndarray) -> int:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "none"
+    return f"{part / whole:.1%}" if whole else "0.0%"
 
 
 def compare_predictions(changes: Changes, before: Predictions, after: Predictions) -> Flips:

@@ -12,7 +12,7 @@ from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable, shell_word
 from formwork.folders import Folders
 from formwork.git import GitError, check_repository, experiments, git, read_files
-from formwork.images.manifest import SPLITS, read_manifest
+from formwork.images.manifest import SPLITS, Manifest, read_manifest
 from formwork.params.sections import NAME
 from formwork.tools.compare.pipeline import Stages, read_lock
 from formwork.tools.diff.images import Images, gather
@@ -160,8 +160,7 @@ class Files:
         found = self.find(side, list(paths.values()))
         if not found.keys() >= set(list(paths.values())[:2]):
             raise DatasetError(_no_manifests(side))
-        manifests = {split: read_manifest(found[path]) for split, path in paths.items() if path in found}
-        return gather(manifests)
+        return gather({split: _manifest(side, path, found[path]) for split, path in paths.items() if path in found})
 
     def notes(self, side: Side) -> list[str]:
         """What makes the manifests of the workspace older than its raw images, where DVC knows of it."""
@@ -239,6 +238,18 @@ class Files:
         from dvc.config import Config
 
         return Config.load_file(str(self.root / ".dvc" / Config.CONFIG))["remote"].get(remote, {}).get("url")
+
+
+def _manifest(side: Side, path: str, place: Path) -> Manifest:
+    try:
+        return read_manifest(place)
+    except DatasetError as error:
+        if side.revision is None and place.match(path):
+            raise
+        raise DatasetError(
+            f"{path} of {side} is damaged, or of another version of Formwork. If nobody knows of the latter, remove "
+            f"{place} and run this again with --fetch."
+        ) from error
 
 
 def _no_manifests(side: Side) -> str:

@@ -124,11 +124,9 @@ def _page(
         Figure([picture], [f"{given or 'no label'} → {suggested or 'no label'}", f"{sure}, {split}", path])
         for picture, (path, split, given, suggested, sure) in zip(pictures, described, strict=False)
     ]
-    sections = [Section("Summary", list(map(Text, summary)))]
+    sections = [Section("Summary", list(map(Text, summary))), Section("The most suspicious", [Gallery(figures)])]
     if images.task == "classes" and described:
         pairs = Counter((given, suggested) for _, _, given, suggested, _ in described).most_common(MOST_PAIRS)
         body = [[given, suggested, f"{number:,}"] for (given, suggested), number in pairs]
-        sections.append(Section("Classes", [Table(["given", "suggested", "images"], body, texts=2)]))
-    title = "The most suspicious"
-    sections.append(Section(title, [Gallery(figures)]))
+        sections.append(Section("By class", [Table(["given", "suggested", "images"], body, texts=2)]))
     return render(f"Likely wrong labels in {side.dataset}", "given → suggested, with its probability", sections)
