@@ -140,7 +140,7 @@ def find_files(
         candidates, notes = _in_class_folders(folder, layout)
         return RawFiles(candidates, folder.left_out, [*notes, *_links(folder)])
     if labels.source.columns:
-        paths = sorted_paths(folder.files_below("") if labels.members is None else labels.members)
+        paths = sorted_paths(labels.members if labels.shards else folder.files_below(""))
         no_split = np.full(len(paths), FREE, np.int8)
         candidates, notes = Candidates(paths, [""], np.zeros(len(paths), np.int32), no_split), []
     else:

@@ -82,6 +82,23 @@ def test_columns_beside_the_images_are_a_table(tmp_path: Path) -> None:
     assert (settings.task, settings.target_names) == ("regression", ["age"])
 
 
+def test_a_table_beside_containers_says_other_labels_and_leaves_their_splits(tmp_path: Path) -> None:
+    raw = tmp_path / "raw" / NAME
+    shards(raw)
+    (raw / "assets").mkdir()
+    (raw / "assets/card.png").write_bytes(images(1)[0])
+    places = [(f"data/train-0000{n}-of-00002.parquet", 8) for n in range(2)]
+    places.append(("data/validation-00000-of-00001.parquet", 4))
+    lines = [f"{path}/{row:08},{'xy'[row % 2]}" for path, number in places for row in range(number)]
+    (raw / "labels.csv").write_text("\n".join(["path,label", *lines[:-1]]))
+
+    settings = run_link(tmp_path)
+
+    assert (settings.class_names, settings.splits) == (["x", "y"], ["train", "val"])
+    assert (len(rows(tmp_path, "train")), len(rows(tmp_path, "val"))) == (16, 3)
+    assert report(tmp_path) == {"data/validation-00000-of-00001.parquet/00000003": "no row"}
+
+
 def test_two_kinds_of_labels_are_named_and_one_is_chosen(tmp_path: Path) -> None:
     features = {name: {"_type": "ClassLabel", "names": ["a", "b"]} for name in ("fine_label", "coarse_label")}
     numbers = pa.array([0, 1] * 6)

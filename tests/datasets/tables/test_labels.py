@@ -184,9 +184,14 @@ def test_labels_that_cannot_be_read_stop_with_their_line(tmp_path: Path, cell: s
 
 
 def test_targets_are_all_columns_of_numbers_but_counters(tmp_path: Path) -> None:
-    found = make(tmp_path).write(",index,path,x,remark,y\n0,0,a.png,1.5,old,-2\n1,1,b.png,2e3,,0\n").read().candidates
+    found = (
+        make(tmp_path)
+        .write(',index,path,"x\n (cm)",remark,y\n0,0,a.png,1.5,old,-2\n1,1,b.png,2e3,,0\n')
+        .read()
+        .candidates
+    )
 
-    assert found.columns.target_names == ("x", "y")
+    assert found.columns.target_names == ("x (cm)", "y")
     np.testing.assert_array_equal(found.targets, [[1.5, -2], [2000, 0]])
 
 
@@ -197,9 +202,9 @@ def test_a_comma_may_stand_in_a_number_where_it_separates_nothing(tmp_path: Path
 
 
 def test_targets_and_weights_that_are_no_numbers_are_findings(tmp_path: Path) -> None:
-    dataset = make(tmp_path, [f"{i}.png" for i in range(8)]).write(
+    dataset = make(tmp_path, [f"{i}.png" for i in range(9)]).write(
         "path,x,y,weight\n0.png,1,1,1\n1.png,,1,1\n2.png,nan,inf,1\n3.png,1,n/a,1\n"
-        "4.png,1,1,-1\n5.png,1,1,NaN\n6.png,1,1,x\n7.png,1,1,0\n"
+        "4.png,1,1,-1\n5.png,1,1,NaN\n6.png,1,1,x\n7.png,1,1,0\n8.png,1e39,1,1\n"
     )
 
     found = dataset.read(columns={"targets": ["x", "y"]})
@@ -208,6 +213,7 @@ def test_targets_and_weights_that_are_no_numbers_are_findings(tmp_path: Path) ->
         ("1.png", "bad target", "line 3: x is empty, no number to use"),
         ("2.png", "bad target", "line 4: x is nan, no number to use, y is inf, no number to use"),
         ("3.png", "bad target", "line 5: y is n/a, no number to use"),
+        ("8.png", "bad target", "line 10: x is 1e39, no number to use"),
         ("4.png", "bad weight", "line 6: weight is -1, below 0"),
         ("5.png", "bad weight", "line 7: weight is NaN, no number to use"),
         ("6.png", "bad weight", "line 8: weight is x, no number to use"),
@@ -246,7 +252,7 @@ def test_splits_may_be_the_folders_that_images_lie_in(tmp_path: Path) -> None:
 
 
 def test_groups_are_a_column_by_its_name_or_by_data_split(tmp_path: Path) -> None:
-    dataset = make(tmp_path).write("path,label,group,patient\na.png,x,g,p\nb.png,y,,q\n")
+    dataset = make(tmp_path).write("path,label,group,patient\na.png,x,g,p\nb.png,y,nan,q\n")
 
     assert dataset.read().candidates.groups.to_pylist() == ["g", ""]
     assert dataset.read(group="patient").candidates.groups.to_pylist() == ["p", "q"]

@@ -12,7 +12,7 @@ from formwork.datasets.folder_names import IMAGE_EXTENSIONS, extension, split_na
 from formwork.datasets.layout import descend, find_layout
 from formwork.datasets.listing import NO_ROW, OTHER, RawFolder
 from formwork.datasets.tables.columns import Roles, Source, find_roles, find_source, set_columns
-from formwork.datasets.tables.containers import find_shards, read_shard
+from formwork.datasets.tables.containers import Shard, find_shards, members, read_shard, shard_splits
 from formwork.datasets.tables.find import find_tables
 from formwork.datasets.tables.labels import Labels, read_labels
 from formwork.datasets.tables.paths import NONE, match_files
@@ -50,14 +50,17 @@ class LabelTable:
         tables: as they are in files, one after the other.
         table: their rows together.
         source: what is to be predicted; without columns, the folders are classes.
-        members: paths of the images, where they lie in containers, whose columns the table is.
+        shards: the containers that the images lie in, if they do. Their own columns are the table, where there is no
+            other.
+        members: paths of the images in containers.
     """
 
     tables: list[Table]
     table: Table
     roles: Roles
     source: Source
-    members: list[str] | None = None
+    shards: list[Shard] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -75,7 +78,7 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
         DatasetError: the table cannot be read, or it is not plain what it says.
     """
     shards = find_shards(folder)
-    files = [] if shards else find_tables(folder)
+    files = [file for file in find_tables(folder) if file.path not in {shard.path for shard in shards}]
     if not files and not shards:
         if params.task not in ("auto", "classes") or params.columns:
             raise DatasetError(
@@ -93,15 +96,15 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
             return False
         return True
 
-    tables = [read_shard(folder, shard) for shard in shards] or [read_table(folder, file) for file in files]
+    tables = [read_table(folder, file) for file in files] or [read_shard(folder, shard) for shard in shards]
     table = joined(tables)
     for one in tables:
-        if not len(one) and not shards:
+        if not len(one) and files:
             raise DatasetError(f"{one.place} has no rows below its first line. Write a row for each image.")
         folder.take(one.file.path)
     roles = find_roles(table, params.dataset, params.columns, params.group)
     source = find_source(table, roles, params.dataset, params.task, folders_are_classes)
-    return LabelTable(tables, table, roles, source, table.columns[roles.key].to_pylist() if shards else None)
+    return LabelTable(tables, table, roles, source, shards, members(folder, shards))
 
 
 def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Labels:
@@ -132,7 +135,9 @@ def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Label
     listed = np.zeros(len(paths), bool)
     listed[files[files != NONE]] = True
     for place in np.flatnonzero(~listed).tolist():
-        folder.leave_out(paths[place], NO_ROW if extension(paths[place]) in IMAGE_EXTENSIONS else OTHER)
+        folder.leave_out(
+            paths[place], NO_ROW if labels.shards or extension(paths[place]) in IMAGE_EXTENSIONS else OTHER
+        )
     splits, said = read.splits, {one.file.split for one in labels.tables}
     if splits is None and len(said) > 1 and None not in said:
         codes = [SPLITS.index(one.file.split or "") for one in labels.tables]
@@ -140,6 +145,8 @@ def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Label
         of_file = np.zeros(len(paths), np.int8)
         of_file[files[files != NONE]] = of_row[files != NONE]
         splits = of_file[read.files]
+    if splits is None and labels.shards:
+        splits = shard_splits(labels.shards, [paths[place] for place in read.files.tolist()])
     return replace(read, splits=splits, findings=[*missing, *read.findings], notes=[*notes, *read.notes])
 
 

@@ -2,8 +2,10 @@
 a table of labels."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,10 +15,12 @@ from formwork.datasets.listing import RawFolder
 from formwork.datasets.tables.names import KEYS, plain
 from formwork.datasets.tables.table import Table, TableFile, check_names, is_plain, one_piece
 from formwork.errors import DatasetError
-from formwork.images.containers import EXTENSIONS, features, image_column, member_path, open_container
+from formwork.images.containers import EXTENSIONS, Container, features, image_column, member_path, open_container
+from formwork.images.manifest import SPLITS
 
 DEEPEST = 2  # folders above a container: of a configuration, of a split
 SHARD = re.compile(r"(?P<name>.+?)(-\d{5}-of-\d{5})?(-[0-9a-f]{16})?", re.IGNORECASE)
+OF = re.compile(r"-\d{5}-of-\d{5}")
 KEY = "path"
 
 
@@ -34,14 +38,15 @@ class Shard:
 
 
 def find_shards(folder: RawFolder) -> list[Shard]:
-    """The containers of a dataset, sorted; [] where it has none, or has loose images.
+    """The containers of a dataset, sorted; [] where it has none. Beside loose images, those alone whose names say that
+    they are shards or splits: a card of the dataset may have pictures.
 
     Raises:
         DatasetError: one cannot be read, or their folders are several datasets.
     """
-    paths = _containers(folder, "", DEEPEST)
-    if paths is None:
-        return []
+    paths, loose = _containers(folder, "", DEEPEST)
+    if loose:
+        paths = [path for path in paths if OF.search(path) or _split(path)]
     shards = [Shard(path, _split(path)) for path in sorted(paths) if _holds_images(folder, path)]
     by_config: dict[str, str] = {}
     for shard in shards:
@@ -57,24 +62,24 @@ def find_shards(folder: RawFolder) -> list[Shard]:
     return shards
 
 
-def _containers(folder: RawFolder, place: str, deepest: int) -> list[str] | None:
-    """The files that may be containers; None where loose images are found."""
+def _containers(folder: RawFolder, place: str, deepest: int) -> tuple[list[str], bool]:
+    """The files that may be containers, and whether there are loose images."""
     content = folder.content(place)
-    if content.images:
-        return None
-    found = [place + name for name in content.files if extension(name) in EXTENSIONS]
-    for name in content.folders if deepest else ():
-        inner = _containers(folder, f"{place}{name}/", deepest - 1)
-        if inner is None:
-            return None
-        found += inner
-    return found
+    found, loose = [place + name for name in content.files if extension(name) in EXTENSIONS], bool(content.images)
+    for name in content.folders if deepest and not loose else ():
+        inside, images = _containers(folder, f"{place}{name}/", deepest - 1)
+        found, loose = found + inside, loose or images
+    return found, loose
 
 
 def _holds_images(folder: RawFolder, path: str) -> bool:
     """Whether a file has a column of images; a table of labels has none."""
+    return image_column(_open(folder, path).schema) is not None
+
+
+def _open(folder: RawFolder, path: str) -> Container:
     try:
-        return image_column(open_container(str(folder.raw / path)).schema) is not None
+        return open_container(str(folder.raw / path))
     except (OSError, MemoryError) as error:
         raise DatasetError(limits.unreadable(folder.place(path), error, "Write it anew.")) from error
 
@@ -101,12 +106,11 @@ def read_shard(folder: RawFolder, shard: Shard) -> Table:
     Raises:
         DatasetError: it cannot be read, or names a column twice.
     """
-    place = folder.place(shard.path)
+    place, container = folder.place(shard.path), _open(folder, shard.path)
+    schema = container.schema
+    check_names(place, schema.names)
+    names = [field.name for field in schema if is_plain(field.type)]
     try:
-        container = open_container(str(folder.raw / shard.path))
-        schema = container.schema
-        check_names(place, schema.names)
-        names = [field.name for field in schema if is_plain(field.type)]
         table = container.table(names)
     except (OSError, MemoryError, pa.ArrowException) as error:
         raise DatasetError(limits.unreadable(place, error, "Write it anew.")) from error
@@ -114,8 +118,30 @@ def read_shard(folder: RawFolder, shard: Shard) -> Table:
     columns = {name: _named(one_piece(table.column(name)), said.get(name, {})) for name in names}
     for name in [name for name in columns if plain(name) in KEYS]:
         del columns[name]  # an id, or the file that an image once was
-    columns[KEY] = pa.array([member_path(shard.path, row) for row in range(len(container))], pa.string())
-    return Table(TableFile(shard.path, "", shard.split), place, columns, lambda row: f"{place}, row {row + 1}")
+    columns[KEY] = pa.array(_members(shard, len(container)), pa.string())
+    return Table(TableFile(shard.path), place, columns, lambda row: f"{place}, row {row + 1}")
+
+
+def members(folder: RawFolder, shards: Sequence[Shard]) -> list[str]:
+    """Paths of all images of containers.
+
+    Raises:
+        DatasetError: one cannot be read.
+    """
+    return [path for shard in shards for path in _members(shard, len(_open(folder, shard.path)))]
+
+
+def _members(shard: Shard, rows: int) -> list[str]:
+    return [member_path(shard.path, row) for row in range(rows)]
+
+
+def shard_splits(shards: Sequence[Shard], paths: Sequence[str]) -> np.ndarray | None:
+    """(N,) int8 positions in SPLITS of images, by their containers; None where these say none, or all the same."""
+    splits = {shard.path: shard.split for shard in shards}
+    if None in splits.values() or len(set(splits.values())) < 2:
+        return None
+    codes = {path: SPLITS.index(split) for path, split in splits.items() if split}
+    return np.array([codes[path.rpartition("/")[0]] for path in paths], np.int8)
 
 
 def _named(column: pa.Array, feature: dict) -> pa.Array:

@@ -128,7 +128,7 @@ def _separator(data: bytes) -> str:
 
 def _first_record(data: bytes, separator: str) -> list[str]:
     """The cells of the first line, which is not blank."""
-    return [name.strip() for name in next(_records(data[:LONGEST_HEADER], separator))[1]]
+    return [" ".join(name.split()) for name in next(_records(data[:LONGEST_HEADER], separator))[1]]
 
 
 def _records(data: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:

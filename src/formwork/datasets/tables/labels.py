@@ -8,7 +8,7 @@ import pyarrow as pa
 from formwork.datasets.tables import values
 from formwork.datasets.tables.columns import Roles, Source
 from formwork.datasets.tables.rows import CONTRADICTION, NO_LABELS, TWICE, RowFinding, Rows
-from formwork.datasets.tables.table import Table, as_numbers, as_text
+from formwork.datasets.tables.table import Table, as_numbers
 from formwork.errors import DatasetError
 from formwork.images.row import SEPARATOR, Task
 
@@ -81,7 +81,7 @@ def read_labels(rows: Rows, roles: Roles, source: Source) -> Labels:
         cells["splits"] = splits
     if "weight" in roles.roles:
         cells["weights"] = values.weights(rows, roles.roles["weight"])
-    groups = as_text(table.columns[roles.roles["group"]]) if "group" in roles.roles else None
+    groups = values.groups(rows, roles.roles["group"]) if "group" in roles.roles else None
     if groups is not None:
         cells["group"] = groups.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     if source.task == "multilabel" and source.columns[0] == roles.roles.get("label"):
@@ -107,7 +107,7 @@ def read_labels(rows: Rows, roles: Roles, source: Source) -> Labels:
         names=names,
         files=rows.files[chosen],
         label_sets=sets,
-        target_names=tuple(name.strip() for name in source.columns) if source.task == "regression" else (),
+        target_names=tuple(" ".join(name.split()) for name in source.columns) if source.task == "regression" else (),
         groups=None if groups is None else groups.take(pa.array(chosen)),
         findings=rows.findings,
         notes=notes,

@@ -18,9 +18,10 @@ from formwork.images.manifest import SPLITS
 from formwork.images.row import SEPARATOR
 
 SEPARATORS = (SEPARATOR, "|", ",")  # between labels; the first one that any cell has
-WHOLE = re.compile(r"[+-]?[0-9]+")
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 JOIN = "\0"  # between labels from lists, in memory alone
 LISTED = 5
+LARGEST = float(np.finfo(np.float32).max)  # of a number that a model can be trained with
 
 LabelSets = list[tuple[str, ...]]
 """Different sets of labels, each sorted."""
@@ -136,19 +137,20 @@ def _at_sight(name: str) -> str:
 
 
 def targets(rows: Rows, columns: Sequence[str]) -> np.ndarray:
-    """(N, K) float64, finite in rows that can be used."""
+    """(N, K) float64, within float32 in rows that can be used."""
     table = rows.table
     found = np.stack([as_numbers(table.columns[column], table.decimal_comma)[0] for column in columns], axis=1)
-    for row in rows.usable(~np.isfinite(found).all(axis=1)).tolist():
-        wrong = np.asarray(columns)[~np.isfinite(found[row])]
+    good = np.abs(found) <= LARGEST  # NaN is not
+    for row in rows.usable(~good.all(axis=1)).tolist():
+        wrong = np.asarray(columns)[~good[row]]
         rows.refuse(row, BAD_TARGET, ", ".join(_not_a_number(rows, str(column), row) for column in wrong))
     return found
 
 
 def weights(rows: Rows, column: str) -> np.ndarray:
-    """(N,) float64, finite and at least 0 in rows that can be used."""
+    """(N,) float64, from 0 up and within float32 in rows that can be used."""
     found, _ = as_numbers(rows.table.columns[column], rows.table.decimal_comma)
-    for row in rows.usable(~(np.isfinite(found) & (found >= 0))).tolist():
+    for row in rows.usable(~((found >= 0) & (found <= LARGEST))).tolist():
         negative = f"{printable(column)} is {found[row]:g}, below 0"
         rows.refuse(row, BAD_WEIGHT, negative if found[row] < 0 else _not_a_number(rows, column, row))
     return found
@@ -157,6 +159,11 @@ def weights(rows: Rows, column: str) -> np.ndarray:
 def _not_a_number(rows: Rows, column: str, row: int) -> str:
     cell = rows.table.columns[column][row].as_py()
     return f"{printable(column)} is {'empty' if cell in (None, '') else printable(cell)}, no number to use"
+
+
+def groups(rows: Rows, column: str) -> pa.Array:
+    """(N,) text; "" for none."""
+    return _without_nan(as_text(rows.table.columns[column]))
 
 
 # --- Splits ---------------------------------------------------------------------------------------
