@@ -132,6 +132,29 @@ def test_the_same_images_give_the_same_bytes_whatever_the_folder_order_and_worke
     assert outs(other) == first
 
 
+def test_groups_that_a_dataset_has_in_several_splits_are_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw" / NAME
+    for number, split in enumerate(("train", "val")):
+        make_dataset(raw / split, per_class=3, seed=number)
+    files = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    (raw / "labels.csv").write_text("path,group\n" + "".join(f"{path},p{path[-5]}\n" for path in files))
+
+    run_link(tmp_path)
+
+    assert "WARNING: 3 groups have images in several splits, such as p0" in capsys.readouterr().out
+    assert len(rows(tmp_path, "val")) == 6
+
+
+def test_a_group_without_by_group_is_said_not_to_count(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_link(tmp_path, split={"group": "x"})
+
+    assert "data.split.group does not count, as data.split.by is content" in capsys.readouterr().out
+
+
 def test_images_keep_their_split_when_others_come_and_go(raw: Path, tmp_path: Path) -> None:
     run_link(tmp_path)
     before = {path: split for split in SPLITS for path in rows(tmp_path, split)}

@@ -177,6 +177,9 @@ def test_folds_leave_the_test_images_of_the_file_alone(raw: Path, tmp_path: Path
         folds += rows(tmp_path, "val")
 
     assert sorted(folds) == sorted(name for name, split in linked.items() if split != "test")
+    (raw / "cat/another.png").write_bytes((raw / "cat/003.png").read_bytes() + b"\0")  # in no file
+    run_link(tmp_path, split_file=path, split={"folds": 4, "fold": 0})
+    assert set(rows(tmp_path, "test")) == {name for name, split in linked.items() if split == "test"}
 
 
 def test_freezing_gives_the_same_bytes_and_replaces_nothing_unasked(tmp_path: Path, linked: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from formwork.datasets.splits import FREE, TEST, TRAIN, VAL, share_out
 from formwork.datasets.verify import Verification
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.manifest import path_bytes
 from formwork.params.sections import Split
 from formwork.text import count
 
@@ -59,15 +60,20 @@ def share_candidates(
         found, more = splits_of(frozen, raw, paths, verified.sha256[sound])
         fixed[sound] = np.where(found == FREE, fixed[sound], found)
         notes += [*_frozen(split_file, paths, found, fixed[sound], split), *more]
-    if official or not (fixed[sound] == FREE).any():
+    given = fixed[sound]
+    if official or FREE not in given or (split.folds is not None and not (given == FREE).all()):
         # To the test split that a dataset has, or has not, none of its other images is added.
         split = split.model_copy(update={"test": 0.0})
     groups: Sequence[str] | None = None
     if candidates.groups is not None:  # the table's, whatever data.split.by is: they must not straddle
         groups = candidates.groups.take(pa.array(sound)).to_pylist()
-    elif split.by == "group" and (split.folds is not None or (fixed[sound] == FREE).any()):
+        if split.by == "group":
+            notes.append("Groups are those of the table of labels.")
+    elif split.by == "group" and len(sound) and (split.folds is not None or FREE in given):
         groups, more = find_groups(raw, paths, split)
         notes += more
+    elif split.group is not None and split.by != "group":
+        notes.append(f"data.split.group does not count, as data.split.by is {split.by}: `-S data.split.by=group`.")
     stratify = split.stratify and candidates.columns.task == "classes"
     splits = fixed.copy()
     splits[sound] = share_out(
@@ -77,9 +83,28 @@ def share_candidates(
         classes=candidates.classes[sound] if stratify else None,
         groups=groups,
         together=[] if alike is None else [alike[sound]],
-        fixed=fixed[sound],
+        fixed=given,
     )
+    notes += _straddling(groups, splits[sound]) if groups is not None else []
     return Shared(splits, split, notes)
+
+
+def _straddling(groups: Sequence[str], splits: np.ndarray) -> list[str]:
+    """A warning where the dataset, or a file, itself has images of one group in several splits."""
+    known = pa.array([path_bytes(name) or None for name in groups], pa.binary()).dictionary_encode()
+    codes = known.indices.fill_null(len(known.dictionary)).to_numpy(zero_copy_only=False)
+    lowest, highest = np.full(len(known.dictionary) + 1, TEST), np.full(len(known.dictionary) + 1, TRAIN)
+    np.minimum.at(lowest, codes, splits)
+    np.maximum.at(highest, codes, splits)
+    several = np.flatnonzero((lowest < highest)[:-1])
+    if not len(several):
+        return []
+    name = printable(groups[int(np.flatnonzero(codes == several[0])[0])])
+    have = "group has" if len(several) == 1 else "groups have"
+    return [
+        f"WARNING: {len(several):,} {have} images in several splits, such as {name}: so the dataset itself, or its "
+        "split file, says."
+    ]
 
 
 def _frozen(split_file: Path, paths: Sequence[str], found: np.ndarray, fixed: np.ndarray, split: Split) -> list[str]:

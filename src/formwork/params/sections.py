@@ -150,8 +150,8 @@ class Data(Section):
     )
     on_duplicate: Literal["report", "error", "skip"] = param(
         "report",
-        "What to do with files of identical content: list them, stop, or keep one of each (the one in the validation "
-        "split, if there is one; none, where their classes differ).",
+        "What to do with files of identical content: list them, stop, or keep one of each (one in the test split, or "
+        "else in the validation split, or else in the training split; none, where their classes differ).",
     )
     on_near_duplicate: Literal["report", "error", "skip", "same_split"] = param(
         "report",
