@@ -64,7 +64,8 @@ def read_predictions(path: Path) -> Predictions:
         return Predictions(task, names, contents, targets, predicted, probabilities)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise FormworkError(
-            f"{path} are no predictions of this version ({error}). Run `dvc checkout`, or `dvc repro -f evaluate`."
+            f"{path} holds no predictions of this version of Formwork, or is damaged ({error}). Remove it; `dvc repro "
+            "evaluate` writes it again, and `dvc fetch evaluate` brings it back into DVC's cache."
         ) from error
 
 

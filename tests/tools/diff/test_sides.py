@@ -64,7 +64,7 @@ def test_the_script_prints_text_markdown_or_json(states):
 
 def test_an_unknown_revision_is_told_with_the_nearest_names(states, totals):
     for asked, hint in {
-        "mian": "Did you mean main?",
+        "mainx": "Did you mean main?",
         "trie": "Did you mean tried?",
         "mnist": None,
         "photos": "workspace:photos",
@@ -106,6 +106,27 @@ def test_what_is_missing_is_downloaded_where_that_is_asked(history, totals):
     history.dvc("remote remove storage")
     with pytest.raises(FormworkError, match="there is no DVC remote to fetch from"):
         totals(history, "v1")
+
+
+def test_a_damaged_file_in_the_cache_is_named(history, totals):
+    lock = history.git("show v1:dvc.lock")
+    (md5,) = re.findall(r"path: data/interim/photos/val.csv\n\s+hash: md5\n\s+md5: (\w+)", lock)
+    cached = history / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    cached.chmod(0o644)
+    cached.write_text("garbage\n")
+    with pytest.raises(FormworkError, match=r"val.csv of photos at v1 .* is damaged.* remove .*--fetch") as error:
+        totals(history, "v1")
+    cached.unlink()
+    assert str(cached) in str(error.value)
+    assert totals(history, "v1", download=True)
+
+
+@pytest.mark.parametrize("params", ["data: [", "data:\n  name:\n", "", "x: 1\n"])
+def test_a_side_without_a_dataset_asks_for_one(history, totals, params):
+    (history / "params.yaml").write_text(params)
+    with pytest.raises(FormworkError, match=r"params.yaml of workspace names no dataset in data.name.* Say which"):
+        totals(history)
+    assert totals(history, "v1", "workspace:photos")
 
 
 def test_a_folder_that_is_no_repository(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ def test_the_model_of_the_workspace_is_asked_where_there_are_no_folds(repo):
     output = repo.run("python", "src/label_errors.py").output
     with (repo / "results/label_errors/suspects.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert f"{len(rows)} label" in output
+    assert f"{len(rows)} image" in output
     assert "cross-validate: dvc exp run --queue -S data.split.folds=5" in output
     page = (repo / "results/label_errors/index.html").read_text()
     assert is_self_contained(page)

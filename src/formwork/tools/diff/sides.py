@@ -63,7 +63,8 @@ def find_side(root: Path, asked: str) -> Side:
     """
     name, colon, dataset = asked.partition(":")
     if colon and not NAME.fullmatch(dataset):
-        raise FormworkError(f"{printable(asked)!r} names no dataset after the colon: write {name}:photos, for example.")
+        example = f"{name or WORKSPACE}:photos"
+        raise FormworkError(f"'{printable(asked)}' names no dataset after the colon: write {example}, for example.")
     revision: str | None = None
     fetch: str | None = ""
     if name == WORKSPACE:
@@ -85,13 +86,15 @@ def _read(path: Path) -> bytes | None:
 def _dataset(params: bytes | None, name: str) -> str:
     """data.name, whatever else the params.yaml of another version holds."""
     try:
-        dataset = parse_yaml(params or b"", "params.yaml")["data"]["name"]
+        dataset = str(parse_yaml(params or b"", "params.yaml")["data"]["name"] or "")
+        why = "."
     except (YamlError, KeyError, TypeError) as error:
-        why = f": {error}" if isinstance(error, YamlError) else ""
+        dataset, why = "", f": {error}" if isinstance(error, YamlError) else "."
+    if not dataset:
         raise FormworkError(
             f"params.yaml of {name} names no dataset in data.name{why} Say which: {name}:photos, for example."
-        ) from error
-    return str(dataset)
+        )
+    return dataset
 
 
 def _resolve(root: Path, name: str) -> tuple[str, str | None]:
@@ -103,7 +106,7 @@ def _resolve(root: Path, name: str) -> tuple[str, str | None]:
     except GitError:
         if name in by_name:
             return by_name[name], None
-        raise FormworkError(f"There is no revision {printable(name)!r}. {_known(root, name, by_name)}") from None
+        raise FormworkError(f"There is no revision '{printable(name)}'. {_known(root, name, by_name)}") from None
     revision = found.decode().strip()
     full = git(root, "rev-parse", "--symbolic-full-name", name).decode().strip()
     kinds = {"refs/heads/": "--all-branches ", "refs/tags/": "--all-tags "}
@@ -247,7 +250,7 @@ def _manifest(side: Side, path: str, place: Path) -> Manifest:
         if side.revision is None and place.match(path):
             raise
         raise DatasetError(
-            f"{path} of {side} is damaged, or of another version of Formwork. If nobody knows of the latter, remove "
+            f"{path} of {side} is damaged, or was written by another version of Formwork. If it is damaged, remove "
             f"{place} and run this again with --fetch."
         ) from error
 

@@ -91,7 +91,10 @@ def _coverage(images: Images, answers: Answers, runs: int) -> str:
 
 def _verdict(suspects: Suspects) -> str:
     likely = int(np.count_nonzero(suspects.confident))
-    return f"{count(len(suspects), 'label')} differ from what is predicted, and {likely:,} of them are likely wrong."
+    have = "has" if len(suspects) == 1 else "have"
+    return (
+        f"{count(len(suspects), 'image')} {have} another label than is predicted; {likely:,} of these are likely wrong."
+    )
 
 
 def _described(images: Images, answers: Answers, suspects: Suspects, most: int) -> list[tuple[str, str, str, str, str]]:
