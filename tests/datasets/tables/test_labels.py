@@ -76,6 +76,8 @@ def test_params_name_the_columns_and_the_task(tmp_path: Path) -> None:
     assert both.labels(columns={"label": "label"}) == {"a.png": "x", "b.png": "y"}
     assert both.labels(columns={"labels": "tags"}) == {"a.png": "u;v", "b.png": "v"}
     dataset.write("id,breed,ill,x\na,pug,1,2\n")
+    with pytest.raises(DatasetError, match=r"columns\.label in params\.yaml is a list: name one column"):
+        dataset.read(columns={"label": ["breed", "ill"]})
     with pytest.raises(DatasetError, match=r"datasets\.mine\.columns\.label in params\.yaml is 'bred', .*'breed'"):
         dataset.read(columns={"label": "bred"})
 
@@ -89,7 +91,18 @@ def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) ->
     ]  # fmt: skip
 
 
+def test_numbers_of_which_most_images_have_their_own_may_be_classes_or_not(tmp_path: Path) -> None:
+    dataset = make(tmp_path, [f"{i}.png" for i in range(30)])
+    dataset.write("path,label\n" + "".join(f"{i}.png,{i // 2 + i % 2 * 40}\n" for i in range(30)))
+
+    with pytest.raises(DatasetError, match=r"not plain whether they are classes\. .*: classes`.*: regression`"):
+        dataset.read()
+    assert len(dataset.read(task="classes").candidates.class_names) == 30
+
+
 def test_whole_numbers_that_pandas_made_fractions_are_whole(tmp_path: Path) -> None:
+    found = make(tmp_path / "text").write("path,label\na.png,10.0\nb.png,\nc.png,2.0\n").read()
+    assert found.candidates.class_names == ["2", "10"]
     dataset = make(tmp_path).write(pa.table({"path": FILES[:3], "label": [1.0, None, 2.0]}), "labels.parquet")
 
     assert dataset.labels() == {"a.png": "1", "c.png": "2"}

@@ -12,6 +12,8 @@ from formwork.errors import DatasetError, did_you_mean
 from formwork.escapes import printable
 from formwork.images.row import Task
 
+FEW = 20  # rows: of so few, each may have a class of its own
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -46,6 +48,8 @@ def find_roles(table: Table, dataset: str, named: Mapping[str, str | list[str]],
     found: dict[str, str] = {}
     chosen: list[str] = []
     for role, names in named.items():
+        if role != "targets" and not isinstance(names, str):
+            raise DatasetError(f"datasets.{dataset}.columns.{role} in params.yaml is a list: name one column.")
         for name in [names] if isinstance(names, str) else names:
             if plain(name) not in by_plain:
                 near = did_you_mean(name, table.columns)
@@ -148,6 +152,11 @@ def _plain_source(
     if label:
         if _has_fractions(table, label):
             return Source("regression", (label,))
+        if _are_many(table, label):
+            raise DatasetError(
+                f"{table.place}: {printable(label)} has so many different numbers that it is not plain whether they "
+                f"are classes. Say so: {set_task(dataset, 'classes')} or {set_task(dataset, 'regression')}."
+            )
         return Source("classes", (label,))
     if folders_are_classes():
         if numbers:
@@ -210,6 +219,14 @@ def _flags(table: Table, names: Sequence[str]) -> list[str]:
 def _one_each(table: Table, names: Sequence[str]) -> bool:
     """Whether each row has a one in exactly one of the columns."""
     return bool(np.all(sum(as_numbers(table.columns[name])[0] for name in names) == 1))
+
+
+def _are_many(table: Table, label: str) -> bool:
+    """Whether a column is of numbers of which most images have their own."""
+    if len(table) < FEW or not _is_numeric(table, label):
+        return False
+    numbers, _ = as_numbers(table.columns[label], table.decimal_comma)
+    return 2 * len(np.unique(numbers)) > len(table)
 
 
 def _has_fractions(table: Table, name: str) -> bool:

@@ -44,7 +44,7 @@ def classes(rows: Rows, column: str) -> tuple[list[str], np.ndarray]:
     Raises:
         DatasetError: two classes are easily confused.
     """
-    cells = _without_nan(as_text(rows.table.columns[column])).dictionary_encode()
+    cells = _whole(_without_nan(as_text(rows.table.columns[column]))).dictionary_encode()
     texts, codes = cells.dictionary.to_pylist(), cells.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if "" in texts:
         for row in rows.usable(codes == texts.index("")).tolist():
@@ -110,6 +110,12 @@ def _labels(rows: Rows, text: str, between: str, having: np.ndarray) -> tuple[st
 def _without_nan(texts: pa.Array) -> pa.Array:
     """What pandas writes where there is nothing is nothing."""
     return pc.if_else(pc.equal(pc.utf8_lower(texts), "nan"), "", texts)
+
+
+def _whole(texts: pa.Array) -> pa.Array:
+    """Numbers such as 1.0 as 1, where there are no others: so pandas writes integers once there is a gap."""
+    fits = pc.match_substring_regex(texts, r"^([+-]?[0-9]+\.0+)?$")
+    return pc.replace_substring_regex(texts, r"\.0+$", "") if pc.all(fits).as_py() else texts
 
 
 def _check_alike(rows: Rows, names: Sequence[str], having: Callable[[str], np.ndarray]) -> None:
