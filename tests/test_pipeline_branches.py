@@ -87,7 +87,7 @@ def test_new_images_and_new_params_are_merged(branches: Quick) -> None:
     assert branches.changes() == set()
     assert branches.git("log -1 --format=%s").strip() == "Merge branch 'photos'"
     assert branches.trainings == ["ffcv 3"]
-    assert json.loads((branches / "results/evaluate/metrics.json").read_text()) == {"accuracy": 0.53}
+    assert json.loads((branches / "results/evaluate/metrics.json").read_text()) == {"val_accuracy": 0.53}
     manifests = [(branches / f"data/interim/shapes/{split}.csv").read_text() for split in ("train", "val")]
     assert "a/new.png" in "".join(manifests)
 

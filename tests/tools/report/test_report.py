@@ -105,7 +105,7 @@ def test_experiments_of_this_dataset_are_listed_with_what_differs(repo):
     def experiment(name: str, accuracy: float | None, **changed: object) -> None:
         repo.set_params(**changed)
         metrics = repo / "results/evaluate/metrics.json"
-        metrics.write_text("{" if accuracy is None else json.dumps({"accuracy": accuracy}))
+        metrics.write_text("{" if accuracy is None else json.dumps({"val_accuracy": accuracy}))
         repo.commit(name)
         repo.git(f"update-ref refs/exps/{head[:2]}/{head[2:]}/{name} HEAD")
         repo.git(f"reset --quiet --hard {head}")
@@ -115,9 +115,9 @@ def test_experiments_of_this_dataset_are_listed_with_what_differs(repo):
     experiment("other", 0.9, data__name="another")
     experiment("failed", None)
     found = find_experiments(repo.path, Params.model_validate(params))
-    assert [(one.name, one.changes, one.accuracy) for one in found] == [
-        ("better", "", "75.00%"),
-        ("worse", "data.use_ffcv=false, train.lr=0.5", "25.00%"),
+    assert [(one.name, one.changes, one.score) for one in found] == [
+        ("better", "", "accuracy 75.00%"),
+        ("worse", "data.use_ffcv=false, train.lr=0.5", "accuracy 25.00%"),
     ]
     assert {one.loader for one in found} == {"ffcv"}  # as results/speed says
 
