@@ -88,8 +88,13 @@ def test_numbers_do_not_flip(tmp_path):
     before = predictions("regression", ("age",), {"1": (10, 11), "2": (20, 23)})
     after = predictions("regression", ("age",), {"1": (10, 10.5), "2": (20, 20.5)})
     found = flips(tmp_path, state, state, before, after, AGES)
-    assert found.figures == {"compared": 2, "compared_touched": 0, "mae_before": 2.0, "mae_after": 0.5}
-    assert "mean absolute error 2 before, 0.5 after" in "\n".join(found.lines())
+    assert found.figures == {
+        "compared": 2,
+        "compared_touched": 0,
+        "mae_before": {"age": 2.0},
+        "mae_after": {"age": 0.5},
+    }
+    assert "mean absolute error of age 2 before, 0.5 after" in "\n".join(found.lines())
     with pytest.raises(FormworkError, match="other tasks"):
         flips(tmp_path, state, state, before, predictions("classes", ("a",), {"1": ("a", "a")}), AGES)
 

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from formwork.tools.report.page import Code, Missing, Picture, Section, Table, Text, markdown, render
+from formwork.tools.report.page import (
+    Code,
+    Figure,
+    Gallery,
+    Missing,
+    Picture,
+    Section,
+    Table,
+    Text,
+    data_uri,
+    markdown,
+    render,
+)
 from tests.tools.report.test_report import PIXEL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -62,11 +74,12 @@ def test_any_content_fits_the_screen(tmp_path, width):
         Table(many, [many] * 3),
         Picture.of(tmp_path / "wide.svg", "wide"),
         Picture.of(tmp_path / "small.png", "small"),
+        Gallery([Figure([data_uri(tmp_path / "small.png"), None], ["p" * 200, "a path " * 20])] * 5),
         Code("folded", "long line " * 100),
         markdown(f"| {' | '.join(many)} |\n|{' --- |' * 30}\n| {' | '.join(many)} |\n\n`{'c' * 400}`\n", tmp_path),
     ]
     found = look_at(render("t" * 200, "now", [Section("One", parts), Section("Two", parts)]), width, tmp_path)
-    assert found.pop("pictures") == 4
+    assert found.pop("pictures") == 2 * (2 + 5)
     assert found == {"scrolls": False, "wide": [], "errors": [], "broken": [], "without_text": 0, "console": []}
 
 

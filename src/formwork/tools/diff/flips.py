@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from formwork.errors import FormworkError
+from formwork.escapes import printable
 from formwork.images.manifest import SPLITS
 from formwork.text import count
 from formwork.tools.diff.changes import Changes
@@ -19,15 +21,17 @@ class Flips:
     """C images that both models were evaluated on.
 
     Attributes:
+        names: of the K numbers that are predicted; none where those are classes or labels.
         pair: (C,) int64, places in Changes.pairs.
+        same_content: (C,) bool, those that were not replaced.
         touched: (C,) bool, those that were replaced, relabelled or moved.
         in_touched_class: (C,) bool, those with a label, after, that training images were given or lost.
         flipped: (C,) bool, those with another prediction; none where predictions are numbers.
-        before, after: (C,) float64, how wrong each prediction is by the target after: 0 or 1; where predictions are
-            numbers, the mean absolute error.
+        before, after: float64, how wrong each prediction is by the target after: (C,) 0 or 1, or (C, K) absolute errors
+            of numbers.
     """
 
-    is_number: bool
+    names: tuple[str, ...]
     pair: np.ndarray
     same_content: np.ndarray
     touched: np.ndarray
@@ -37,13 +41,15 @@ class Flips:
     after: np.ndarray
 
     @property
-    def figures(self) -> dict[str, int | float | None]:
-        """By the name in the JSON; accuracy and mean absolute error are of the images whose content is the same."""
+    def figures(self) -> dict[str, Any]:
+        """By the name in the JSON; accuracy and mean absolute errors are of the images whose content is the same."""
         same = self.same_content
-        errors = [float(wrong[same].mean()) if same.any() else None for wrong in (self.before, self.after)]
-        found: dict[str, int | float | None] = {"compared": len(self.pair), "compared_touched": _count(self.touched)}
-        if self.is_number:
-            return found | {"mae_before": errors[0], "mae_after": errors[1]}
+        found: dict[str, Any] = {"compared": len(self.pair), "compared_touched": _count(self.touched)}
+        if self.names:
+            errors = [wrong[same].mean(axis=0).tolist() if same.any() else [] for wrong in (self.before, self.after)]
+            before, after = (dict(zip(self.names, error, strict=False)) for error in errors)
+            return found | {"mae_before": before, "mae_after": after}
+        right = [1 - float(wrong[same].mean()) if same.any() else None for wrong in (self.before, self.after)]
         return found | {
             "flipped": _count(self.flipped),
             "flipped_touched": _count(self.flipped & self.touched),
@@ -51,8 +57,8 @@ class Flips:
             "flipped_in_touched_classes": _count(self.flipped & self.in_touched_class),
             "fixed": _count(same & (self.before > self.after)),
             "broken": _count(same & (self.before < self.after)),
-            "accuracy_before": None if errors[0] is None else 1 - errors[0],
-            "accuracy_after": None if errors[1] is None else 1 - errors[1],
+            "accuracy_before": right[0],
+            "accuracy_after": right[1],
         }
 
     def lines(self) -> Iterator[str]:
@@ -60,10 +66,10 @@ class Flips:
         figures = self.figures
         yield f"Predictions on {count(len(self.pair), 'image')} that both models were evaluated on:"
         of_same = f"on the {count(_count(self.same_content), 'image')} of the same content, by the targets after"
-        if self.is_number:
-            if figures["mae_before"] is not None:
-                before, after = figures["mae_before"], figures["mae_after"]
-                yield f"mean absolute error {before:.4g} before, {after:.4g} after, {of_same}"
+        for name, before in figures.get("mae_before", {}).items():
+            after = figures["mae_after"][name]
+            yield f"mean absolute error of {printable(name)} {before:.4g} before, {after:.4g} after, {of_same}"
+        if self.names:
             return
         flipped = _count(self.flipped)
         yield f"{flipped:,} flipped ({_share(flipped, len(self.pair))})"
@@ -104,7 +110,7 @@ def compare_predictions(changes: Changes, before: Predictions, after: Prediction
     old, new = old[pair], new[pair]
     if numbers[0]:
         guesses = [before.predicted[old], after.predicted[new]]
-        errors = [np.abs(guess - after.targets[new]).mean(axis=1) for guess in guesses]
+        errors = [np.abs(guess - after.targets[new]) for guess in guesses]
         flipped = np.zeros(len(pair), bool)
     else:
         names = tuple(sorted({*before.names, *after.names}))
@@ -113,7 +119,7 @@ def compare_predictions(changes: Changes, before: Predictions, after: Prediction
         errors = [(guess != target).any(axis=1).astype(np.float64) for guess in guesses]
         flipped = (guesses[0] != guesses[1]).any(axis=1)
     return Flips(
-        numbers[0],
+        after.names if numbers[0] else (),
         pair,
         same_content=~changes.replaced[pair],
         touched=changes.touched[pair],

@@ -162,7 +162,7 @@ def examples(changes: Changes, most: int = EXAMPLES) -> Iterator[tuple[str, list
 
 
 def as_text(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
-    """For a terminal."""
+    """For a terminal. more: lines that end it."""
     parts = [f"{title}\n{totals_line(changes)}", *notes(changes)]
     if any(changes.totals.values()):
         for header, body, _ in filter(None, (split_table(changes), class_table(changes))):
@@ -184,7 +184,7 @@ def as_markdown(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     if any(changes.totals.values()):
         tables = [split_table(changes), class_table(changes), *(one for _, one in pair_tables(changes))]
         parts += [table(header, body) for header, body, _ in filter(None, tables)]
-    return "\n\n".join([*parts, *more])
+    return "\n\n".join([*parts, *filter(None, ["\n".join(f"- {line}" for line in more)])])
 
 
 def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable, write_text
+from formwork.images.row import SEPARATOR
 from formwork.text import clip, columns, count
 from formwork.tools.diff.images import Images
 from formwork.tools.diff.pictures import thumbnails
@@ -100,7 +102,7 @@ def _verdict(suspects: Suspects) -> str:
 def _described(images: Images, answers: Answers, suspects: Suspects, most: int) -> list[tuple[str, str, str, str, str]]:
     """(path, split, given, suggested, how sure) of the first suspects."""
     rows = answers.rows[suspects.rows[:most]]
-    suggested = [", ".join(cells).replace(";", ", ") for cells in suggestions(suspects, answers, images.task)][:most]
+    suggested = [_shown(images, cells) for cells in islice(suggestions(suspects, answers, images.task), most)]
     sure = [
         f"{score:.1f} deviations off" if images.task == "regression" else f"{probability:.0%}"
         for score, probability in zip(suspects.scores[:most], suspects.probability[:most], strict=True)
@@ -109,6 +111,13 @@ def _described(images: Images, answers: Answers, suspects: Suspects, most: int) 
         images.paths_of(rows), images.splits_of(rows), images.targets_of(rows), suggested, sure, strict=True
     )
     return [tuple(map(printable, one)) for one in described]  # type: ignore[misc]  # there are five
+
+
+def _shown(images: Images, cells: Sequence[str]) -> str:
+    """What is suggested, as Images.targets_of shows what is given."""
+    if images.task == "regression":
+        return ", ".join(f"{n}={float(cell):.6g}" for n, cell in zip(images.target_names, cells, strict=True))
+    return cells[0].replace(SEPARATOR, ", ") if images.task == "multilabel" else cells[0]
 
 
 def _examples(images: Images, answers: Answers, suspects: Suspects) -> list[list[str]]:
