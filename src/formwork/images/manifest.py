@@ -20,6 +20,10 @@ from formwork.files import atomic_write
 from formwork.formats import csv_text
 from formwork.images.row import FOLDERS, SEPARATOR, TARGET, Columns, Row, Task
 
+# For the whole process. Arrow's own pool keeps what parsing took, more than the columns themselves, and reserves 1 GB
+# of addresses, which a limit on them, as clusters set, does not grant.
+pa.set_memory_pool(pa.system_memory_pool())
+
 SPLITS = ("train", "val", "test")
 TRAINING = ("train", "val")  # those that a training reads, and that no dataset lacks
 SHA256_BYTES = 32
@@ -230,9 +234,7 @@ def read_manifest(path: Path) -> Manifest:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
-    table = table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks()
-    pa.default_memory_pool().release_unused()  # what parsing took: else it stays, more than the columns themselves
-    return Manifest(path, columns, table, sha256)
+    return Manifest(path, columns, table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks(), sha256)
 
 
 def _parse(data: bytes, columns: Columns) -> pa.Table:
