@@ -12,14 +12,14 @@ import numpy as np
 
 from formwork.code import code_digest
 from formwork.datasets.near_match import are_copies, structure
-from formwork.datasets.near_search import find_pairs
+from formwork.datasets.near_search import ALL_CROPS, FEW_CROPS, UNCROPPED, find_pairs
 from formwork.datasets.perceptual_hash import decode_hashes
 from formwork.datasets.splits import FREE
 from formwork.datasets.verify import Verification
 from formwork.files import atomic_write
 
 LEAST_STRUCTURE = 6  # frequencies above noise: a plain image is a copy of none
-CROPPABLE = 64  # pixels of the shorter side: of smaller images, crops are not looked for
+CROPPABLE, LARGE = 48, 128  # pixels of the shorter side, from which on some crops are looked for, and all
 LARGEST_TINT = 0.2  # by which the shares of red, green and blue of copies may differ
 DARK = 8  # grey levels added to each, as the shares of what is nearly black are chance
 FIELDS = ["hash", "width", "height", "moments"]
@@ -50,13 +50,14 @@ def _pairs(images: np.ndarray) -> np.ndarray:
     codes, scales = decode_hashes(images["hash"])
     used = np.flatnonzero(structure(codes, scales) >= LEAST_STRUCTURE)
     images, codes, scales = images[used], codes[used], scales[used]
-    croppable = np.minimum(images["width"], images["height"]) >= CROPPABLE
-    pairs = find_pairs(codes, croppable)
+    side = np.minimum(images["width"], images["height"])
+    views = np.select([side >= LARGE, side >= CROPPABLE], [ALL_CROPS, FEW_CROPS], UNCROPPED)
+    pairs = find_pairs(codes, views)
     means = images["moments"][:, ::2] / (images["width"].astype(np.int64) * images["height"])[:, None] + DARK
     tints = means / means.sum(axis=1, keepdims=True)
     alike = np.flatnonzero(np.abs(tints[pairs.first] - tints[pairs.second]).max(axis=1, initial=0) <= LARGEST_TINT)
     pairs = type(pairs)(*(column[alike] for column in pairs))
-    copies = are_copies(pairs, codes, scales, croppable)
+    copies = are_copies(pairs, codes, scales, views)
     found = np.sort(np.stack([used[pairs.first[copies]], used[pairs.second[copies]]], axis=1), axis=1)
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from formwork.datasets.near_search import VIEWS, Pairs
+from formwork.datasets.near_search import UNCROPPED, VIEWS, Pairs
 from formwork.datasets.perceptual_hash import COEFFICIENTS, COLUMNS, CUTOFF, FREQUENCIES, MIRROR, ROWS, SIDE, TRANSFORM
 
 SIGNAL = 6.0  # grey levels: of a coefficient above noise and what JPEG leaves, 0.4 of them in each cell
@@ -23,9 +23,9 @@ ALIKE, ALIKE_WEIGHTED, ALIKE_INSIDE = 0.9, 0.93, 0.9  # least correlations of co
 MIDDLE = slice(
     SIDE // 4, SIDE - SIDE // 4
 )  # of the cells: many images have the same frame, or the same mark in a corner
-EVIDENCE = 6.0  # decimal digits of the odds against a correlation, beyond those of the number of pairs in the dataset
+EVIDENCE = 8.0  # decimal digits of the odds against a correlation, beyond those of the number of pairs in the dataset
 CHOICES = 3.0  # as many digits more where a crop was looked for: the best of about a thousand is easily alike
-FEW = 500  # images that count as much as the dataset's own for what images have in common, and in what they vary
+FEW = 100  # images that count as much as the dataset's own for what images have in common, and in what they vary
 STEPS = 4
 LARGEST_STEP = 0.06  # of an image's side
 LARGEST_CROP, LARGEST_SHIFT = 0.75, 0.12  # of the sides of the image: what is left of one, and how far its middle moves
@@ -81,14 +81,16 @@ def _directions(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def are_copies(pairs: Pairs, codes: np.ndarray, scales: np.ndarray, croppable: np.ndarray) -> np.ndarray:
+def are_copies(pairs: Pairs, codes: np.ndarray, scales: np.ndarray, views: np.ndarray) -> np.ndarray:
     """(P,) bool.
 
     Args:
         pairs: as formwork.datasets.near_search.find_pairs gives them.
         codes, scales: of all images, see formwork.datasets.perceptual_hash.decode_hashes.
-        croppable: (N,) bool, images that may have been cropped, or be crops of others.
+        views: as for that.
     """
+    mirrored = np.array([view.mirrored for view in VIEWS])
+    croppable = views > UNCROPPED
     result = np.zeros(len(pairs.first), bool)
     if not len(result):
         return result
@@ -97,20 +99,19 @@ def are_copies(pairs: Pairs, codes: np.ndarray, scales: np.ndarray, croppable: n
         part = slice(start, start + AT_ONCE)
         first, second, view = (column[part] for column in pairs)
         a, b = (codes[rows] * scales[rows, None] / FREQUENCY for rows in (first, second))
-        a[view % 2 == 1] *= MIRROR
+        a[mirrored[view]] *= MIRROR
         result[part] = _match(a, b, _of_views(view), croppable[first] & croppable[second], dataset)
     return result
 
 
 def _of_views(view: np.ndarray) -> np.ndarray:
-    """(P, 4) float32: how the places of an image, from its middle, are those of the mirrored or plain one: times a
-    scale, plus a shift, along x and along y."""
-    boxes = [
-        [1 - v.left - v.right, (v.left - v.right) / 2, 1 - v.top - v.bottom, (v.top - v.bottom) / 2] for v in VIEWS
-    ]
-    warps = np.array(boxes, np.float32)[view]
-    warps[view % 2 == 1, 1] *= -1  # a view is cropped first and mirrored then, and `a` is mirrored first
-    return warps
+    """(P, 4) float32: how the places of an image, from its middle, are those of another, which shows it in this view:
+    times a scale, plus a shift, along x and along y."""
+    warps = []
+    for left, top, right, bottom, mirrored in VIEWS:
+        shift = (right - left) / 2 if mirrored else (left - right) / 2
+        warps.append([1 - left - right, shift, 1 - top - bottom, (top - bottom) / 2])
+    return np.array(warps, np.float32)[view]
 
 
 def _match(a: np.ndarray, b: np.ndarray, warps: np.ndarray, croppable: np.ndarray, dataset: _Dataset) -> np.ndarray:

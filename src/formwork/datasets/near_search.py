@@ -3,7 +3,7 @@
 Each hash is summed up in 64 bits, the signs of its lowest frequencies less their medians over the dataset, and the
 bits are sorted; the first of them, about as many as there are doublings of the number of images, are the number of a
 bucket. A copy differs from its original in few of the bits, and mostly in those of frequencies near to the median. So
-each image is looked up in its bucket, and in those that differ in any of its PROBED least certain bits; mirrored, too,
+each image is looked up in its bucket, and in those that differ in any of its few least certain bits; mirrored, too,
 and cropped in a few ways, as a crop moves all frequencies, and one of these is near to any small crop.
 
 Time and memory grow with the number of images alone, even where all are alike: of a bucket, at most NEIGHBOURS are
@@ -11,7 +11,7 @@ looked at, and of an image at most KEPT candidates are kept. All is counted in w
 not depend on the order of the images or on the machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import NamedTuple
 
@@ -20,8 +20,6 @@ import numpy as np
 from formwork.datasets.perceptual_hash import FREQUENCIES, MIRROR, SIDE, TRANSFORM
 
 BITS = 64
-PROBED = 5  # of an image as it is
-PROBED_CROPPED = 4
 BUCKET_BITS = 8, 24  # fewest and most
 NEIGHBOURS = 8
 KEPT = 8
@@ -43,15 +41,20 @@ class View(NamedTuple):
 
 
 def _views() -> tuple[View, ...]:
-    boxes = [(0.0, 0.0, 0.0, 0.0), (0.05, 0.05, 0.05, 0.05), (0.1, 0.1, 0.1, 0.1)]
-    boxes += [(SHARE * (i == 0), SHARE * (i == 1), SHARE * (i == 2), SHARE * (i == 3)) for i in range(4)]
-    boxes += [(SHARE * a, SHARE * b, SHARE * (1 - a), SHARE * (1 - b)) for a, b in product((1, 0), repeat=2)]
-    return tuple(View(*box, mirrored) for box in boxes for mirrored in (False, True))
+    middle = [(0.05, 0.05, 0.05, 0.05), (0.1, 0.1, 0.1, 0.1)]
+    sides = [(SHARE * (i == 0), SHARE * (i == 1), SHARE * (i == 2), SHARE * (i == 3)) for i in range(4)]
+    corners = [(SHARE * a, SHARE * b, SHARE * (1 - a), SHARE * (1 - b)) for a, b in product((1, 0), repeat=2)]
+    plain = [View(), View(mirrored=True)]
+    few, more = [View(*box) for box in middle + sides], [View(*box) for box in corners]
+    return (*plain, *few, *more, *(view._replace(mirrored=True) for view in few + more))
 
 
 VIEWS = _views()
-"""The first two are the image as it is and mirrored."""
-UNCROPPED = 2
+UNCROPPED, FEW_CROPS, ALL_CROPS = 2, 8, len(VIEWS)
+"""How many of VIEWS, from the first on, an image may be looked up in: as it is and mirrored; cropped in the middle and
+at one side, too; and cropped at two sides, or cropped and mirrored, too."""
+LOOK_UPS = (0, UNCROPPED, 5), (UNCROPPED, FEW_CROPS, 3), (FEW_CROPS, ALL_CROPS, 4)
+"""From which view to which, and in how many of its least certain bits a bucket may differ."""
 
 
 class Pairs(NamedTuple):
@@ -63,21 +66,23 @@ class Pairs(NamedTuple):
     view: np.ndarray
 
 
-def find_pairs(codes: np.ndarray, croppable: np.ndarray) -> Pairs:
+def find_pairs(codes: np.ndarray, views: np.ndarray) -> Pairs:
     """Pairs of images whose hashes are alike.
 
     Args:
         codes: (N, COEFFICIENTS) int8, see formwork.datasets.perceptual_hash.decode_hashes.
-        croppable: (N,) bool, images that may have been cropped, or be crops of others.
+        views: (N,) UNCROPPED, FEW_CROPS or ALL_CROPS: in how many of VIEWS each image is looked up.
     """
     if len(codes) < 2:
         nothing = np.empty(0, np.int64)
         return Pairs(nothing, nothing, nothing)
     order = _by_content(codes)
     index = _Index(codes[order])
-    croppable = np.flatnonzero(croppable[order])
-    found = [index.look_up(rows, 0, UNCROPPED, PROBED) for rows in _parts(np.arange(len(codes)))]
-    found += [index.look_up(rows, UNCROPPED, len(VIEWS), PROBED_CROPPED) for rows in _parts(croppable)]
+    found = [
+        index.look_up(rows, range(start, end), probed)
+        for start, end, probed in LOOK_UPS
+        for rows in _parts(np.flatnonzero(views[order] >= end))
+    ]
     first, second, view, alike = (np.concatenate(column) for column in zip(*found, strict=True))
     pairs = np.minimum(first, second) * len(codes) + np.maximum(first, second)
     best = np.lexsort((first, view, -alike, pairs))
@@ -98,12 +103,13 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _factors(view: View) -> np.ndarray:
-    """(COEFFICIENTS, COEFFICIENTS) whole numbers in float32: codes times these are those of a crop, in STEPS."""
+    """(COEFFICIENTS, COEFFICIENTS) whole numbers in float32: codes times these are those of a view, in STEPS."""
     rows = _interpolation(view.top, view.bottom)
     columns = _interpolation(view.left, view.right)
     cells = (TRANSFORM / FREQUENCIES).T.reshape(-1, SIDE, SIDE)
     cropped = (rows @ cells @ columns.T).reshape(-1, SIDE * SIDE)
-    return np.rint(cropped @ (TRANSFORM * FREQUENCIES) * STEPS).astype(np.float32)
+    factors = np.rint(cropped @ (TRANSFORM * FREQUENCIES) * STEPS).astype(np.float32)
+    return factors * MIRROR if view.mirrored else factors
 
 
 def _interpolation(start: float, end: float) -> np.ndarray:
@@ -112,8 +118,7 @@ def _interpolation(start: float, end: float) -> np.ndarray:
     return np.maximum(1 - np.abs(places[:, None] - np.arange(SIDE)), 0)
 
 
-VIEWED = [_factors(view) for view in VIEWS[::2]]
-"""For each two of VIEWS."""
+VIEWED = [_factors(view) for view in VIEWS]
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(P,) each: positions of an image and of a candidate, the view of the image, and how alike they are then."""
@@ -137,14 +142,10 @@ class _Index:
     def _key(self, bits: np.ndarray) -> np.ndarray:
         return (bits >> np.uint64(BITS - self._key_bits)).astype(np.int64)
 
-    def look_up(self, rows: np.ndarray, first_view: int, last_view: int, probed: int) -> Found:
+    def look_up(self, rows: np.ndarray, views: Iterable[int], probed: int) -> Found:
         """The candidates of these images: of each, the KEPT that are most alike."""
         codes = self._codes[rows].astype(np.float32)
-        found: list[Found] = []
-        for view in range(first_view, last_view, 2):  # of each two, the second is the mirrored one
-            seen = codes @ VIEWED[view // 2]
-            for mirrored in (0, 1):
-                found.append(self._look_up_as(rows, seen * MIRROR if mirrored else seen, view + mirrored, probed))
+        found = [self._look_up_as(rows, codes @ VIEWED[view], view, probed) for view in views]
         image, candidate, view_, alike = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((view_, candidate, -alike, image))
         starts = np.flatnonzero(np.diff(image[order], prepend=-1))
