@@ -1,5 +1,5 @@
-"""Tool preview: draw real batches of both loaders and their difference, images of each class, and how many each class
-has, for the dataset and the augmentation of params.yaml."""
+"""Tool preview: draw real batches of both loaders and their difference, images of each class, how many each class has,
+and images that look alike, for the dataset and the augmentation of params.yaml."""
 
 import argparse
 from pathlib import Path
@@ -14,9 +14,7 @@ def main() -> None:
     from formwork.tools.preview.preview import preview
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "picture", type=Path, help="PNG of batches; classes.png and counts.png go to a folder beside it"
-    )
+    parser.add_argument("picture", type=Path, help="PNG of batches; all others go to a folder beside it")
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="those in classes.png")
     arguments = parser.parse_args()
     params = load_params()

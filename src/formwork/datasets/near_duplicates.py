@@ -39,14 +39,18 @@ def find_near_duplicates(verified: Verification, same: Sequence[Sequence[int]], 
     key = _key(images)
     pairs = _cached(cache, key)
     if pairs is None:
-        pairs = _pairs(images)
+        pairs = look_alike(images)
         with atomic_write(cache) as file:
             np.savez(file, key=key, pairs=pairs)
     return positions[pairs]
 
 
-def _pairs(images: np.ndarray) -> np.ndarray:
-    """images: (N,) with the fields in FIELDS."""
+def look_alike(images: np.ndarray) -> np.ndarray:
+    """(P, 2) int64 pairs of positions, ascending, of images that look alike.
+
+    Args:
+        images: (N,) with the fields in FIELDS.
+    """
     codes, scales = decode_hashes(images["hash"])
     used = np.flatnonzero(structure(codes, scales) >= LEAST_STRUCTURE)
     images, codes, scales = images[used], codes[used], scales[used]

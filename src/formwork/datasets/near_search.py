@@ -1,10 +1,11 @@
 """The search for pairs of images that may be copies at sight, without comparing each with each.
 
-Each hash is summed up in 64 bits, the signs of its lowest frequencies less their medians over the dataset, and the
-bits are sorted; the first of them, about as many as there are doublings of the number of images, are the number of a
-bucket. A copy differs from its original in few of the bits, and mostly in those of frequencies near to the median. So
-each image is looked up in its bucket, and in those that differ in any of its few least certain bits; mirrored, too,
-and cropped in a few ways, as a crop moves all frequencies, and one of these is near to any small crop.
+Each hash is summed up in 64 bits: the signs of its lowest frequencies less half their medians over the dataset. (Less
+all of it, the bits of images that most others look like would be chance.) The bits are sorted; the first of them, about
+as many as there are doublings of the number of images, are the number of a bucket. A copy differs from its original in
+few of the bits, and mostly in the least certain ones. So each image is looked up in its bucket, and in those that
+differ in any of its few least certain bits; mirrored, too, and cropped in a few ways, one of which is near to any small
+crop.
 
 Time and memory grow with the number of images alone, even where all are alike: of a bucket, at most NEIGHBOURS are
 looked at, and of an image at most KEPT candidates are kept. All is counted in whole numbers, so that the result does
@@ -129,10 +130,10 @@ class _Index:
 
     def __init__(self, codes: np.ndarray):
         self._codes = codes
-        self._medians = np.median(codes[:, :BITS], axis=0).astype(np.float32) * STEPS
-        self._lengths = np.sqrt(_dot(codes, codes))
+        self._middles = np.median(codes[:, :BITS], axis=0).astype(np.float32) * (STEPS // 2)
+        self._lengths = np.maximum(np.sqrt(_dot(codes, codes)), 1)
         parts = _parts(np.arange(len(codes)))
-        all_bits = np.concatenate([_bits(codes[rows, :BITS] * np.float32(STEPS) - self._medians) for rows in parts])
+        all_bits = np.concatenate([_bits(codes[rows, :BITS] * np.float32(STEPS) - self._middles) for rows in parts])
         self._order = np.argsort(all_bits, kind="stable").astype(np.int32)
         self._bits = all_bits[self._order]
         self._key_bits = int(np.clip(len(codes).bit_length(), *BUCKET_BITS))
@@ -155,7 +156,7 @@ class _Index:
 
     def _look_up_as(self, rows: np.ndarray, seen: np.ndarray, view: int, probed: int) -> Found:
         """seen: (Q, COEFFICIENTS) float32, codes of the images in this view, in STEPS."""
-        deviations = seen[:, :BITS] - self._medians
+        deviations = seen[:, :BITS] - self._middles
         bits = _bits(deviations)
         flips = _flips(np.abs(deviations[:, : self._key_bits]), probed)
         filled, start, size = self._buckets((bits[:, None] ^ flips).ravel())
@@ -166,7 +167,7 @@ class _Index:
         # The first two views find each pair from both of its images.
         new = candidate > rows[query] if view < UNCROPPED else candidate != rows[query]
         query, candidate = query[new], candidate[new]
-        lengths = np.sqrt(np.square(seen).sum(axis=1, dtype=np.float64))
+        lengths = np.maximum(np.sqrt(np.square(seen).sum(axis=1, dtype=np.float64)), 1)
         alike = _dot(seen[query], self._codes[candidate]) / (lengths[query] * self._lengths[candidate])
         good = alike >= LEAST_ALIKE
         query = query[good]

@@ -29,6 +29,7 @@ from formwork.text import count
 from formwork.tools.inspect.verify import open_samples
 from formwork.tools.preview.contact_sheet import ROWS, class_rows, of_classes, spread
 from formwork.tools.preview.counts import label_counts, summary, target_histograms
+from formwork.tools.preview.near_duplicates import draw_near_duplicates
 
 LOADERS = {"FFCVDataLoader": True, "PyTorchDataLoader": False}
 """What each loader is called, and the data.use_ffcv that asks for it."""
@@ -36,10 +37,17 @@ RANGES = 8  # of a number, in the picture of training images
 USUAL = 0.99  # share of the values of a difference that are to stay below white: a few large ones would hide the rest
 
 
-def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str] = ()) -> list[str]:
-    """Write three PNGs: batches to `path`, and into the folder of that name classes.png and counts.png.
+FINDINGS = Path("results/link/findings.csv")
+
+
+def preview(
+    params: Params, folders: Folders, path: Path, classes: Sequence[str] = (), findings: Path = FINDINGS
+) -> list[str]:
+    """Write PNGs: batches to `path`, and into the folder of that name classes.png, counts.png and, where link found
+    images that look like others, near_duplicates.png.
 
     Args:
+        findings: CSV that link wrote.
         classes: those in classes.png; none: all, or ROWS of them where there are more.
 
     Returns:
@@ -59,6 +67,7 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
         kind = "class" if settings.task == "classes" else "label"
         label_counts(folder / "counts.png", settings.name, settings.class_names, counts, kind)
         counted = summary(counts, kind)
+    alike = draw_near_duplicates(findings, folders.raw, folder / "near_duplicates.png")
     missing = _draw_batches(data, path)
     _draw_classes(data, groups, folder / "classes.png")
     return [
@@ -66,6 +75,7 @@ def preview(params: Params, folders: Folders, path: Path, classes: Sequence[str]
         *(f"WARNING: {line}" for line in missing),
         f"Batches of each loader, and their difference: {path}",
         f"Training images of {groups.title}: {folder / 'classes.png'}",
+        *([alike] if alike else []),
     ]
 
 
