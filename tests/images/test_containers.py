@@ -109,6 +109,19 @@ def test_damage_is_an_error_of_the_file(folder: Path) -> None:
         read_image(folder, "gone.parquet/00000000")
 
 
+def test_offsets_that_lead_out_of_the_file_are_damage_and_no_crash(tmp_path: Path) -> None:
+    content = pa.table({"image": [b"one", b"two"]})
+    with ipc.new_stream(str(tmp_path / "a.arrow"), content.schema) as file:
+        file.write_table(content)
+    data = (tmp_path / "a.arrow").read_bytes()
+    offsets = bytes([0, 0, 0, 0, 3, 0, 0, 0, 6, 0, 0, 0])
+    assert data.count(offsets) == 1
+    (tmp_path / "a.arrow").write_bytes(data.replace(offsets, bytes([0, 0, 0, 0, 255, 255, 255, 127, 6, 0, 0, 0])))
+
+    with pytest.raises(OSError, match="it is damaged"):
+        read_image(tmp_path, "a.arrow/00000000")
+
+
 def test_the_column_of_images_is_the_one_that_is_named_or_said_so() -> None:
     schema = table(images(1), {"mask": {"_type": "Image"}}, mask=pa.array([{"bytes": b""}])).schema
     assert image_column(schema) == "image"

@@ -128,7 +128,7 @@ class Container(Protocol):
         """The bytes of an image; None where the row has none."""
 
     def table(self, names: list[str]) -> pa.Table:
-        """Some columns, of all rows."""
+        """Some columns, of all rows. Raises pa.ArrowException, OSError: they are damaged."""
 
 
 class ArrowContainer:
@@ -142,6 +142,8 @@ class ArrowContainer:
         self.schema = self._table.schema
         name = image_column(self.schema)
         self._images = None if name is None else self._table.column(name)
+        if self._images is not None:
+            self._images.validate(full=True)  # an offset of a damaged file may lead anywhere
 
     def __len__(self) -> int:
         return len(self._table)
@@ -152,7 +154,9 @@ class ArrowContainer:
         return _bytes(self._images[row])
 
     def table(self, names: list[str]) -> pa.Table:
-        return self._table.select(names)
+        found = self._table.select(names)
+        found.validate(full=True)
+        return found
 
 
 class ParquetContainer:
@@ -187,7 +191,9 @@ class ParquetContainer:
             return self._groups[group]
 
     def table(self, names: list[str]) -> pa.Table:
-        return self._file.read(columns=names)
+        found = self._file.read(columns=names)
+        found.validate(full=True)
+        return found
 
 
 def _bytes(cell: pa.Scalar) -> bytes | None:
@@ -198,14 +204,16 @@ def _bytes(cell: pa.Scalar) -> bytes | None:
 def open_container(path: str) -> Container:
     """Raises OSError: it cannot be read, or is none."""
     with _damage_as_oserror(path):
-        return ParquetContainer(path) if path.lower().endswith(".parquet") else ArrowContainer(path)
+        container = ParquetContainer(path) if path.lower().endswith(".parquet") else ArrowContainer(path)
+        list(container.schema.names)  # those that are no UTF-8 raise here, and nowhere else
+        return container
 
 
 @contextmanager
 def _damage_as_oserror(path: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise OSError(errno.EINVAL, f"it is damaged: {' '.join(str(error).split())[:200]}", path) from error

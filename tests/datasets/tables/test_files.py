@@ -77,7 +77,7 @@ FAULTS = {
     ),
     "no names": ("a.png,cat\nb.png,dog\n", "has no column `path`, or `file_name`"),
     "nothing": ("", "RAW/labels.csv is empty"),
-    "no rows": ("path,label\n", "RAW/labels.csv has no rows"),
+    "no rows": ("path,label\n", "RAW/labels.csv has no rows."),
     "a zero byte": ("path,label\na.png,c\0t\n", "RAW/labels.csv, line 2: a zero byte"),
     "UTF-16 cut short": (b"\xff\xfep\0a", "RAW/labels.csv"),
 }

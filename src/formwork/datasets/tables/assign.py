@@ -99,8 +99,8 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
     tables = [read_table(folder, file) for file in files] or [read_shard(folder, shard) for shard in shards]
     table = joined(tables)
     for one in tables:
-        if not len(one) and files:
-            raise DatasetError(f"{one.place} has no rows below its first line. Write a row for each image.")
+        if not len(one if files else table):
+            raise DatasetError(f"{one.place} has no rows. Write one for each image.")
         folder.take(one.file.path)
     roles = find_roles(table, params.dataset, params.columns, params.group)
     source = find_source(table, roles, params.dataset, params.task, folders_are_classes)

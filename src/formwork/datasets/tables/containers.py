@@ -112,10 +112,11 @@ def read_shard(folder: RawFolder, shard: Shard) -> Table:
     names = [field.name for field in schema if is_plain(field.type)]
     try:
         table = container.table(names)
+        columns = {name: one_piece(table.column(name)) for name in names}
     except (OSError, MemoryError, pa.ArrowException) as error:
         raise DatasetError(limits.unreadable(place, error, "Write it anew.")) from error
     said = features(schema)
-    columns = {name: _named(one_piece(table.column(name)), said.get(name, {})) for name in names}
+    columns = {name: _named(column, said.get(name, {})) for name, column in columns.items()}
     for name in [name for name in columns if plain(name) in KEYS]:
         del columns[name]  # an id, or the file that an image once was
     columns[KEY] = pa.array(_members(shard, len(container)), pa.string())

@@ -58,7 +58,12 @@ def read_delimited(data: bytes, file: TableFile, place: str) -> Table:
     if blank.any():
         columns = {name: column.take(pa.array(record)) for name, column in columns.items()}
     lines = cache(partial(_lines, data, separator, above))
-    return Table(file, place, columns, lambda row: f"{place}, line {lines()[record[row]]}", notes, separator != ",")
+
+    def at(row: int) -> str:
+        number = int(record[row])  # stray quotes are read in one way by Arrow, and in another by Python
+        return f"{place}, line {lines()[number]}" if number < len(lines()) else f"{place}, row {number + 1}"
+
+    return Table(file, place, columns, at, notes, separator != ",")
 
 
 def to_utf8(data: bytes, place: str) -> tuple[bytes, list[str]]:

@@ -35,7 +35,8 @@ def _read_parquet(path: Path, file: TableFile, place: str) -> Table:
             check_names(place, schema.names)
             names = [field.name for field in schema if is_plain(field.type)]
             table = opened.read(columns=names)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            table.validate(full=True)
+    except (pa.ArrowException, ValueError) as error:
         raise DatasetError(f"{place} cannot be read as Parquet: {error}. Write it anew.") from error
     columns = {name: one_piece(column) for name, column in zip(table.column_names, table.columns, strict=True)}
     return Table(file, place, columns, lambda row: f"{place}, row {row + 1}")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from formwork.errors import DatasetError
 from formwork.escapes import printable
+from formwork.images.row import SEPARATOR
 
 NAMED = 1  # tables in a message
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "?")
@@ -80,6 +81,8 @@ def as_text(column: pa.Array) -> pa.Array:
     Whole numbers are written without a fraction: pandas makes 1.0 of 1 where a column has gaps.
     """
     column = _flat(column)
+    if is_list(column):
+        column = pc.binary_join(column.cast(pa.list_(pa.string())), SEPARATOR)
     if pa.types.is_floating(column.type):
         column = column.cast(pa.float64())
         column = pc.if_else(pc.is_nan(column), None, column)
