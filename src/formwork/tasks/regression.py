@@ -53,7 +53,7 @@ class Regression(Task):
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """By target, of standardised numbers, the errors, their squares, the targets and their squares."""
         values = self.standardised(targets)
-        errors = outputs.float() - values
+        errors = outputs.detach().float() - values
         parts = (errors.abs(), errors.square(), values, values.square())
         return {name: part.sum(dim=0) for name, part in zip(self.sizes, parts, strict=True)}
 

@@ -36,13 +36,12 @@ class Tally:
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Add the mean loss of a batch of images, and what the task measures of their outputs."""
         count = len(outputs)
-        outputs = outputs.detach()
         sums = {"loss": loss.detach().float() * count, **self.task.measure(outputs, targets)}
         for name, value in sums.items():
             self.totals[name] = self.totals.get(name, 0.0) + value
         self.count += count
         if self.keep:
-            self.kept.append(torch.stack([outputs.float(), targets.float()]))
+            self.kept.append(torch.stack([outputs.detach().float(), targets.float()]))
 
     def sums(self, strategy: Strategy) -> tuple[dict[str, np.ndarray], int]:
         """The sums and the number of images, over all ranks: each of them must ask."""
