@@ -66,6 +66,16 @@ def test_classes_are_balanced_by_their_number_of_images():
     assert objective(outputs, mixed) == pytest.approx(float(expected))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("task", SETTINGS)
+def test_outputs_of_any_type_have_a_loss(task, dtype):
+    outputs, targets = data(task)
+    balanced = Train(class_weights=None if task == "regression" else "balanced", label_smoothing=0.0)
+    objective = Objective(task_of(SETTINGS[task]), balanced, targets_of([20, 12, 8], 40))
+    expected = float(objective(outputs, targets))
+    assert float(objective(outputs.to(dtype), targets)) == pytest.approx(expected, rel=0.01)
+
+
 def test_labels_are_balanced_by_those_that_lack_them():
     outputs, targets = data("multilabel")
     objective = Objective(

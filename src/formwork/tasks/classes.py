@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from formwork.interim.settings import Settings
-from formwork.tasks.base import Reduction, Task
+from formwork.tasks.base import Reduction, Task, at_least_float32
 
 
 class Classes(Task):
@@ -28,6 +28,9 @@ class Classes(Task):
         weights: Tensor | None = None,
     ) -> Tensor:
         """Cross entropies; targets are classes, or probabilities of mixed images."""
+        if weights is not None:  # torch wants them in the type of the outputs
+            outputs = at_least_float32(outputs)
+            weights = weights.to(outputs.dtype)
         return functional.cross_entropy(
             outputs, targets, weight=weights, reduction=reduction, label_smoothing=label_smoothing
         )
