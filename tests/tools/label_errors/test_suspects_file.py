@@ -114,6 +114,13 @@ def test_a_table_that_cannot_be_corrected_stays_as_it_is(tmp_path, table, name, 
     assert labels.read_text() == text
 
 
+def test_a_suspect_without_a_suggestion_is_named(tmp_path, table):
+    suspects = suspects_file(tmp_path, table)
+    suspects.write_text(suspects.read_text().replace(",cat,dog,", ",cat,,"))
+    with pytest.raises(FormworkError, match=r"row 2: nothing is suggested for p/3.png"):
+        write_corrected(tmp_path / "labels.csv", suspects, table)
+
+
 def test_labels_and_numbers_have_lists_and_tables_of_their_own(tmp_path):
     several = images(tmp_path, [("val", f"{n}.png", f"{n}", ("a",)) for n in range(3)], Columns("multilabel", True))
     run = predictions("multilabel", ("a", "b"), {f"{n}": ({"a"}, {"a"}) for n in range(3)})

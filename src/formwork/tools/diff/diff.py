@@ -55,4 +55,4 @@ def _flips(files: Files, sides: Sequence[Side], changes: Changes) -> tuple[Flips
         flips = compare_predictions(changes, *(read_predictions(one[PREDICTIONS]) for one in found))
     except FormworkError as error:  # what changed in the data can be said without
         return None, [f"Predictions are not compared: {error}"]
-    return flips, list(flips.lines())
+    return (flips, list(flips.lines())) if len(flips.pair) else (None, [])

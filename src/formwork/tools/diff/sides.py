@@ -100,7 +100,7 @@ def _dataset(params: bytes | None, name: str) -> str:
 def _resolve(root: Path, name: str) -> tuple[str, str | None]:
     """The commit of a revision, and the option of `dvc fetch` that reaches it."""
     check_repository(root)
-    by_name = {experiment: revision for revision, experiment in experiments(root)}
+    by_name = {experiment: revision for revision, experiment in reversed(list(experiments(root)))}  # the newest stays
     try:
         found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except GitError:
@@ -207,13 +207,12 @@ class Files:
 
     def _get(self, missing: Mapping[str, str]) -> dict[str, str]:
         """Get contents from the remote; those that it does not have."""
-        from dvc.exceptions import DvcException
         from dvc_data.hashfile.hash_info import HashInfo
 
         logging.getLogger("dvc").setLevel(logging.ERROR)  # what is not there, our own error says
         try:
             self._repo.cloud.pull([HashInfo("md5", md5) for md5 in missing.values()])
-        except DvcException as error:
+        except Exception as error:  # of any library that reaches remotes
             raise FormworkError(f"DVC cannot get {', '.join(missing)}: {error}") from error
         return {path: md5 for path, md5 in missing.items() if not self.cached(md5).is_file()}
 

@@ -9,6 +9,7 @@ from formwork.escapes import printable
 from formwork.images.manifest import SPLITS
 from formwork.text import clip, columns, count, table
 from formwork.tools.diff.changes import Changes
+from formwork.tools.diff.sides import Side
 
 MOST_CLASSES = 30  # rows of the table of classes
 MOST_IN_JSON = 1000  # of labels before and after
@@ -187,7 +188,7 @@ def as_markdown(changes: Changes, title: str, more: Sequence[str] = ()) -> str:
     return "\n\n".join([*parts, *filter(None, ["\n".join(f"- {line}" for line in more)])])
 
 
-def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:
+def as_json(changes: Changes, sides: Sequence[Side]) -> dict[str, Any]:
     """Totals, and the same by class; see Changes for what each is."""
     by_class = changes.by_class
     return {
@@ -203,5 +204,5 @@ def as_json(changes: Changes, sides: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _side(side: Any, images: int) -> dict[str, Any]:
+def _side(side: Side, images: int) -> dict[str, Any]:
     return {"name": side.name, "revision": side.revision, "dataset": side.dataset, "images": images}

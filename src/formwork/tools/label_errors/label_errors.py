@@ -79,16 +79,16 @@ def find_suspects(images: Images, answers: Answers) -> Suspects:
 def _predictions(files: Files, side: Side) -> Path:
     found = files.find(side, [PREDICTIONS])
     if PREDICTIONS not in found:
-        raise FormworkError(f"{side} has no {PREDICTIONS}. Run `dvc repro evaluate`, and commit dvc.lock.")
+        what = "Run `dvc repro evaluate`" if side.revision is None else "Run that experiment again"
+        raise FormworkError(f"{side} has no {PREDICTIONS}. {what}, or name other runs.")
     return found[PREDICTIONS]
 
 
 def _coverage(images: Images, answers: Answers, runs: int) -> str:
-    whose = f"{runs} models" if runs > 1 else "one model"
-    return (
-        f"{len(answers.rows):,} of {count(len(images), 'image')} judged by {whose}, each image by those that were not "
-        "trained on it."
-    )
+    number = f"{len(answers.rows):,} of {count(len(images), 'image')}"
+    if runs == 1:
+        return f"{number} judged by one model, which was not trained on them: those of val and test."
+    return f"{number} judged by {runs} models, each image by those that were not trained on it."
 
 
 def _verdict(suspects: Suspects) -> str:

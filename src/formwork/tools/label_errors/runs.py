@@ -16,7 +16,7 @@ from formwork.tools.diff.images import Images
 from formwork.tools.predictions import Predictions
 from formwork.yaml import YamlError, parse_yaml
 
-FOLDS = re.compile(rb"^\s+folds:\s*\d", re.MULTILINE)
+FOLDS = re.compile(rb"\bfolds:\s*\d")
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,12 @@ def _read_suggestions(path: Path, columns: Sequence[str]) -> dict[str, list[str]
     """What to write into the columns of each image, by its path."""
     table = _read(path)
     key, *places = _places(path, table.header, ["path", *suggested_columns(columns)])
+    for number, row in enumerate(table.rows, 2):
+        if columns != ["labels"] and not all(row[place] for place in places):
+            raise FormworkError(
+                f"{path}, row {number}: nothing is suggested for {printable(row[key])}. Write a label, or delete the "
+                "row if the label is right."
+            )
     return {row[key]: [row[place] for place in places] for row in table.rows}
 
 
