@@ -166,7 +166,7 @@ class Page:
             [
                 f"- Measured on {sampled}, in betons that are in memory, as those of the dataset would be, or `from "
                 "the disk` where they would not.",
-                "- size: of the betons of both splits, ± half the 95 % interval of the extrapolation.",
+                "- size: of the betons of all splits, ± half the 95 % interval of the extrapolation.",
                 f"- images/s: of FFCVDataLoader with {config.num_workers} workers, {batch}, {side} x {side} pixels, "
                 f"{config.dtype}, and the training augmentation {_listed(self.augment)}: the median of {self.rounds} "
                 "measurements in turn, ± half their range.",

@@ -15,7 +15,6 @@ from formwork.images.row import Row
 PIXELS = 48e6  # of all images of the default sample together
 FEWEST, MOST = 32, 4096  # its images
 NORMAL_95 = 1.96  # standard errors either side of an estimate
-FILES = 2  # betons of a dataset, one a split
 
 
 def usual_number(rows: Sequence[Row]) -> int:
@@ -75,7 +74,7 @@ class Images:
         return 3 * sides.prod(axis=1, dtype=float)
 
 
-def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: int | None) -> Size:
+def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: int | None, files: int = 2) -> Size:
     """The size of a dataset, from a beton of some of its images.
 
     What an image takes is judged by a regression on what the manifest says of it: the pixels that are stored, which
@@ -84,6 +83,7 @@ def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: i
 
     Args:
         sampled: those in the beton, in its order. images: of all splits.
+        files: betons of the dataset, one a split.
     """
     whole, count = len(images), len(sampled)
     known, of_sample = (_known(some, max_resolution) for some in (images, sampled))
@@ -96,11 +96,11 @@ def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: i
     tables = layout.METADATA.itemsize + CHECKSUM.itemsize + layout.ALLOCATION.itemsize  # a row each for an image
     head = int(beton.offsets.min()) - count * (tables - layout.ALLOCATION.itemsize)
     gap = _gap(beton)
-    edges = max(data / (beton.page_size - gap) - FILES / 2, 0)  # of pages; the last one of a file is half full or so
+    edges = max(data / (beton.page_size - gap) - files / 2, 0)  # of pages; the last one of a file is half full or so
     # A gap is shorter than a sample: as if all lengths were equally frequent, of independent gaps.
     of_gaps = NORMAL_95 * beton.sizes.max() * np.sqrt(edges / 12)
     of_images = (NORMAL_95 + 2.4 / freedom) * whole * np.sqrt(variance)  # 2.4: as Student's t is for so many
-    return Size(data + FILES * head + whole * tables + edges * gap, float(of_images + of_gaps))
+    return Size(data + files * head + whole * tables + edges * gap, float(of_images + of_gaps))
 
 
 def _gap(beton: Beton) -> float:

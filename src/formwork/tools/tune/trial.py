@@ -80,7 +80,7 @@ class Trial:
                 continue
             if not found:
                 speed.open_loader(self._split(beton.path), self.config)  # what would stop the last one stops the first
-            size = extrapolate(beton, self.sampled, self.images, params.max_resolution)
+            size = extrapolate(beton, self.sampled, self.images, params.max_resolution, len(self.data.splits))
             stored = speed.load(self._split(beton.path), replace(self.config, augmentation=augmentation))
             found[content] = Stored(
                 params=[params],

@@ -14,6 +14,7 @@ from formwork.folders import Folders
 from formwork.images.containers import is_there
 from formwork.images.manifest import write_manifest
 from formwork.images.row import Row
+from formwork.interim.settings import read_settings
 from formwork.loading.project import ProjectData
 from formwork.params import Params
 from formwork.text import format_bytes
@@ -32,7 +33,7 @@ def tune(params: Params, folders: Folders, results: Path, request: Request) -> N
             results are written, no setting is within the budget and as true to the originals as asked for.
     """
     check_writable(results / "tune.md")
-    data = ProjectData(params, folders)
+    data = ProjectData(params, folders, read_settings(folders.settings).splits)
     rows = [row for split in data.splits.values() for row in split.manifest.rows]
     sampled = choose(rows, request.images or usual_number(rows), params.seed)
     _check_originals(sampled, folders.raw)
