@@ -29,6 +29,8 @@ GROUPS = 2  # row groups of images that a process keeps, of each file
 
 def member(path: str) -> tuple[str, int] | None:
     """The file and the row that a path names; None for that of a file of its own."""
+    if not path[-8:].isdigit():  # asked for each image: nearly all end in letters
+        return None
     found = MEMBER.fullmatch(path)
     return (found[1], int(found[2])) if found else None
 

@@ -119,7 +119,7 @@ def test_so_is_parquet_that_is_none(tmp_path: Path) -> None:
 def test_of_two_tables_the_message_leaves_one_out(tmp_path: Path) -> None:
     dataset = make(tmp_path).write(PLAIN).write(PLAIN, "metadata.csv")
 
-    with pytest.raises(DatasetError, match=r"-S 'data\.ignore=\[/metadata\.csv\]'"):
+    with pytest.raises(DatasetError, match=r"-S 'data\.ignore=\[\"/metadata\.csv\"\]'"):
         dataset.read()
 
     assert dataset.labels(ignore=["/metadata.csv"]) == EXPECTED

@@ -13,7 +13,7 @@ from formwork.datasets.layout import descend, find_layout
 from formwork.datasets.listing import NO_ROW, OTHER, RawFolder
 from formwork.datasets.tables.columns import Roles, Source, find_roles, find_source, set_columns
 from formwork.datasets.tables.containers import Shard, find_shards, members, read_shard, shard_splits
-from formwork.datasets.tables.find import find_tables
+from formwork.datasets.tables.find import find_tables, leave_out
 from formwork.datasets.tables.labels import Labels, read_labels
 from formwork.datasets.tables.paths import NONE, match_files
 from formwork.datasets.tables.read import read_table
@@ -126,8 +126,9 @@ def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Label
     if not (files != NONE).any() and not ignored:
         raise table.error(
             0,
-            f"there is no image {printable(keys[0].as_py())}, nor one of any other row. Paths are relative to "
-            f"the folder of the table; if another column has them: {set_columns(folder.raw.name, 'path: ...')}.",
+            f"there is no image {printable(keys[0].as_py())}, nor one of any other row. Paths are relative to the "
+            f"folder of the table; if another column has them: {set_columns(folder.raw.name, 'path: ...')}. If it is "
+            f"no table of labels: {leave_out(labels.tables[0].file.path)}.",
         )
     if ignored:
         notes.append(f"{table.place}: {count(ignored, 'row')} of files that data.ignore leaves out.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from formwork.datasets.tables.find import leave_out
 from formwork.datasets.tables.names import COUNTERS, KEYS, ROLES, plain
 from formwork.datasets.tables.table import Table, as_numbers, is_list
 from formwork.errors import DatasetError, did_you_mean
@@ -74,7 +75,7 @@ def find_roles(table: Table, dataset: str, named: Mapping[str, str | list[str]],
         raise DatasetError(
             f"{table.place} has no column `path`, or `file_name`, that names the image of each row; it has {listed}. "
             f"Name it so in the first line, or name the column in params.yaml: `columns: {{path: ...}}` in "
-            f"datasets.{dataset}. If this is no table of labels: `-S 'data.ignore=[/{table.file.path}]'`."
+            f"datasets.{dataset}. If this is no table of labels: {leave_out(table.file.path)}."
         )
     notes = [
         f"{table.place}: the column {printable(name)} is taken for the {role}."

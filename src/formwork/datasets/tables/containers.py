@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from formwork import limits
-from formwork.datasets.folder_names import extension, split_name
+from formwork.datasets.folder_names import IMAGE_EXTENSIONS, extension, split_name
 from formwork.datasets.listing import RawFolder
 from formwork.datasets.tables.names import KEYS, plain
 from formwork.datasets.tables.table import Table, TableFile, check_names, is_plain, one_piece
@@ -65,7 +65,8 @@ def find_shards(folder: RawFolder) -> list[Shard]:
 def _containers(folder: RawFolder, place: str, deepest: int) -> tuple[list[str], bool]:
     """The files that may be containers, and whether there are loose images."""
     content = folder.content(place)
-    found, loose = [place + name for name in content.files if extension(name) in EXTENSIONS], bool(content.images)
+    found = [place + name for name in content.files if name.lower().endswith(EXTENSIONS)]
+    loose = any(extension(name) in IMAGE_EXTENSIONS for name in content.files)
     for name in content.folders if deepest and not loose else ():
         inside, images = _containers(folder, f"{place}{name}/", deepest - 1)
         found, loose = found + inside, loose or images

@@ -7,6 +7,7 @@ from formwork.datasets.listing import RawFolder, name_of
 from formwork.datasets.tables.names import NAMES
 from formwork.datasets.tables.table import TableFile
 from formwork.errors import DatasetError
+from formwork.escapes import shell_word
 
 
 def find_tables(folder: RawFolder) -> list[TableFile]:
@@ -23,19 +24,24 @@ def find_tables(folder: RawFolder) -> list[TableFile]:
     for several in (everywhere, *in_splits.values()):
         if len(several) > 1:
             named = " and ".join(map(folder.place, several))
-            pattern = f"/{several[1]}"
             raise DatasetError(
-                f"{named} may both be the table of labels. Join them, or leave one out: `-S 'data.ignore=[{pattern}]'`."
+                f"{named} may both be the table of labels. Join them, or leave one out: {leave_out(several[1])}."
             )
     if at_top:
         return [TableFile(at_top[0], "" if at_top[0] in _tables_in(folder, "") else root)]
     return [TableFile(paths[0], top, _split(top)) for top, paths in in_splits.items() if paths]
 
 
+def leave_out(path: str) -> str:
+    """The option that leaves out a file of the dataset."""
+    option = f'data.ignore=["/{path}"]'
+    return f"`-S {shell_word(option)}`"
+
+
 def _tables_in(folder: RawFolder, place: str) -> list[str]:
     """Paths of the tables of labels in a folder, sorted."""
-    names = sorted(folder.content(place).files)
-    return [place + name for name in names if extension(name) in TABLES and _stem(name) in NAMES]
+    named = [name for name in folder.content(place).files if name.lower().startswith(NAMES)]
+    return sorted(place + name for name in named if extension(name) in TABLES and _stem(name) in NAMES)
 
 
 def _stem(name: str) -> str:
