@@ -271,6 +271,11 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], str]] = {
         "or raise data.split.test; `-S data.split.stratify=false` shares out all classes together. "
         "`-S data.split.test=0`: no test split.",
     ),
+    "no images in a fold": (
+        lambda raw: [path.unlink() for path in raw.rglob("*.png") if path.name > "001"],
+        {"split": {"folds": 9, "test": 0}},
+        "Add images, or lower data.split.folds; `-S data.split.stratify=false`",
+    ),
     "a class of bad images": (
         lambda raw: empty(raw, "a dog"),
         {"on_bad_image": "skip"},

@@ -168,6 +168,15 @@ def test_a_file_without_test_images_is_a_dataset_without_a_test_split(raw: Path,
     assert all("0.png" in name for name in rows(tmp_path, "val"))
 
 
+def test_a_file_without_validation_images_is_an_error_that_names_it(raw: Path, tmp_path: Path) -> None:
+    path = tmp_path / "splits.csv"
+    names = [file.relative_to(raw).as_posix() for file in raw.rglob("*.png")]
+    path.write_text("path,split\n" + "".join(f"{name},train\n" for name in names))
+
+    with pytest.raises(DatasetError, match=r"No images in the val split .*, or its split file, says the splits: add"):
+        run_link(tmp_path, split_file=path)
+
+
 def test_folds_leave_the_test_images_of_the_file_alone(raw: Path, tmp_path: Path, linked: dict[str, str]) -> None:
     path = frozen(tmp_path)
     folds = []

@@ -17,7 +17,7 @@ from formwork.datasets.moved import SPLITS_FILE, name_moved
 from formwork.datasets.near_duplicates import clusters, find_near_duplicates
 from formwork.datasets.near_findings import near_findings
 from formwork.datasets.policy import Policy
-from formwork.datasets.sharing import share_candidates
+from formwork.datasets.sharing import check_filled, share_candidates
 from formwork.datasets.tables.assign import TableParams
 from formwork.datasets.tables.rows import RowFinding
 from formwork.datasets.tables.values import in_order
@@ -27,12 +27,11 @@ from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
-from formwork.images.manifest import SPLITS, TRAINING, Manifest, Values, write_columns
+from formwork.images.manifest import SPLITS, Manifest, Values, write_columns
 from formwork.images.row import SEPARATOR, TARGET, Columns
 from formwork.interim.settings import Settings
 from formwork.interim.tree import ensure_tree
 from formwork.params import Dataset, Operations, Params
-from formwork.params.sections import Split
 from formwork.text import count
 
 LARGEST_AUTO_RESOLUTION = 224
@@ -100,7 +99,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     kept = verified.good.copy()
     kept[[finding.position for finding in found if finding.action(policy) == "left out"]] = False
     positions = {split: np.flatnonzero(kept & (candidates.splits == code)) for code, split in enumerate(SPLITS)}
-    _check_classes(candidates, positions, raw, shared.split)
+    check_filled(raw, positions, shared)
+    _check_classes(candidates, positions, raw)
     labels = label_names(candidates)
     for split in SPLITS:
         manifest = write_split(interim / f"{split}.csv", candidates, verified, positions[split])
@@ -269,13 +269,8 @@ def _default_train_augmentation(resolution: int) -> Operations:
     return [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
 
 
-def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], raw: Path, shares: Split) -> None:
+def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], raw: Path) -> None:
     """positions: by split, those of the candidates that are in it."""
-    for split in SPLITS if shares.test else TRAINING:
-        if not len(positions[split]):
-            total = count(sum(map(len, positions.values())), "image")
-            raise DatasetError(f"No images in the {split} split of {raw}, which has {total}. {_more_images(split)}")
-
     names, task = label_names(candidates), candidates.columns.task
     if task == "regression":
         return
@@ -299,12 +294,3 @@ def _check_classes(candidates: Candidates, positions: Mapping[str, np.ndarray], 
         )
     if unseen := without("val"):
         print(f"WARNING: no validation images of {kind} {', '.join(map(printable, unseen[:LISTED]))}.")
-
-
-def _more_images(split: str) -> str:
-    """What to do for a split without images."""
-    together = "`-S data.split.stratify=false` shares out all classes together"
-    if split == "train":
-        return f"Add images, or lower data.split.val and data.split.test; {together}."
-    none = " `-S data.split.test=0`: no test split." if split == "test" else ""
-    return f"Add images, or raise data.split.{split}; {together}.{none}"

@@ -1,7 +1,7 @@
 """The split of each image: what the dataset says itself, and `data.split` for all others."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from formwork.datasets.splits import FREE, TEST, TRAIN, VAL, share_out
 from formwork.datasets.verify import Verification
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.manifest import path_bytes
+from formwork.images.manifest import SPLITS, TRAINING, path_bytes
 from formwork.params.sections import Split
 from formwork.text import count
 
@@ -27,11 +27,13 @@ class Shared:
         splits: (N,) of each candidate, positions in SPLITS; FREE of files that are no sound images, for the most part.
         split: the section of params.yaml as it holds here: without a share for the test, where the dataset has splits
             of its own.
+        decides: whether it decided for any image.
         notes: on how that came about, for people.
     """
 
     splits: np.ndarray
     split: Split
+    decides: bool
     notes: list[str]
 
 
@@ -86,7 +88,32 @@ def share_candidates(
         fixed=given,
     )
     notes += _straddling(groups, splits[sound]) if groups is not None else []
-    return Shared(splits, split, notes)
+    return Shared(splits, split, FREE in given or (split.folds is not None and len(sound) > 0), notes)
+
+
+def check_filled(raw: Path, positions: Mapping[str, np.ndarray], shared: Shared) -> None:
+    """Raises DatasetError: a split that there should be has no images.
+
+    Args:
+        positions: by split, those of the candidates that are in it.
+    """
+    split = shared.split
+    name = next((name for name in (SPLITS if split.test else TRAINING) if not len(positions[name])), None)
+    if name is None:
+        return
+    if not shared.decides:
+        advice = f"The dataset itself, or its split file, says the splits: add images to {name} there."
+    elif split.folds is not None and name != "test":
+        advice = "Add images, or lower data.split.folds"
+    elif name == "train":
+        advice = "Add images, or lower data.split.val and data.split.test"
+    else:
+        advice = f"Add images, or raise data.split.{name}"
+    if shared.decides:
+        advice += "; `-S data.split.stratify=false` shares out all classes together." if split.stratify else "."
+        advice += " `-S data.split.test=0`: no test split." if name == "test" else ""
+    total = count(sum(map(len, positions.values())), "image")
+    raise DatasetError(f"No images in the {name} split of {raw}, which has {total}. {advice}")
 
 
 def _straddling(groups: Sequence[str], splits: np.ndarray) -> list[str]:
