@@ -102,22 +102,26 @@ def _verdict(suspects: Suspects) -> str:
 def _described(images: Images, answers: Answers, suspects: Suspects, most: int) -> list[tuple[str, str, str, str, str]]:
     """(path, split, given, suggested, how sure) of the first suspects."""
     rows = answers.rows[suspects.rows[:most]]
-    suggested = [_shown(images, cells) for cells in islice(suggestions(suspects, answers, images.task), most)]
+    cells = zip(images.cells_of(rows), islice(suggestions(suspects, answers, images.task), most), strict=True)
+    given, suggested = zip(*(_shown(images, *both) for both in cells), strict=True) if len(rows) else ((), ())
     sure = [
         f"{score:.1f} deviations off" if images.task == "regression" else f"{probability:.0%}"
         for score, probability in zip(suspects.scores[:most], suspects.probability[:most], strict=True)
     ]
-    described = zip(
-        images.paths_of(rows), images.splits_of(rows), images.targets_of(rows), suggested, sure, strict=True
-    )
+    described = zip(images.paths_of(rows), images.splits_of(rows), given, suggested, sure, strict=True)
     return [tuple(map(printable, one)) for one in described]  # type: ignore[misc]  # there are five
 
 
-def _shown(images: Images, cells: Sequence[str]) -> str:
-    """What is suggested, as Images.targets_of shows what is given."""
-    if images.task == "regression":
-        return ", ".join(f"{n}={float(cell):.6g}" for n, cell in zip(images.target_names, cells, strict=True))
-    return cells[0].replace(SEPARATOR, ", ") if images.task == "multilabel" else cells[0]
+def _shown(images: Images, given: Sequence[str], suggested: Sequence[str]) -> tuple[str, str]:
+    """What is given and what is suggested, as people read it; of several numbers those that differ."""
+    if images.task == "multilabel":
+        return given[0].replace(SEPARATOR, ", "), suggested[0].replace(SEPARATOR, ", ")
+    if images.task == "classes":
+        return given[0], suggested[0]
+    names = zip(images.target_names, given, suggested, strict=True)
+    changed = [(name, float(was), float(now)) for name, was, now in names if was != now]
+    before, after = (", ".join(f"{name}={pair[side]:.4g}" for name, *pair in changed) for side in range(2))
+    return before, after
 
 
 def _examples(images: Images, answers: Answers, suspects: Suspects) -> list[list[str]]:
@@ -141,4 +145,6 @@ def _page(
         pairs = Counter((given, suggested) for _, _, given, suggested, _ in described).most_common(MOST_PAIRS)
         body = [[given, suggested, f"{number:,}"] for (given, suggested), number in pairs]
         sections.append(Section("By class", [Table(["given", "suggested", "images"], body, texts=2)]))
-    return render(f"Likely wrong labels in {side.dataset}", "given → suggested, with its probability", sections)
+    return render(
+        f"Likely wrong labels in {side.dataset}", "the label that is given → the one that is suggested", sections
+    )
