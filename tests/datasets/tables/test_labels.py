@@ -8,6 +8,7 @@ import pytest
 
 from formwork.datasets.candidates import RawFiles
 from formwork.datasets.policy import Policy
+from formwork.datasets.splits import FREE
 from formwork.errors import DatasetError
 from formwork.images.manifest import SPLITS
 from tests.datasets.tables.tables import FILES, PLAIN, Dataset, labels_of, make
@@ -262,6 +263,15 @@ def test_splits_may_be_the_folders_that_images_lie_in(tmp_path: Path) -> None:
     dataset = make(tmp_path, files).write("path,label\n" + "".join(f"{file},{file[-5]}\n" for file in files))
 
     assert [c.split for c in dataset.read().candidates] == ["train", "train", "val", "val"]
+
+
+def test_images_that_are_all_in_train_are_shared_out(tmp_path: Path) -> None:
+    files = [f"{split}/{i}.png" for split in ("train", "test") for i in (0, 1, 2)]
+    dataset = make(tmp_path, files).write("path,label\n0.png,x\n1.png,y\n2.png,x\n".replace("\n", "\ntrain/", 3))
+    assert set(dataset.read().candidates.splits.tolist()) == {FREE}
+
+    dataset.write("path,label,split\ntrain/0.png,x,train\ntrain/1.png,y,train\n")
+    assert set(dataset.read().candidates.splits.tolist()) == {FREE}
 
 
 def test_groups_are_a_column_by_its_name_or_by_data_split(tmp_path: Path) -> None:

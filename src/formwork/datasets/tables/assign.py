@@ -176,7 +176,8 @@ def _missing(labels: LabelTable, folder: RawFolder, keys: pa.Array, files: np.nd
 
 
 def folder_splits(folder: RawFolder, paths: Sequence[str]) -> np.ndarray | None:
-    """(N,) int8 positions in SPLITS of files that lie in folders named after splits; None where not all of them do."""
+    """(N,) int8 positions in SPLITS of files that lie in folders named after splits; None where not all of them do, or
+    all in one: a test set without labels leaves the images to train on."""
     root = descend(folder, "")
     named = {f"{root}{name}/": split_name(name) for name in folder.content(root).folders}
     places = {top: SPLITS.index(name.split) for top, name in named.items() if name is not None and not name.rest}
@@ -184,4 +185,4 @@ def folder_splits(folder: RawFolder, paths: Sequence[str]) -> np.ndarray | None:
         return None
     start = len(root)
     found = [places.get(path[: path.find("/", start) + 1], -1) for path in paths]
-    return None if -1 in found else np.array(found, np.int8)
+    return None if -1 in found or len(set(found)) < 2 else np.array(found, np.int8)

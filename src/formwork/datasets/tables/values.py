@@ -176,7 +176,7 @@ def groups(rows: Rows, column: str) -> pa.Array:
 
 
 def splits(rows: Rows, column: str) -> np.ndarray | None:
-    """(N,) int8 positions in SPLITS; None where no row says any.
+    """(N,) int8 positions in SPLITS; None where no row says any, or all are in train.
 
     Raises:
         DatasetError: no row names a split that is known.
@@ -193,6 +193,8 @@ def splits(rows: Rows, column: str) -> np.ndarray | None:
             "give the column another name if it says something else."
         )
     found = known[codes]
+    if set(found[~rows.bad].tolist()) == {SPLITS.index("train")}:  # then data.split takes val out of them
+        return None
     for row in rows.usable(found < 0).tolist():
         text = printable(texts[codes[row]])
         rows.refuse(row, UNKNOWN_SPLIT, f"{printable(column)} is {text or 'empty'}, and not {', '.join(SPLITS)}")
