@@ -4,9 +4,9 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
@@ -27,17 +27,22 @@ from formwork.text import table
 from formwork.tools.measure import Rates, alternate, median_ratio
 
 CLASSES = 100
-DESIGNS = 500  # small images that differ in their pixels; each file differs in a text, so that none are duplicates
 PHOTOS = 1200
 OLD_NS = 10**18  # when the files were made, to their readers: those made just now would not be remembered
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of src/link.py. peak_bytes: of the memory of all its processes together; see PeakMemory."""
+    """One run of src/link.py.
+
+    Attributes:
+        cpu_seconds: of the process itself, which does all the work where nothing changed.
+        peak_bytes: of the memory of all its processes together; see PeakMemory.
+    """
 
     files: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
     @property
@@ -101,21 +106,26 @@ def _body(runs: dict[int, dict[str, Run]], rates: dict[str, dict[str, Rates]], w
             for kind, by in rates.items()
         ],
     )
+    again = f"For each million files, a second run takes {slopes['again']['cpu_seconds'] * 1e6:.1f} CPU s."
     return (
         f"`src/link.py` with {workers} workers on 32 x 32 PNGs, no two alike: a first run, and a second one that finds "
         "nothing changed. Memory is the sum of the proportional set sizes of all processes of the stage, read from "
         f"/proc every {POLL_SECONDS} s; files/s include starting Python and writing the manifests and the tree.\n\n"
-        f"{stages}\n\nFrom the smaller to the larger number of files, {growth}.\n\n"
+        f"{stages}\n\nFrom the smaller to the larger number of files, {growth}. {again}\n\n"
         f"Verification against {workers} processes that open each file and decode it to RGB with Pillow and do nothing "
         f"else. The ratio is the median of the ratios of each round, start of the processes included.\n\n{parallel}"
     )
 
 
 def slope(runs: Sequence[Run]) -> dict[str, float]:
-    """Seconds and bytes of memory that one more file costs, between the first and the last run."""
+    """Seconds, CPU seconds and bytes of memory that one more file costs, between the first and the last run."""
     few, many = runs[0], runs[-1]
     files = many.files - few.files
-    return {"seconds": (many.seconds - few.seconds) / files, "bytes": (many.peak_bytes - few.peak_bytes) / files}
+    return {
+        "seconds": (many.seconds - few.seconds) / files,
+        "cpu_seconds": (many.cpu_seconds - few.cpu_seconds) / files,
+        "bytes": (many.peak_bytes - few.peak_bytes) / files,
+    }
 
 
 # --- The stage ----------------------------------------------------------------------------------
@@ -130,8 +140,14 @@ def _runs(repository: Path, files: int, workers: int) -> dict[str, Run]:
 
 def run_stage(repository: Path, raw: Path, files: int) -> Run:
     """Run src/link.py there, as DVC does."""
-    command = [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), "data/interim/small", "findings.csv"]
-    return Run(files, *run_measured(command, repository))
+    outputs = ["data/interim/small", "findings.csv", "data/splits/small.csv"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, peak = run_measured(
+        [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), *outputs], repository
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(files, seconds, cpu, peak)
 
 
 # --- Decoding alone -----------------------------------------------------------------------------
@@ -168,14 +184,13 @@ def _decode_all(paths: Sequence[str]) -> int:
 
 
 def make_small(raw: Path, files: int) -> Path:
-    """32 x 32 PNGs of some 2.5 kB, no two of the same bytes, in CLASSES class folders."""
+    """32 x 32 PNGs of some 2.5 kB, no two alike, in CLASSES class folders."""
     rng = np.random.default_rng(0)
-    designs = [_encoded(small_image(rng), "PNG") for _ in range(DESIGNS)]
     for number in range(files):
         path = raw / f"class {number % CLASSES:03d}" / f"{number:06d}.png"
         if number < CLASSES:
             path.parent.mkdir(parents=True)
-        path.write_bytes(with_text(designs[number % DESIGNS], str(number)))
+        path.write_bytes(_encoded(small_image(rng), "PNG", compress_level=1))
         os.utime(path, ns=(OLD_NS, OLD_NS))
     return raw
 
@@ -183,17 +198,6 @@ def make_small(raw: Path, files: int) -> Path:
 def small_image(rng: np.random.Generator) -> Image.Image:
     blocks = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
     return Image.fromarray((np.asarray(blocks) + rng.integers(-8, 9, (32, 32, 3))).clip(0, 255).astype(np.uint8))
-
-
-def with_text(png: bytes, text: str) -> bytes:
-    """The same image with a comment in front of its last chunk: other bytes, and the same work to decode."""
-    chunk = b"tEXtComment\0" + text.encode()
-    return png[:-12] + _chunk(chunk) + png[-12:]
-
-
-def _chunk(typed: bytes) -> bytes:
-    """A PNG chunk, of its type and data: length and checksum added."""
-    return (len(typed) - 4).to_bytes(4, "big") + typed + zlib.crc32(typed).to_bytes(4, "big")
 
 
 def make_photos(raw: Path, files: int) -> Path:
