@@ -95,16 +95,18 @@ def _status(raw: Path, paths: Sequence[str]) -> np.ndarray:
     Of an image in a container it is that of the container, which says nothing of the image's size.
     """
 
+    folder = str(raw)  # not made of a Path for each file
+
     def each() -> Iterator[tuple[int, int, int]]:
         stamps: dict[str, tuple[int, int]] = {}
         for path in paths:
             try:
-                if (inside := member(path)) and inside[0] not in stamps and os.path.isfile(f"{raw}/{inside[0]}"):
-                    stamps[inside[0]] = container_status(f"{raw}/{inside[0]}")
+                if (inside := member(path)) and inside[0] not in stamps and os.path.isfile(f"{folder}/{inside[0]}"):
+                    stamps[inside[0]] = container_status(f"{folder}/{inside[0]}")
                 if inside and inside[0] in stamps:
                     yield ANY_SIZE, *stamps[inside[0]]
                     continue
-                found = os.stat(f"{raw}/{path}")
+                found = os.stat(f"{folder}/{path}")
                 yield found.st_size, found.st_mtime_ns, found.st_ino
             except OSError:
                 yield 0, 0, 0  # reading the file fails, too, and gives the reason
