@@ -114,6 +114,15 @@ def test_a_changed_image_converts_its_split_alone(repo: Workspace, change, split
     assert not repo.changes() & {f"results/{folder}{other}.json" for folder in ("convert/", "speed/convert_")}
 
 
+def test_frozen_splits_run_link_alone(repo: Workspace):
+    """The split file is written with the command that git needs; link reads it, and makes what it made before."""
+    (command,) = re.findall(r"git add data/splits/\S+", repo.shell("python src/split.py").output)
+    repo.shell(command)
+
+    assert repo.dvc("repro").ran == ["link"]
+    assert repo.changes() == {"data/splits/shapes.csv", "dvc.lock"}
+
+
 def test_bad_images_stop_link_until_they_are_to_be_left_out(repo: Workspace):
     """`dvc repro` lists what is wrong; the param that it names leaves these files out, and nothing is left to do."""
     raw = repo / "data/raw/shapes"
