@@ -73,10 +73,18 @@ def find_side(root: Path, asked: str) -> Side:
         revision, fetch = _resolve(root, name)
         lock, params = read_files(root, [f"{revision}:{file}" for file in ("dvc.lock", "params.yaml")])
     dataset = dataset or _dataset(params, name)
-    stages: Stages = read_lock(lock or b"", ("link", "evaluate"))
-    outs = {path: md5 for stage in stages.values() for path, md5 in stage.outs.items() if md5}
+    stages = _stages(lock)
     deps = stages["link"].deps if "link" in stages else {}
-    return Side(name, revision, dataset, fetch, outs, raw=deps.get(Folders.of(dataset).raw.as_posix()))
+    return Side(name, revision, dataset, fetch, _outs(stages), raw=deps.get(Folders.of(dataset).raw.as_posix()))
+
+
+def _stages(lock: bytes | None) -> Stages:
+    return read_lock(lock or b"", ("link", "evaluate"))
+
+
+def _outs(stages: Stages) -> dict[str, str]:
+    """MD5 by path."""
+    return {path: md5 for stage in stages.values() for path, md5 in stage.outs.items() if md5}
 
 
 def _read(path: Path) -> bytes | None:
@@ -225,14 +233,17 @@ class Files:
             return f"{what}, and there is no DVC remote to fetch from. {made} makes them again."
         if self.download:
             return f"{what}, nor in the remote {remote}. `dvc push` where they are brings them there."
+        here = _outs(_stages(_read(self.root / "dvc.lock")))
+        if all(here.get(path) == side.outs[path] for path in paths):  # the workspace has them in common
+            return f"{what}. Run `dvc fetch {stage}`, or this again with --fetch."
         if side.fetch is None:
             return f"{what}. Run this again with --fetch: no `dvc fetch` reaches an experiment."
         first = ""
         url = self._written(remote)
         if side.fetch and url and "://" not in url and not Path(url).is_absolute():
             # DVC takes a relative path in the configuration of another revision for one from the root of the disk.
-            here = os.path.relpath(self.root / ".dvc" / url, self.root)
-            first = f"dvc remote modify --local {remote} url {shell_word(here)} && "
+            place = os.path.relpath(self.root / ".dvc" / url, self.root)
+            first = f"dvc remote modify --local {remote} url {shell_word(place)} && "
         return f"{what}. Run `{first}dvc fetch {side.fetch}{stage}`, or this again with --fetch."
 
     def _written(self, remote: str) -> str | None:
