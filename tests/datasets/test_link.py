@@ -276,6 +276,11 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], dict[str, object], str]] = {
         {"split": {"folds": 9, "test": 0}},
         "Add images, or lower data.split.folds; `-S data.split.stratify=false`",
     ),
+    "a single group": (
+        lambda raw: None,
+        {"split": {"by": "group", "group": "png"}},
+        "groups stay together, so check that data.split.group finds several; ",
+    ),
     "a class of bad images": (
         lambda raw: empty(raw, "a dog"),
         {"on_bad_image": "skip"},

@@ -110,6 +110,7 @@ def check_filled(raw: Path, positions: Mapping[str, np.ndarray], shared: Shared)
     else:
         advice = f"Add images, or raise data.split.{name}"
     if shared.decides:
+        advice += "; groups stay together, so check that data.split.group finds several" if split.by == "group" else ""
         advice += "; `-S data.split.stratify=false` shares out all classes together." if split.stratify else "."
         advice += " `-S data.split.test=0`: no test split." if name == "test" else ""
     total = count(sum(map(len, positions.values())), "image")
