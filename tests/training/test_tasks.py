@@ -141,6 +141,8 @@ def test_what_needs_classes_is_refused_for_numbers(retargeted, tmp_path):
     ]:
         with pytest.raises(ParamsError, match=f"{key} needs classes, and colours has numbers. Change it."):
             train(make_params(**sections), retargeted["regression"], tmp_path / "a", tmp_path / "b", tmp_path / "c")
+        with pytest.raises(ValueError, match=f"{key} needs classes"):  # before all, where params.yaml says it
+            make_params(datasets={"colours": {"task": "regression"}}, **sections)
 
 
 def test_a_model_of_another_task_is_refused(fit, retargeted, tmp_path):
