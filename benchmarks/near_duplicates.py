@@ -21,7 +21,7 @@ SMALL = 64, 48
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", type=Path, nargs="+", help="folders with photos, each of another subject")
+    parser.add_argument("photos", type=Path, nargs="+", help="photos, or folders with photos, no two of them alike")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/near-duplicates.md", help="page to write into")
     parser.add_argument("--results", type=Path, default=ROOT / "results/bench", help="folder for the figures as JSON")
 
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     results = {"tiles": len(tiles), "large": large, "small": small}
     publish(
         "near_duplicates",
-        "python benchmarks/run.py near_duplicates <folders>",
+        "python benchmarks/run.py near_duplicates <photos>",
         body(results),
         results,
         arguments.page,
@@ -45,7 +45,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _files(folders: Sequence[Path]) -> list[Path]:
     named = {extension for kind in ("JPEG", "PNG", "WEBP") for extension in EXTENSIONS[kind]}
-    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in named]
+    files = (path for given in folders for path in ([given] if given.is_file() else sorted(given.rglob("*"))))
+    return [path for path in files if path.suffix.lower() in named]
 
 
 def cut(photo: Image.Image) -> list[Image.Image]:

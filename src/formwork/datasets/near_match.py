@@ -18,13 +18,11 @@ import numpy as np
 from formwork.datasets.near_search import UNCROPPED, VIEWS, Pairs
 from formwork.datasets.perceptual_hash import COEFFICIENTS, COLUMNS, CUTOFF, FREQUENCIES, MIRROR, ROWS, SIDE, TRANSFORM
 
-SIGNAL = 6.0  # grey levels: of a coefficient above noise and what JPEG leaves, 0.4 of them in each cell
-ALIKE, ALIKE_WEIGHTED, ALIKE_INSIDE = 0.9, 0.87, 0.9  # least correlations of copies
-MIDDLE = slice(
-    SIDE // 4, SIDE - SIDE // 4
-)  # of the cells: many images have the same frame, or the same mark in a corner
+SIGNAL = 4.0  # grey levels: of a coefficient above noise and what JPEG leaves, a quarter of one in each cell
+ALIKE, ALIKE_WEIGHTED, ALIKE_INSIDE = 0.88, 0.87, 0.88  # least correlations of copies
+MIDDLE = slice(SIDE // 4, SIDE - SIDE // 4)  # of the cells: many images have the same frame or mark in a corner
 EVIDENCE = 8.0  # decimal digits of the odds against a correlation, beyond those of the number of pairs in the dataset
-CHOICES = 3.0  # as many digits more where a crop was looked for: the best of about a thousand is easily alike
+CHOICES = 2.0  # as many digits more where a crop was looked for: the best of many is easily alike
 FEW = 100  # images that count as much as the dataset's own for what images have in common, and in what they vary
 STEPS = 4
 LARGEST_STEP = 0.06  # of an image's side
