@@ -53,7 +53,8 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
         assert not (new / "data/raw/cifar100").exists()
 
         server.faults.clear()
-        assert new.dvc("repro").ran == ["fetch@cifar100", "link", "convert@train", "convert@val", "train", "evaluate"]
+        convert = {"convert@train", "convert@val", "convert@test"}
+        assert set(new.dvc("repro").ran) == {"fetch@cifar100", "link", *convert, "train", "evaluate"}
     assert new.changes() == {"data/dvc.lock", "dvc.lock", "params.yaml", "src/fetch.py"} | {
         path for path in new.changes() if path.startswith("results/")
     }

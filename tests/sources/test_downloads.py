@@ -103,7 +103,7 @@ def test_a_failed_download_leaves_nothing_and_the_next_succeeds(
 
     server.faults.clear()
     fetch(name, target, Sources())
-    assert {path.name for path in target.iterdir()} == {RECORD, "train", "test"}
+    assert {path.name for path in target.iterdir()} == {RECORD, "train", "val" if name == "imagenette" else "test"}
     assert list(tmp_path.iterdir()) == [target]
 
 
