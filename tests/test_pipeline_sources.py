@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import CIFAR100
 
+from formwork.images.manifest import SPLITS
 from tests import archives
 from tests.make_images import make_dataset
 from tests.workspace import Workspace, copy_sources, snapshot
@@ -124,7 +125,7 @@ def test_a_dataset_elsewhere_is_used_through_a_symlink(new: Workspace):
     assert new.dvc("repro convert").ran == ["link", "convert@train", "convert@val", "convert@test"]
     assert new.dvc("repro convert").ran == []
     assert snapshot(mount) == before
-    metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in ("train", "val")}
+    metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in SPLITS}
     always_the_same = {"results/try.txt", "results/check.txt"}
     assert new.changes() == {"dvc.lock", "params.yaml"} | always_the_same | metrics
     images = set(before.values())
