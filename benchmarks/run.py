@@ -12,6 +12,7 @@ from formwork.errors import run  # noqa: E402
 
 BENCHMARKS = {
     "link": "verification: files/s and peak memory against the number of files, and the bare decode rate",
+    "manifest": "manifests: reading one, its tree of links after a change, and memory of loader workers",
     "diff": "comparing two states of a dataset: time and peak memory of src/diff.py on manifests of a million images",
     "near_duplicates": "verification: which copies of photos are found, and how many other images are taken for copies",
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",

@@ -234,7 +234,9 @@ def read_manifest(path: Path) -> Manifest:
         raise DatasetError(
             f"{path} is damaged ({error}). Run `dvc checkout {path}`, or `dvc repro -f link`."
         ) from error
-    return Manifest(path, columns, table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks(), sha256)
+    table = table.drop_columns(["sha256"]).unify_dictionaries().combine_chunks()
+    pa.default_memory_pool().release_unused()  # of the threads that parsed: else it may stay, more than the columns
+    return Manifest(path, columns, table, sha256)
 
 
 def _parse(data: bytes, columns: Columns) -> pa.Table:
