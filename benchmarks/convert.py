@@ -18,7 +18,7 @@ from benchmarks.measured_command import run_measured
 from benchmarks.page import ROOT, add_page_arguments, publish
 from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
-from formwork.datasets.link import write_split
+from formwork.datasets.manifests import write_split
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest, write_manifest
 from formwork.images.row import Row

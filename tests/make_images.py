@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from formwork.datasets.candidates import find_candidates
-from formwork.datasets.link import write_split
+from formwork.datasets.manifests import write_split
 from formwork.datasets.verify import verify
 from formwork.images.manifest import Manifest
 from formwork.kernels.resize import scaled
