@@ -69,7 +69,7 @@ def _params(seed: int, use_ffcv: bool, epochs: int, resolution: int) -> Params:
     crop: list[dict[str, dict]] = [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}]
     return Params.model_validate(
         {
-            "data": {"name": "synthetic", "use_ffcv": use_ffcv, "batch_size": 32},
+            "data": {"name": "synthetic", "use_ffcv": use_ffcv, "batch_size": 32, "split": {"test": 0}},
             "ffcv": {"fallback": "error", "beton": {"write_mode": "jpg", "max_resolution": 256}},
             "augment": {"train": crop, "val": [{"CenterCrop": {"ratio": 0.875}}]},
             "model": {"name": "resnet18"},

@@ -132,7 +132,7 @@ def test_params_replace_those_of_the_file(base: Workspace, elsewhere: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "test"}, r"There is no split 'test'\. Known: train, val\."),
+        ({"split": "tset"}, r"There is no split 'tset'\. Did you mean 'test'\?"),
         ({"split": "train", "params": {"data.batch": 3}}, r"data\.batch: unknown\. Did you mean 'batch_size'\?"),
         (
             {"split": "train", "params": {"data.name": "gone"}},

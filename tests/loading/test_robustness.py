@@ -21,6 +21,7 @@ from PIL.ImageFile import ImageFile
 
 from formwork.beton.read import open_beton
 from formwork.errors import BetonError, DatasetError
+from formwork.images.manifest import read_manifest
 from formwork.limits import ADVICE
 from formwork.loading import ffcv_loader
 from formwork.loading.base import SplitFiles
@@ -153,7 +154,7 @@ def test_an_image_that_cannot_be_read_is_an_error_that_names_it(dataset, split, 
     raw = tmp_path / "data/raw/odd"
     shutil.copytree(dataset / "raw/odd", raw)
     shutil.copytree(dataset / "interim/odd", tmp_path / "data/interim/odd", symlinks=True)
-    manifest = type(split.manifest)(tmp_path / "data/interim/odd/train.csv", split.manifest.rows)
+    manifest = read_manifest(tmp_path / "data/interim/odd/train.csv")
     (raw / manifest.rows[20].path).write_bytes(b"no image")
     with pytest.raises(DatasetError) as raised:
         list(PyTorchDataLoader(SplitFiles("train", manifest, split.beton, raw), make_config(num_workers=workers)))

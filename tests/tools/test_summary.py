@@ -20,7 +20,7 @@ def test_a_run_in_a_few_lines(repo: Workspace) -> None:
     names = "dataset", "model", "accuracy", "worst", "loader", "waiting", "plots"
     assert tuple(line.split()[0] for line in lines) == names
     text = "\n".join(lines)
-    assert "shapes: 46 images to train on, 14 to validate" in text
+    assert "shapes: 42 images to train on, 12 to validate, 6 to test" in text
     assert "from epoch 1 of 1, in models/best.pt" in text
     assert "ffcv, " in text
     assert "dvc plots show" in text

@@ -327,5 +327,7 @@ def test_what_fails_on_an_image_only_is_told_with_it(
     assert f"{path}, line 1" in message
     assert "\n" not in message
     if loader is PyTorchDataLoader:
-        sample = split.manifest.paths[33]
-        assert message.startswith(f"Sample 33, {split.manifest.path.parent / 'train' / sample}: augment.train: ")
+        image = (
+            split.manifest.path.parent / split.manifest.paths[33]
+        )  # train/<class>/<file>, in the tree as in the dataset
+        assert message.startswith(f"Sample 33, {image}: augment.train: ")
