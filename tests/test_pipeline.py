@@ -165,7 +165,7 @@ def test_switching_datasets_and_back_converts_nothing(repo: Workspace):
 
     repo.set_params(data__name="others")
     assert set(repo.dvc("repro convert").ran) == {"link"} | CONVERT
-    metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in ("train", "val")}
+    metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in SPLITS}
     assert repo.changes() == {"dvc.lock", "params.yaml"} | metrics
     others = snapshot(repo / "data/processed/others")
 

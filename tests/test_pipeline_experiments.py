@@ -16,7 +16,11 @@ LARGEST = 100_000  # bytes; any file that git holds is smaller
 
 def assert_small_and_without_data(files: dict[str, int]) -> None:
     """The commit of an experiment holds no data and no model."""
-    assert {path for path in files if path.startswith("data/")} == {"data/dvc.yaml", "data/raw/shapes.dvc"}
+    assert {path for path in files if path.startswith("data/")} == {
+        "data/dvc.yaml",
+        "data/raw/shapes.dvc",
+        "data/splits/README.md",
+    }
     assert not [path for path in files if path.startswith("models/")]
     assert max(files.values()) < LARGEST
 

@@ -39,12 +39,12 @@ def test_splits_in_another_spelling_and_litter_need_no_setting(repo: Workspace):
         (raw / name).touch()
     repo.dvc("add data/raw/mine")
     output = repo.dvc("exp run -S data.name=mine convert").output
-    assert "data/raw/mine/Testing/ as val and data/raw/mine/Training/ as train" in output
+    assert "data/raw/mine/Testing/ as test and data/raw/mine/Training/ as train" in output
     assert (
         "1 image in no class folder (loose.png); 4 hidden or system files (@eaDir/, Testing/dog/.DS_Store, " in output
     )
     assert {path.relative_to(repo.path).as_posix() for path in (repo / "data/interim/mine").glob("*/*")} == {
-        f"data/interim/mine/{split}/{name}" for split in ("train", "val") for name in ("cat", "dog")
+        f"data/interim/mine/{split}/{name}" for split in ("train", "val", "test") for name in ("cat", "dog")
     }
     output = repo.dvc("exp run -S 'data.ignore=[/Testing/dog/]' link", status=255).output
     assert "data/raw/mine/Testing holds one class only, 'cat'" in output

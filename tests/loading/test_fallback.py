@@ -39,7 +39,7 @@ def not_a_beton(split):
 
 
 def of_another_manifest(split):
-    manifest = write_manifest(split.manifest.path, split.manifest.rows[1:])
+    manifest = write_manifest(split.beton.with_suffix(".csv"), split.manifest.rows[1:])
     return replace(split, manifest=manifest), "was made from another version of "
 
 
