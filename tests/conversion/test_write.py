@@ -14,7 +14,7 @@ from formwork.beton.read import check_beton, open_beton
 from formwork.conversion import write
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
-from formwork.images.manifest import Manifest
+from formwork.images.manifest import Manifest, write_manifest
 from formwork.params import BetonParams
 from tests.make_images import make_dataset, make_manifest
 
@@ -162,3 +162,14 @@ def test_a_sample_too_large_for_the_format_is_named(
 
     with pytest.raises(BetonError, match=r"\.png takes .* GB, too much for a beton. Set ffcv.beton.max_resolution"):
         write_beton(manifest, raw, path, BetonParams(write_mode="raw"), 2)
+
+
+def test_of_a_split_without_images_a_line_says_so(tmp_path: Path) -> None:
+    """DVC warns of outputs that are empty."""
+    manifest, path = write_manifest(tmp_path / "test.csv", []), tmp_path / "test.beton"
+
+    summary = write_beton(manifest, tmp_path / "raw", path, BetonParams(), 2)
+
+    assert path.read_text() == "The dataset has no such split.\n"
+    assert (summary.metrics()["images"], summary.metrics()["raw_share"]) == (0, 0)
+    assert str(summary) == "no images, as the dataset has no such split"

@@ -28,6 +28,7 @@ from formwork.parallel import in_order
 from formwork.params import BetonParams
 from formwork.progress import progress
 
+NO_IMAGES = b"The dataset has no such split.\n"  # not empty, of which DVC warns
 PAGE_SIZE = 1 << 23  # FFCV's default; larger where a sample needs it
 LOOKAHEAD = 8  # samples encoded in advance, for each worker: evens out slow images
 MEMORY = 1 << 28  # bytes that samples in work may take together, as far as each worker has one
@@ -68,7 +69,7 @@ class Summary:
 
     def __str__(self) -> str:
         if not self.images:
-            return "empty, as the dataset has no such split"
+            return "no images, as the dataset has no such split"
         shares = [f"{count / self.images:.0%} {mode}" for mode, count in sorted(self.modes.items())]
         if self.passed_through:
             shares.append(f"{self.passed_through / self.images:.0%} as they were")
@@ -81,8 +82,8 @@ class Summary:
 def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, workers: int) -> Summary:
     """Write the images of a manifest to a beton with the fields `image` and `label`.
 
-    Metadata row i is row i of the manifest. Of a manifest without images the file is empty: a stage of DVC always has
-    its outputs. The file appears at `path` when it is whole, and not before.
+    Metadata row i is row i of the manifest. Of a manifest without images the file is NO_IMAGES, and no beton: a stage of
+    DVC always has its outputs. The file appears at `path` when it is whole, and not before.
 
     Args:
         raw: the folder that the manifest's paths are relative to.
@@ -95,8 +96,9 @@ def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
     start = time.perf_counter()
     summary = Summary()
     if not len(manifest):
-        with atomic_write(path):
-            return summary
+        with atomic_write(path) as file:
+            file.write(NO_IMAGES)
+        return summary
     workers = max(workers, 1)
     pool = ThreadPoolExecutor(workers)
     try:
