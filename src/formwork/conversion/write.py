@@ -82,8 +82,8 @@ class Summary:
 def write_beton(manifest: Manifest, raw: Path, path: Path, params: BetonParams, workers: int) -> Summary:
     """Write the images of a manifest to a beton with the fields `image` and `label`.
 
-    Metadata row i is row i of the manifest. Of a manifest without images the file is NO_IMAGES, and no beton: a stage of
-    DVC always has its outputs. The file appears at `path` when it is whole, and not before.
+    Metadata row i is row i of the manifest. Of a manifest without images the file is NO_IMAGES, and no beton: a stage
+    of DVC always has its outputs. The file appears at `path` when it is whole, and not before.
 
     Args:
         raw: the folder that the manifest's paths are relative to.
