@@ -1,23 +1,36 @@
-"""Near duplicates: which copies of photos are found, and how many other images are taken for copies."""
+"""Near duplicates: which copies of photos are found, how many other images are taken for copies, and what it costs."""
 
 import argparse
+import time
 from collections.abc import Callable, Sequence
-from io import BytesIO
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
+from itertools import product
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from benchmarks.page import ROOT, publish
+from formwork.datasets.link import link
 from formwork.datasets.near_duplicates import FIELDS, look_alike
-from formwork.datasets.verify_file import RECORD, PixelFigures
+from formwork.datasets.perceptual_hash import PerceptualHashes
+from formwork.datasets.verify import CHUNK_FILES
+from formwork.datasets.verify_file import BATCH, RECORD, PixelFigures, verify_files
 from formwork.errors import FormworkError
 from formwork.images.pixels import EXTENSIONS, read_rgb
+from formwork.params import Params
 from formwork.text import table
 
 TILE = 512, 384
 LARGEST = 2048  # pixels of the longer side: larger photos are scaled down to it before they are cut
 SMALL = 64, 48
+COST = [(TILE, "JPEG", 1), ((128, 96), "JPEG", 4), ((32, 32), "PNG", 4)]
+"""Size and format of the images whose cost is measured, and into how many parts along a side a tile is cut for them."""
+ROUNDS = 3
+WARM = 16  # images hashed again and again: as in verification, their pixels are in the cache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +45,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise FormworkError(f"No photos of at least {TILE[0]} x {TILE[1]} pixels in {arguments.photos[0]}.")
     large = measure(tiles)
     small = measure([tile.resize(SMALL, Image.Resampling.LANCZOS) for tile in tiles])
-    results = {"tiles": len(tiles), "large": large, "small": small}
+    results = {"tiles": len(tiles), "large": large, "small": small, "cost": [cost(tiles, *kind) for kind in COST]}
     publish(
         "near_duplicates",
         "python benchmarks/run.py near_duplicates <photos>",
@@ -94,6 +107,63 @@ def _figures(images: Sequence[Image.Image]) -> np.ndarray:
     return result[FIELDS]
 
 
+def cost(tiles: Sequence[Image.Image], size: tuple[int, int], kind: str, parts: int) -> dict[str, object]:
+    """CPU time of near duplicates and of all of link, in seconds an image: the least of ROUNDS."""
+    with TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw" / "photos"
+        width, height = TILE[0] // parts, TILE[1] // parts
+        for number, tile in enumerate(tiles):
+            place = raw / f"{number % 10}"
+            place.mkdir(parents=True, exist_ok=True)
+            for part, (x, y) in enumerate(product(range(parts), repeat=2)):
+                image = tile.crop((x * width, y * height, (x + 1) * width, (y + 1) * height)).resize(size)
+                image.save(place / f"{number}-{part}.{kind.lower()}", quality=85)
+        paths = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
+        params = Params.model_validate({"data": {"name": "photos", "fetch": [], "num_workers": 0}})
+        verified = np.array(verify_files(str(raw), paths), RECORD)
+        images = [(image := read_rgb(raw / path), image.tobytes()) for path in paths[:WARM]] * (CHUNK_FILES // WARM)
+        interim = Path(folder) / "interim"
+
+        def hash_all() -> None:
+            hashes = PerceptualHashes()
+            for image, data in images:
+                hashes.add(image, data if len(data) <= 3 * BATCH else None)
+            hashes.finish()
+
+        def link_all() -> None:
+            rmtree(interim, ignore_errors=True)
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                link(params, raw, interim / "photos", Path(folder) / "findings.csv")
+
+        rounds = [
+            (_seconds(hash_all) / len(images), _seconds(lambda: look_alike(verified)), _seconds(link_all))
+            for _ in range(ROUNDS)
+        ]
+        hashing, search, whole = np.array(rounds).min(axis=0)
+        return {
+            "size": size,
+            "format": kind,
+            "images": len(paths),
+            "bytes": int(verified["size"].mean()),
+            "hash": hashing,
+            "search": search / len(paths),
+            "link": whole / len(paths),
+        }
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def _cost_row(of: dict) -> list[str]:
+    near = of["hash"] + of["search"]
+    times = [f"{seconds * 1e6:,.0f} us" for seconds in (of["hash"], of["search"], of["link"])]
+    share = f"{near / (of['link'] - near):.1%}"
+    return [f"{of['size'][0]} x {of['size'][1]} {of['format']}", f"{of['images']:,}", *times, share]
+
+
 def body(results: dict) -> str:
     large, small = (results[size]["transformations"] for size in ("large", "small"))
     rows = []
@@ -109,7 +179,11 @@ def body(results: dict) -> str:
     return (
         f"{results['tiles']:,} parts of photos, {TILE[0]} x {TILE[1]} pixels each, taken for as many images, and "
         f"copies of {copied:,} of them. Without any copies, {alike[0]} pairs look alike, and {alike[1]} at "
-        f"{SMALL[0]} x {SMALL[1]} pixels.\n\n{table(header, rows)}"
+        f"{SMALL[0]} x {SMALL[1]} pixels.\n\n{table(header, rows)}\n\n"
+        "CPU time an image, of the same photos in smaller parts, without workers:\n\n"
+        + table(
+            ["images", "number", "hash", "search", "all of link", "share of the rest"], map(_cost_row, results["cost"])
+        )
     )
 
 

@@ -19,7 +19,7 @@ from formwork.datasets.verify import Verification
 from formwork.files import atomic_write
 
 LEAST_STRUCTURE = 6  # frequencies above noise: a plain image is a copy of none
-CROPPABLE, LARGE = 48, 128  # pixels of the shorter side, from which on some crops are looked for, and all
+CROPPABLE, LARGE = 48, 192  # pixels of the shorter side, from which on some crops are looked for, and all
 LARGEST_TINT = 0.2  # by which the shares of red, green and blue of copies may differ
 DARK = 8  # grey levels added to each, as the shares of what is nearly black are chance
 FIELDS = ["hash", "width", "height", "moments"]

@@ -15,8 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from formwork.datasets.near_search import UNCROPPED, VIEWS, Pairs
-from formwork.datasets.perceptual_hash import COEFFICIENTS, COLUMNS, CUTOFF, FREQUENCIES, MIRROR, ROWS, SIDE, TRANSFORM
+from formwork.datasets.near_search import UNCROPPED, VIEWED, VIEWS, Pairs, by_content
+from formwork.datasets.perceptual_hash import (
+    COEFFICIENTS,
+    COLUMNS,
+    CUTOFF,
+    FREQUENCIES,
+    MIRROR,
+    ROWS,
+    SIDE,
+    TRANSFORM,
+    times,
+)
 
 SIGNAL = 4.0  # grey levels: of a coefficient above noise and what JPEG leaves, a quarter of one in each cell
 ALIKE, ALIKE_WEIGHTED, ALIKE_INSIDE = 0.88, 0.87, 0.88  # least correlations of copies
@@ -24,13 +34,16 @@ MIDDLE = slice(SIDE // 4, SIDE - SIDE // 4)  # of the cells: many images have th
 EVIDENCE = 8.0  # decimal digits of the odds against a correlation, beyond those of the number of pairs in the dataset
 CHOICES = 2.0  # as many digits more where a crop was looked for: the best of many is easily alike
 FEW = 100  # images that count as much as the dataset's own for what images have in common, and in what they vary
-STEPS = 4
+PROMISING = 0.5, 0.55, 0.8  # shares of the digits of evidence that make a pair worth a look, and each step further
+EXACT = 0.95  # as PROMISING, where no crop is looked for
 LARGEST_STEP = 0.06  # of an image's side
 LARGEST_CROP, LARGEST_SHIFT = 0.75, 0.12  # of the sides of the image: what is left of one, and how far its middle moves
-AT_ONCE = 4096  # pairs
+AT_ONCE = 256  # pairs or images: what is computed of them fits a core's cache
+MEASURED = 2048  # images of a dataset, evenly chosen by content, that stand for all of a larger one
 MIDDLES = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE - 0.5  # of cells, from the middle of the image
 WAVES = np.arange(CUTOFF, dtype=np.float32) * np.float32(np.pi)  # of the cosine of each frequency along a side
 WEIGHTED = (TRANSFORM * FREQUENCIES).astype(np.float32)
+CELLS = np.ascontiguousarray(TRANSFORM.T, np.float32)
 FREQUENCY = FREQUENCIES.astype(np.float32)
 NORM = np.where(ROWS == 0, 1, np.sqrt(2)) * np.where(COLUMNS == 0, 1, np.sqrt(2)) / SIDE  # of a coefficient's cosines
 
@@ -60,17 +73,18 @@ class _Dataset(NamedTuple):
 
 def _measure(codes: np.ndarray) -> _Dataset:
     """Of few images, little is known: they are taken to vary in all COEFFICIENTS, and to have nothing in common."""
+    evidence = EVIDENCE + np.log10(len(codes) * (len(codes) - 1) / 2)
+    if len(codes) > MEASURED:
+        codes = codes[by_content(codes)[:: -(-len(codes) // MEASURED)]]
     images = len(codes)
-    parts = [slice(start, start + AT_ONCE) for start in range(0, images, AT_ONCE)]
-    common = sum(_directions(codes[part]).sum(axis=0) for part in parts) / (images + FEW)
-    products = np.zeros((COEFFICIENTS, COEFFICIENTS))
-    for part in parts:
-        rest = _directions(_directions(codes[part]) - common)
-        products += rest.T @ rest
+    directions = _directions(codes)
+    common = directions.sum(axis=0) / (images + FEW)
+    rest = _directions(directions - common)
+    products = times(rest.T, rest)
     pairs = images * (images - 1)
     likeness = max((np.square(products).sum() - images) / pairs, 1 / COEFFICIENTS)  # mean of cos^2 of two images
     dimensions = (images + FEW) / (images * likeness + FEW / COEFFICIENTS)
-    return _Dataset(common.astype(np.float32), dimensions, EVIDENCE + np.log10(pairs / 2))
+    return _Dataset(common.astype(np.float32), dimensions, evidence)
 
 
 def _directions(vectors: np.ndarray) -> np.ndarray:
@@ -88,18 +102,40 @@ def are_copies(pairs: Pairs, codes: np.ndarray, scales: np.ndarray, views: np.nd
         views: as for that.
     """
     mirrored = np.array([view.mirrored for view in VIEWS])
-    croppable = views > UNCROPPED
     result = np.zeros(len(pairs.first), bool)
     if not len(result):
         return result
     dataset = _measure(codes)
-    for start in range(0, len(result), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    croppable = np.minimum(views[pairs.first], views[pairs.second]) > UNCROPPED
+    promising = _promising(pairs, codes, scales, croppable, dataset)
+    for start in range(0, len(promising), AT_ONCE):
+        part = promising[start : start + AT_ONCE]
         first, second, view = (column[part] for column in pairs)
         a, b = (codes[rows] * scales[rows, None] / FREQUENCY for rows in (first, second))
         a[mirrored[view]] *= MIRROR
-        result[part] = _match(a, b, _of_views(view), croppable[first] & croppable[second], dataset)
+        result[part] = _match(a, b, _of_views(view), croppable[part], dataset)
     return result
+
+
+def _promising(
+    pairs: Pairs, codes: np.ndarray, scales: np.ndarray, croppable: np.ndarray, dataset: _Dataset
+) -> np.ndarray:
+    """(Q,) positions of the pairs that are worth a closer look, which costs far more: as the hashes have it, without
+    turning them back to grey values, their correlation in the view says enough."""
+    found = []
+    for number in np.unique(pairs.view):
+        view = VIEWS[number]
+        known = CUTOFF * min(1 - view.left - view.right, 1 - view.top - view.bottom) > FREQUENCY
+        positions = np.flatnonzero(pairs.view == number)
+        for start in range(0, len(positions), AT_ONCE):
+            part = positions[start : start + AT_ONCE]
+            first, second = pairs.first[part], pairs.second[part]
+            x = _unit(times(codes[first].astype(np.float32), VIEWED[number]) * known)
+            y = _unit(codes[second] * known.astype(np.float32))
+            signals = np.minimum(*(structure(codes[rows], scales[rows]) for rows in (first, second)))
+            odds = _odds(_correlation(x - dataset.common * known, y - dataset.common * known), signals, dataset)
+            found.append(part[odds >= dataset.evidence * np.where(croppable[part], PROMISING[0], EXACT)])
+    return np.sort(np.concatenate(found))
 
 
 def _of_views(view: np.ndarray) -> np.ndarray:
@@ -123,31 +159,33 @@ def _match(a: np.ndarray, b: np.ndarray, warps: np.ndarray, croppable: np.ndarra
     left = np.arange(len(a))  # pairs that are neither copies yet nor given up
     waves = np.zeros((len(a), CUTOFF, CUTOFF), np.float32)
     waves[:, ROWS, COLUMNS] = a * NORM
-    cells = (b @ TRANSFORM.T.astype(np.float32)).reshape(-1, SIDE, SIDE)
+    cells = times(b, CELLS).reshape(-1, SIDE, SIDE)
     cropped = (warps[:, 0] != 1) | (warps[:, 2] != 1)
-    for step in range(STEPS + 1):
-        seen, slopes, shown = _seen(waves[left], warps[left])
+    for least in (*PROMISING[1:], np.inf):
+        seen, shown = _seen(waves[left], warps[left])
         good, odds = _compare(seen, cells[left], shown, a[left], b[left], warps[left], dataset)
-        good &= odds >= dataset.evidence + CHOICES * (cropped[left] | (step > 0))
+        good &= odds >= dataset.evidence + CHOICES * cropped[left]
         matched[left[good]] = True
-        on = ~good & croppable[left]
-        left = left[on]
-        if step == STEPS or not len(left):
-            return matched
-        warps[left] = _improved(seen[on], slopes[on], cells[left], shown[on], warps[left])
+        left = left[~good & croppable[left] & (odds >= least * dataset.evidence)]
+        if not len(left):
+            break
+        warps[left] = _improved(waves[left], cells[left], warps[left])
+        cropped[left] = True
     return matched
 
 
-def _seen(waves: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images as others would show them: (P, SIDE, SIDE), the change of these with each number of the warp,
-    (P, 4, SIDE, SIDE), and which of the cells lie in the image, as 0 and 1."""
-    (across, more_across, columns), (down, more_down, rows) = (_along(*warps[:, i : i + 2].T) for i in (0, 2))
-    halfway = waves @ across
-    seen = down.transpose(0, 2, 1) @ halfway
+def _seen(waves: np.ndarray, warps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images as others would show them: (P, SIDE, SIDE); and which of the cells lie in the image, as 0 and 1."""
+    (across, _, columns), (down, _, rows) = (_along(*warps[:, i : i + 2].T) for i in (0, 2))
+    return down.transpose(0, 2, 1) @ (waves @ across), (rows[:, :, None] & columns[:, None, :]).astype(np.float32)
+
+
+def _slopes(waves: np.ndarray, warps: np.ndarray) -> np.ndarray:
+    """(P, 4, SIDE, SIDE) the change of `_seen` with each number of the warp."""
+    (across, more_across, _), (down, more_down, _) = (_along(*warps[:, i : i + 2].T) for i in (0, 2))
     along_x = down.transpose(0, 2, 1) @ (waves @ more_across)
-    along_y = more_down.transpose(0, 2, 1) @ halfway
-    slopes = np.stack([along_x * MIDDLES, along_x, along_y * MIDDLES[:, None], along_y], axis=1)
-    return seen, slopes, (rows[:, :, None] & columns[:, None, :]).astype(np.float32)
+    along_y = more_down.transpose(0, 2, 1) @ (waves @ across)
+    return np.stack([along_x * MIDDLES, along_x, along_y * MIDDLES[:, None], along_y], axis=1)
 
 
 def _along(scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,14 +216,20 @@ def _compare(
     plain = _correlation(*(_standardised(values, shown).reshape(len(b), -1) for values in (seen, cells)))
     # A crop holds frequencies that the hash of the whole has not: they are left out.
     known = CUTOFF * np.minimum(warps[:, [0, 2]], 1).min(axis=1)[:, None] > FREQUENCY
-    x, y = (_standardised(values, shown).reshape(len(b), -1) @ WEIGHTED * known for values in (seen, cells))
+    x, y = (times(_standardised(values, shown).reshape(len(b), -1), WEIGHTED) * known for values in (seen, cells))
     weighted = _correlation(x, y)
     apart = _correlation(*(_unit(values) - dataset.common * known for values in (x, y)))
     signals = np.minimum(*(np.count_nonzero((np.abs(values) > SIGNAL) & known, axis=1) for values in (a, b)))
-    odds = -np.log10(np.maximum(1 - np.square(apart), 1e-6)) * np.minimum(signals, dataset.dimensions) / 2
+    odds = _odds(apart, signals, dataset)
     inner = (values[:, MIDDLE, MIDDLE].reshape(len(b), -1) for values in (seen, cells))
     inside = _correlation(*(values - values.mean(axis=1, keepdims=True) for values in inner))
-    return (plain >= ALIKE) & (weighted >= ALIKE_WEIGHTED) & (inside >= ALIKE_INSIDE) & (apart > 0), odds
+    return (plain >= ALIKE) & (weighted >= ALIKE_WEIGHTED) & (inside >= ALIKE_INSIDE), odds
+
+
+def _odds(apart: np.ndarray, signals: np.ndarray, dataset: _Dataset) -> np.ndarray:
+    """(P,) the decimal digits of the odds against such correlations of what sets images apart from the others."""
+    digits = -np.log10(np.maximum(1 - np.square(np.maximum(apart, 0)), 1e-6))
+    return digits * np.minimum(signals, dataset.dimensions) / 2
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -197,10 +241,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
-def _improved(
-    seen: np.ndarray, slopes: np.ndarray, cells: np.ndarray, shown: np.ndarray, warps: np.ndarray
-) -> np.ndarray:
-    """One Gauss-Newton step: warps under which `seen` is more like `cells`, up to brightness and contrast."""
+def _improved(waves: np.ndarray, cells: np.ndarray, warps: np.ndarray) -> np.ndarray:
+    """One Gauss-Newton step: warps under which images are more like `cells`, up to brightness and contrast."""
+    (seen, shown), slopes = _seen(waves, warps), _slopes(waves, warps)
     inside = shown[:, None]
     count = shown.sum(axis=(1, 2))[:, None, None, None]
     slopes = ((slopes - (slopes * inside).sum(axis=(2, 3), keepdims=True) / count) * inside).reshape(len(seen), 4, -1)

@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from formwork.datasets.perceptual_hash import FREQUENCIES, MIRROR, SIDE, TRANSFORM
+from formwork.datasets.perceptual_hash import FREQUENCIES, MIRROR, SIDE, TRANSFORM, times
 
 BITS = 64
 BUCKET_BITS = 8, 24  # fewest and most
 NEIGHBOURS = 8
 KEPT = 8
 FARTHEST = 16  # bits of BITS, in which a candidate may differ
-LEAST_ALIKE = 0.5  # cosine of the angle between the hashes of a candidate and of the image, cropped or mirrored
+LEAST_ALIKE = 0.65  # cosine of the angle between the hashes of a candidate and of the image, cropped or mirrored
 SHARE = 0.07  # that a view leaves out at one side or two
-QUERIES = 1 << 14  # at once: bounds the memory
+QUERIES = 1 << 11  # at once: what is computed of them fits a core's cache
 STEPS = 1 << 10  # of a crop's factors, which are whole: sums stay below 2**24, up to which float32 counts exactly
 
 
@@ -54,7 +54,7 @@ VIEWS = _views()
 UNCROPPED, FEW_CROPS, ALL_CROPS = 2, 8, len(VIEWS)
 """How many of VIEWS, from the first on, an image may be looked up in: as it is and mirrored; cropped in the middle and
 at one side, too; and cropped at two sides, or cropped and mirrored, too."""
-LOOK_UPS = (0, UNCROPPED, 5), (UNCROPPED, FEW_CROPS, 3), (FEW_CROPS, ALL_CROPS, 4)
+LOOK_UPS = (0, UNCROPPED, 4), (UNCROPPED, FEW_CROPS, 3), (FEW_CROPS, ALL_CROPS, 3)
 """From which view to which, and in how many of its least certain bits a bucket may differ."""
 
 
@@ -77,7 +77,7 @@ def find_pairs(codes: np.ndarray, views: np.ndarray) -> Pairs:
     if len(codes) < 2:
         nothing = np.empty(0, np.int64)
         return Pairs(nothing, nothing, nothing)
-    order = _by_content(codes)
+    order = by_content(codes)
     index = _Index(codes[order])
     found = [
         index.look_up(rows, range(start, end), probed)
@@ -91,7 +91,7 @@ def find_pairs(codes: np.ndarray, views: np.ndarray) -> Pairs:
     return Pairs(order[first[best]], order[second[best]], view[best])
 
 
-def _by_content(codes: np.ndarray) -> np.ndarray:
+def by_content(codes: np.ndarray) -> np.ndarray:
     """(N,) positions, sorted by a number made of all codes of an image: an order that does not depend on names."""
     numbers = np.zeros(len(codes), np.uint64)
     for column in codes.T:
@@ -109,7 +109,7 @@ def _factors(view: View) -> np.ndarray:
     columns = _interpolation(view.left, view.right)
     cells = (TRANSFORM / FREQUENCIES).T.reshape(-1, SIDE, SIDE)
     cropped = (rows @ cells @ columns.T).reshape(-1, SIDE * SIDE)
-    factors = np.rint(cropped @ (TRANSFORM * FREQUENCIES) * STEPS).astype(np.float32)
+    factors = np.rint(times(cropped, TRANSFORM * FREQUENCIES) * STEPS).astype(np.float32)
     return factors * MIRROR if view.mirrored else factors
 
 
@@ -146,7 +146,7 @@ class _Index:
     def look_up(self, rows: np.ndarray, views: Iterable[int], probed: int) -> Found:
         """The candidates of these images: of each, the KEPT that are most alike."""
         codes = self._codes[rows].astype(np.float32)
-        found = [self._look_up_as(rows, codes @ VIEWED[view], view, probed) for view in views]
+        found = [self._look_up_as(rows, times(codes, VIEWED[view]), view, probed) for view in views]
         image, candidate, view_, alike = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((view_, candidate, -alike, image))
         starts = np.flatnonzero(np.diff(image[order], prepend=-1))
@@ -164,9 +164,8 @@ class _Index:
         places = np.repeat(start - np.cumsum(size) + size, size) + np.arange(size.sum())
         near = np.bitwise_count(self._bits[places] ^ bits[query]) <= FARTHEST
         query, candidate = query[near], self._order[places[near]]
-        # The first two views find each pair from both of its images.
-        new = candidate > rows[query] if view < UNCROPPED else candidate != rows[query]
-        query, candidate = query[new], candidate[new]
+        other = candidate != rows[query]
+        query, candidate = query[other], candidate[other]
         lengths = np.maximum(np.sqrt(np.square(seen).sum(axis=1, dtype=np.float64)), 1)
         alike = _dot(seen[query], self._codes[candidate]) / (lengths[query] * self._lengths[candidate])
         good = alike >= LEAST_ALIKE
