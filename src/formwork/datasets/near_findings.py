@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from formwork.datasets.candidates import Candidate, Candidates
+from formwork.datasets.candidates import Candidates
 from formwork.datasets.findings import NEAR_DUPLICATES, Finding, first_kept
 
 CONFLICT, LEAKAGE, DUPLICATE = NEAR_DUPLICATES
@@ -26,48 +26,58 @@ def near_findings(
         same: groups of files with the same content, ascending: the one that is kept of them stands for all.
         left_out: positions of files that are left out for another reason.
     """
-    kept = {group[0]: first_kept(candidates, group) for group in same}
-    others: dict[int, list[int]] = {}
-    for first, second in ((kept.get(a, a), kept.get(b, b)) for a, b in pairs.tolist()):
-        if first in left_out or second in left_out:
-            continue
-        others.setdefault(first, []).append(second)
-        others.setdefault(second, []).append(first)
+    splits, classes = candidates.splits, candidates.classes
+    images, starts, others = _neighbours(candidates, pairs, same, left_out)
     found: list[Finding] = []
-    seen: set[int] = set()
-    for position in sorted(others, key=lambda position: (-candidates.splits[position], position)):
-        if position in seen:
+    seen = np.zeros(len(candidates), bool)
+    for place in np.lexsort((images, -splits[images].astype(np.int64))).tolist():
+        image = images[place]
+        if seen[image]:
             continue
-        copies = sorted(other for other in others[position] if other not in seen)
-        of_copies = _of_copies(candidates, position, copies)
-        found += of_copies
-        if len(of_copies) == len(copies):  # none of them on this image
-            found += _of_kept(candidates, position, [other for other in others[position] if other in seen])
-        seen.update([position, *copies])
+        alike = others[starts[place] : starts[place + 1]]
+        copies, before = alike[~seen[alike]], alike[seen[alike]]
+        conflicting = copies[classes[copies] != classes[image]]
+        path = candidates.paths[image]
+        if len(conflicting):
+            reason = "the copy has another label"
+            found.append(Finding(int(image), CONFLICT, reason, candidates.paths[conflicting[0]], True))
+            found += [Finding(copy, CONFLICT, reason, path, True) for copy in copies.tolist()]
+        else:
+            kinds = _kinds(candidates, image, copies)
+            found += [
+                Finding(copy, NEAR_DUPLICATES[kind], "", path, True)
+                for copy, kind in zip(copies.tolist(), kinds.tolist(), strict=True)
+            ]
+            if len(before):  # it is kept, though it looks like copies of others: the gravest is reported
+                kinds = _kinds(candidates, image, before)
+                gravest = int(kinds.argmin())
+                of = candidates.paths[before[gravest]]
+                found.append(Finding(int(image), NEAR_DUPLICATES[kinds[gravest]], "", of))
+        seen[image] = True
+        seen[copies] = True
     return found
 
 
-def _of_copies(candidates: Candidates, kept: int, copies: Sequence[int]) -> list[Finding]:
-    image = candidates[kept]
-    conflicting = [copy for copy in copies if candidates[copy].class_name != image.class_name]
-    if not conflicting:
-        return [Finding(copy, _kind(image, candidates[copy]), "", image.path, True) for copy in copies]
-    reason = "the copy has another label"
-    found = [Finding(kept, CONFLICT, reason, candidates.paths[conflicting[0]], True)]
-    return found + [Finding(copy, CONFLICT, reason, image.path, True) for copy in copies]
+def _neighbours(
+    candidates: Candidates, pairs: np.ndarray, same: Sequence[Sequence[int]], left_out: Collection[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(I,) positions of images that look like others, ascending; (I + 1,) where those that each looks like begin among
+    (2 P,) positions, ascending for each image."""
+    stands_for = np.arange(len(candidates))
+    for group in same:
+        stands_for[group[0]] = first_kept(candidates, group)
+    used = np.ones(len(candidates), bool)
+    used[list(left_out)] = False
+    pairs = stands_for[pairs]
+    pairs = pairs[used[pairs].all(axis=1)]
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    images, starts = np.unique(both[:, 0], return_index=True)
+    return images, np.append(starts, len(both)), both[:, 1]
 
 
-def _of_kept(candidates: Candidates, kept: int, before: Sequence[int]) -> list[Finding]:
-    """On an image that is kept, though it looks like some that are copies of others: the gravest."""
-    image = candidates[kept]
-    kinds = [(NEAR_DUPLICATES.index(_kind(candidates[other], image)), other) for other in before]
-    if not kinds:
-        return []
-    kind, other = min(kinds)
-    return [Finding(kept, NEAR_DUPLICATES[kind], "", candidates.paths[other])]
-
-
-def _kind(one: Candidate, other: Candidate) -> str:
-    if one.class_name != other.class_name:
-        return CONFLICT
-    return DUPLICATE if one.split == other.split else LEAKAGE
+def _kinds(candidates: Candidates, image: int, others: np.ndarray) -> np.ndarray:
+    """(N,) of each other image that looks like this one, the place in NEAR_DUPLICATES of what that is."""
+    same_split = candidates.splits[others] == candidates.splits[image]
+    kinds = np.where(same_split, NEAR_DUPLICATES.index(DUPLICATE), NEAR_DUPLICATES.index(LEAKAGE))
+    return np.where(candidates.classes[others] == candidates.classes[image], kinds, NEAR_DUPLICATES.index(CONFLICT))

@@ -9,6 +9,7 @@ Mirroring an image changes the sign of every odd horizontal frequency, and cropp
 the hash, without the image.
 """
 
+from bisect import bisect_left
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +17,8 @@ from PIL import Image
 
 SIDE = 16  # cells
 CUTOFF = 9  # above it, little survives scaling and JPEG
-FEW, MANY = 2, 3  # samples a side of a cell: of images up to 32 pixels a side, and of larger ones
-SAMPLED = MANY * SIDE  # a side in pixels
+SIDES, SAMPLES = (32, 128), (2, 3, 4)
+"""Samples a side of a cell: of images whose longer side is up to the first of SIDES in pixels, to the next, and larger."""
 SCALE_BYTES = 2  # a float16
 AT_ONCE = 128  # images: their samples fit a core's cache
 
@@ -72,9 +73,10 @@ class PerceptualHashes:
             pixels: its bytes, where they are at hand.
         """
         width, height = rgb.size
-        if pixels is None and max(width, height) > SAMPLED:
-            rgb, width, height = rgb.resize((SAMPLED, SAMPLED), Image.Resampling.NEAREST), SAMPLED, SAMPLED
-        samples = FEW if max(width, height) <= FEW * SIDE else MANY
+        samples = SAMPLES[bisect_left(SIDES, max(width, height))]
+        side = samples * SIDE
+        if pixels is None and max(width, height) > side:
+            rgb, width, height = rgb.resize((side, side), Image.Resampling.NEAREST), side, side
         values = np.frombuffer(rgb.tobytes() if pixels is None else pixels, np.uint8)
         found = self._sampled.setdefault(samples, [])
         self._order.append((samples, len(found)))
