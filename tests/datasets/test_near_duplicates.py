@@ -128,8 +128,9 @@ def test_a_hash_is_the_same_in_any_company() -> None:
     assert {len(found) for found in hashes} == {HASH_BYTES}
 
 
-def test_mirrored_hashes_are_hashes_of_mirrored_images() -> None:
-    images = [image.resize((64, 48)) for image in photos()]
+@pytest.mark.parametrize("size", [(32, 24), (64, 48), (128, 96), (101, 75)])
+def test_mirrored_hashes_are_hashes_of_mirrored_images(size: tuple[int, int]) -> None:
+    images = [image.resize(size) for image in photos()]
     codes, scales = decode_hashes(figures(images)["hash"])
     mirrored, their_scales = decode_hashes(figures([ImageOps.mirror(image) for image in images])["hash"])
     view = next(i for i, view in enumerate(VIEWS) if view.mirrored)

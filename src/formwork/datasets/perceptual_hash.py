@@ -18,7 +18,7 @@ from PIL import Image
 SIDE = 16  # cells
 CUTOFF = 9  # above it, little survives scaling and JPEG
 SIDES, SAMPLES = (32, 128), (2, 3, 4)
-"""Samples a side of a cell: of images whose longer side is up to the first of SIDES in pixels, to the next, and larger."""
+"""Samples a side of a cell: of images whose longer side has at most 32 pixels, at most 128, or more."""
 SCALE_BYTES = 2  # a float16
 AT_ONCE = 128  # images: their samples fit a core's cache
 
@@ -106,8 +106,10 @@ def _places(width: int, height: int, samples: int) -> np.ndarray:
 
 @lru_cache(256)
 def _along(length: int, samples: int) -> np.ndarray:
-    """(samples, SIDE) the pixels to look at along a side: in the middle of equal parts, as Pillow's NEAREST has it."""
-    pixels = (2 * np.arange(SIDE * samples) + 1) * length // (2 * SIDE * samples)
+    """(samples, SIDE) the pixels to look at along a side: in the middle of equal parts, as Pillow's NEAREST has it, but
+    the same from both ends, so that a mirrored image has the mirrored hash."""
+    half = (2 * np.arange(SIDE * samples // 2) + 1) * length // (2 * SIDE * samples)
+    pixels = np.concatenate([half, length - 1 - half[::-1]])
     return np.ascontiguousarray(pixels.reshape(SIDE, samples).T)
 
 
