@@ -101,7 +101,7 @@ def remove(repo: Workspace, split: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "split", "other"),
-    [(edit, "train", "val"), (add, "train", "val"), (remove, "train", "val"), (edit, "val", "train")],
+    [(add, "train", "val"), (remove, "train", "val"), (edit, "val", "train")],
 )
 def test_a_changed_image_converts_its_split_alone(repo: Workspace, change, split: str, other: str):
     """One image edited, added or removed: `link`, `convert` of its split, `train` and `evaluate` are done again."""

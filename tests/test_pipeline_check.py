@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.compare.conftest import Quick, quick, quick_base
 from tests.workspace import Workspace, snapshot
+
+__all__ = ["quick", "quick_base"]  # fixtures
 
 OUTPUTS = ("data", "models", "results")
 
@@ -23,7 +26,6 @@ def test_a_wrong_setting_touches_nothing_and_is_taken_back_by_its_command(repo: 
         "+trainer.max_epoch=3": "trainer.max_epoch: unknown. Did you mean 'max_epochs'?",
         "'augment.train=[{Blurr: {}}]'": "augment.train: there is no operation 'Blurr'",
         "'~data.dtype'": "params.yaml lacks keys that stages depend on. Their defaults are\n  data.dtype: float32",
-        "data.group=few": "data.group in params.yaml is 'few', which datasets.shapes.groups does not define.",
         "data.name=shape": "data.name is 'shape', and there is no folder data/raw/shape. Did you mean 'shapes'?",
         "'data.name=\"x;touch pwned\"'": "data.name: should match pattern",
     }.items():
@@ -41,22 +43,22 @@ def test_a_wrong_setting_touches_nothing_and_is_taken_back_by_its_command(repo: 
     assert repo.dvc("repro").all_ran == []
 
 
-def test_the_check_makes_no_other_stage_run(repo: Workspace) -> None:
-    result = repo.dvc("exp run -S evaluate.worst_mistakes=4")
+def test_the_check_makes_no_other_stage_run(quick: Quick) -> None:
+    result = quick.dvc("exp run -S evaluate.worst_mistakes=4")
     assert result.all_ran == ["check", "evaluate"]
-    assert repo.dvc("repro").all_ran == []
-    (repo / "params.yaml").write_text("# a comment\n" + (repo / "params.yaml").read_text())
-    assert repo.dvc("repro").all_ran == ["check"]
-    assert repo.outdated() == {}
+    assert quick.dvc("repro").all_ran == []
+    (quick / "params.yaml").write_text("# a comment\n" + (quick / "params.yaml").read_text())
+    assert quick.dvc("repro").all_ran == ["check"]
+    assert quick.outdated() == {}
 
 
-def test_other_edits_stay_when_a_mistake_is_taken_back(repo: Workspace) -> None:
+def test_other_edits_stay_when_a_mistake_is_taken_back(quick: Quick) -> None:
     """The command gives the refused key its committed value, and runs what the other edit asks for."""
-    result = repo.dvc("exp run -S evaluate.worst_mistakes=4 -S train.lr=abc -S +train.lrr=1", status=255)
+    result = quick.dvc("exp run -S evaluate.worst_mistakes=4 -S train.lr=abc -S +train.lrr=1", status=255)
     (command,) = re.findall(r"^`(.+)` takes it back, and keeps evaluate.worst_mistakes\.$", result.output, re.MULTILINE)
     assert command == "dvc exp run -S train.lr=0.003 -S '~train.lrr'"
-    assert repo.shell(command).all_ran == ["check", "evaluate"]
-    assert repo.changes() >= {"params.yaml", "dvc.lock"}
+    assert quick.shell(command).all_ran == ["check", "evaluate"]
+    assert quick.changes() >= {"params.yaml", "dvc.lock"}
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,33 @@
 from pathlib import Path
 
 from tests.make_images import make_dataset
-from tests.workspace import Workspace
+from tests.tools.compare.conftest import Quick, quick, quick_base
+
+__all__ = ["quick", "quick_base"]  # fixtures
 
 
-def test_a_changed_label_runs_link_and_train_and_converts_nothing(repo: Workspace) -> None:
-    raw = repo / "data/raw/tabled"
+def test_a_changed_label_runs_link_and_train_and_converts_nothing(quick: Quick) -> None:
+    raw = quick / "data/raw/tabled"
     make_dataset(raw, ["images"], per_class=40, size=(8, 8))
     write_labels(raw, changed=False)
-    repo.dvc("add data/raw/tabled")
-    repo.set_params(data__name="tabled")
-    repo.dvc("repro")
-    betons = {split: (repo / f"data/processed/tabled/{split}.beton").stat().st_mtime_ns for split in ("train", "val")}
+    quick.dvc("add data/raw/tabled")
+    quick.set_params(data__name="tabled")
+    quick.dvc("repro")
+    betons = {split: (quick / f"data/processed/tabled/{split}.beton").stat().st_mtime_ns for split in ("train", "val")}
 
     write_labels(raw, changed=True)
-    ran = repo.dvc("repro").ran
+    ran = quick.dvc("repro").ran
 
     assert ran == ["link", "train", "evaluate"]
     for split, path in (("val", "images/000.png"), ("train", "images/002.png")):
         (row,) = (
             line
-            for line in (repo / f"data/interim/tabled/{split}.csv").read_text().splitlines()
+            for line in (quick / f"data/interim/tabled/{split}.csv").read_text().splitlines()
             if line.startswith(path)
         )
         assert row.endswith(",dog,1")
     for split, changed_at in betons.items():
-        assert (repo / f"data/processed/tabled/{split}.beton").stat().st_mtime_ns == changed_at
+        assert (quick / f"data/processed/tabled/{split}.beton").stat().st_mtime_ns == changed_at
 
 
 def write_labels(raw: Path, changed: bool) -> None:

@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from tests.tools.compare.conftest import Quick, quick, quick_base
 from tests.workspace import ROOT, Workspace, snapshot
+
+__all__ = ["quick", "quick_base"]  # fixtures
 
 PAGE = (ROOT / "docs/undo.md").read_text(encoding="utf-8")
 SECTIONS = {
@@ -38,30 +41,31 @@ def test_what_dvc_refuses_in_its_own_words_is_taken_back(repo: Workspace, settin
     assert repo.outdated() == {}
 
 
-def test_an_experiment_is_taken_back(repo: Workspace) -> None:
+def test_an_experiment_is_taken_back(quick: Quick) -> None:
     """One that ran, the same applied again, one that failed when outputs were gone, and one that was committed."""
-    before = state(repo)
+    before = state(quick)
     back, forget = SECTIONS["An experiment that ran"]
     for command, status in {
         "exp run --name unwanted -S evaluate.worst_mistakes=4 -S seed=1": 0,
         "exp apply unwanted": 0,
-        "exp run -S train.lr=1e30": 255,
+        "exp run -S seed=2": 255,
     }.items():
-        repo.dvc(command, status=status)
-        assert state(repo) != before
-        repo.shell(back)
-        assert state(repo) == before
-        assert repo.changes() == set()
-    assert repo.outdated() == {}
+        failing = {"FAIL": "ERROR: no such thing"} if status else {}
+        Workspace(quick.path, quick.env | failing).dvc(command, status=status)
+        assert state(quick) != before
+        quick.shell(back)
+        assert state(quick) == before
+        assert quick.changes() == set()
+    assert quick.outdated() == {}
 
-    repo.dvc("exp apply unwanted")
-    repo.commit("An experiment")
+    quick.dvc("exp apply unwanted")
+    quick.commit("An experiment")
     (revert,) = SECTIONS["An experiment that was committed"]
-    repo.shell(revert)
-    assert state(repo) == before
+    quick.shell(revert)
+    assert state(quick) == before
 
-    repo.shell(forget)
-    assert "unwanted" not in repo.dvc("exp list --all-commits").output
+    quick.shell(forget)
+    assert "unwanted" not in quick.dvc("exp list --all-commits").output
 
 
 def test_an_experiment_is_taken_out_of_the_queue(repo: Workspace) -> None:

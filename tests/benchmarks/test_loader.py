@@ -116,10 +116,10 @@ def test_all_contenders_of_a_workload_are_measured_on_its_images(
     monkeypatch.setattr(loader, "ALWAYS", (loader.ALWAYS[0], Contender(PIL, contenders.pytorch_pil)))
     monkeypatch.setattr(loader, "FIRST_ROUNDS", 1)
 
-    found = loader.measure(prepared("photo"), [1], rounds=2, with_peers=False, once=False)
+    found = loader.measure(prepared("photo"), [1], rounds=1, with_peers=False, once=False)
 
     assert list(found.rates[1]) == [FFCV, PIL, RESIZED, LIBJPEG]
-    assert all(len(rates.values) == 2 and min(rates.values) > 0 for rates in found.rates[1].values())
+    assert all(len(rates.values) == 1 and min(rates.values) > 0 for rates in found.rates[1].values())
     assert found.layouts == {PIL: "contiguous", FFCV: "channels_last", RESIZED: "contiguous", LIBJPEG: ""}
     assert found.first.keys() == {PIL, FFCV, RESIZED}
     assert found.uncompiled is None

@@ -58,7 +58,7 @@ def test_plain_lightning_trains_the_same_model(quick: Path, project: Path, tmp_p
     assert (workspace / "train/metrics.json").read_bytes() == (quick / "train/metrics.json").read_bytes()
 
 
-@pytest.mark.parametrize("missing", ["torchmetrics.utilities", "torchmetrics.collections", "pytorch_lightning.trainer"])
+@pytest.mark.parametrize("missing", ["torchmetrics.collections", "pytorch_lightning.trainer"])
 def test_versions_that_this_does_not_fit_are_imported_as_they_are(tmp_path: Path, missing: str) -> None:
     """The first attempt to import `missing` fails."""
     code = f"""

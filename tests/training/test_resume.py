@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,37 +14,22 @@ import pytest
 
 from formwork.training.resume import OTHERS, checkpoint_path, find_checkpoint
 from formwork.yaml import dump_yaml
+from tests.training import forked
 from tests.training.conftest import folders_of, make_params, merged
+from tests.training.killed import write_down_and_die
 from tests.training.test_fit import curve, files
 
 pytestmark = pytest.mark.slow
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
 
-# src/train.py, which writes down the samples of every batch, and kills itself after so many checkpoints.
+# src/train.py of any folder, as a command.
 TRAIN = """
-import os, signal, sys
-sys.path.insert(0, SRC)
-from formwork.loading.ffcv_loader import FFCVDataLoader
-from formwork.training.resume import PeriodicCheckpoint
-
-start, save = FFCVDataLoader._start, PeriodicCheckpoint._save
-rank, left = os.environ.get("LOCAL_RANK", "0"), [int(os.environ["KILL_AFTER"])]
-
-def write_down(self, pool, epoch, ids, places, data):
-    if self.split.name == "train":
-        with open(f"samples {rank}", "a") as file:
-            print(epoch, *ids, file=file)
-    return start(self, pool, epoch, ids, places, data)
-
-def save_and_die(self, trainer):
-    save(self, trainer)
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-FFCVDataLoader._start, PeriodicCheckpoint._save = write_down, save_and_die
-
+import sys
+sys.path[:0] = [SRC, ROOT]
+from tests.training.killed import write_down_and_die
+write_down_and_die(KILL_AFTER)
 import train
 train.main()
 """
@@ -51,20 +37,33 @@ EPOCHS, CHECKPOINTS = 3, 9  # of an uninterrupted run: after 2 of 3 steps of eac
 TWO = {"devices": 2, "strategy": "ddp"}
 
 
-def train(workspace: Path, kill_after: int = 0, ffcv: dict | None = None, src: Path = SRC, **trainer) -> str:
-    """Train in a process of its own, with a checkpoint after each step; gives what it printed."""
+def cleared(workspace: Path, **trainer) -> dict:
+    """Remove what the run before has written; params of one with a checkpoint after each step."""
     for file in workspace.glob("samples *"):
         file.unlink()
     for out in ("train", "speed"):  # as DVC does before it runs the stage
         shutil.rmtree(workspace / out, ignore_errors=True)
-    settings = {"accelerator": "cpu", "max_epochs": EPOCHS, "checkpoint_minutes": 0} | trainer
+    return {"accelerator": "cpu", "max_epochs": EPOCHS, "checkpoint_minutes": 0} | trainer
+
+
+def train(workspace: Path, kill_after: int = 0, **trainer) -> str:
+    """Train in a copy of this process, which need not import anything; gives what it printed."""
+    settings = cleared(workspace, **trainer)
+    status, output = forked.finish(*forked.start(workspace, lambda: write_down_and_die(kill_after), trainer=settings))
+    assert status == (-signal.SIGKILL if kill_after else 0), output
+    return output
+
+
+def train_by_command(workspace: Path, kill_after: int = 0, src: Path = SRC, ffcv: dict | None = None, **trainer) -> str:
+    """Train by src/train.py; gives what it printed."""
+    settings = cleared(workspace, **trainer)
     (workspace / "params.yaml").write_text(dump_yaml(merged(trainer=settings, ffcv=ffcv or {})))
-    (workspace / "kill.py").write_text(TRAIN.replace("SRC", repr(str(src))))
+    places = {"SRC": repr(str(src)), "ROOT": repr(str(ROOT)), "KILL_AFTER": str(kill_after)}
+    (workspace / "kill.py").write_text(re.sub("|".join(places), lambda name: places[name[0]], TRAIN))
     folders = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
     done = subprocess.run(
         [sys.executable, "kill.py", *folders, "models/best.pt", "train", "speed"],
         cwd=workspace,
-        env=os.environ | {"KILL_AFTER": str(kill_after)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -121,19 +120,15 @@ def test_killed_again_and_again(workspace, whole):
     assert files(workspace / "train") == files(whole / "train")
 
 
-def test_from_one_process_to_two_and_what_two_see(workspace, whole):
-    train(workspace, 4)
-    output = train(workspace, ffcv={"distributed": True}, **TWO)
+def test_from_one_process_to_two_which_see_what_one_does(workspace, whole):
+    train_by_command(workspace, 4)
+    output = train_by_command(workspace, ffcv={"distributed": True}, **TWO)
     assert "Going on from step 4 " in output
     assert batches(workspace) == batches(whole)[4:]
     metrics = json.loads((workspace / "train/metrics.json").read_text())
     expected = json.loads((whole / "train/metrics.json").read_text())
     assert metrics["step"] == expected["step"]
     assert metrics["train"]["accuracy"] == pytest.approx(expected["train"]["accuracy"], abs=0.1)
-
-    shutil.rmtree(workspace / "models")
-    train(workspace, ffcv={"distributed": True}, **TWO)
-    assert batches(workspace) == batches(whole)
 
 
 def test_other_params_data_or_code_start_anew(workspace):
@@ -149,23 +144,20 @@ def test_other_params_data_or_code_start_anew(workspace):
     assert path != checkpoint_path(workspace, make_params(), folders)
 
 
-@pytest.mark.parametrize(
-    ("file", "resumes"),
-    [
-        ("formwork/images/pixels.py", False),
-        ("own/operations.py", False),
-        ("formwork/evaluation/metrics.py", True),
-        ("formwork/datasets/link.py", True),
-    ],
-)
-def test_only_an_edit_of_code_that_training_depends_on_starts_anew(workspace, file, resumes):
+def test_only_an_edit_of_code_that_training_depends_on_starts_anew(workspace, whole):
+    """Each run is killed after a step, and the next one has other code."""
     src = Path(shutil.copytree(SRC, workspace / "src", ignore=shutil.ignore_patterns("__pycache__")))
-    train(workspace, 2, src=src)
-    with (src / file).open("a") as code:
-        code.write("\nANOTHER_CONSTANT = 1\n")
-    assert ("Going on from step 2" in train(workspace, src=src)) == resumes
-    assert batches(workspace)[0][0] == 0
-    assert len(batches(workspace)) == 3 * EPOCHS - (2 if resumes else 0)
+    train_by_command(workspace, 2, src=src)
+    for edited, resumes in [
+        (["formwork/datasets/link.py", "formwork/evaluation/metrics.py"], True),
+        (["formwork/images/pixels.py"], False),
+        (["own/operations.py"], False),
+    ]:
+        for file in edited:
+            with (src / file).open("a") as code:
+                code.write("\nANOTHER_CONSTANT = 1\n")
+        train_by_command(workspace, 1, src=src)
+        assert batches(workspace)[0] == batches(whole)[2 if resumes else 0], edited
 
 
 def test_without_checkpoints_nothing_is_written_or_taken_up(workspace):

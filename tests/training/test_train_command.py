@@ -16,6 +16,7 @@ from formwork.images.manifest import read_manifest
 from formwork.yaml import dump_yaml
 from tests.processes import left
 from tests.terminal import on_terminal, screen
+from tests.training import forked
 from tests.training.conftest import merged
 
 pytestmark = pytest.mark.slow
@@ -86,9 +87,8 @@ def test_a_process_that_dies_ends_the_other(workspace, rank):
     ],
 )
 def test_processes_that_could_not_share_are_refused(workspace, sections, message):
-    process = start(workspace, **sections)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    status, output = forked.finish(*forked.start(workspace, **sections))
+    assert status == 1
     assert message in output
     assert "Traceback" not in output
 
@@ -124,6 +124,7 @@ def test_a_signal_to_any_of_two_processes_ends_both_with_one_checkpoint(workspac
     assert process.returncode == 128 + number
     assert left(started, timeout=10) == []
     assert len(list((workspace / ".resume").iterdir())) == 1
+    assert not (workspace / "best.pt").exists()
 
 
 def test_the_bar_of_an_epoch_is_gone_when_its_line_is_written(workspace):
@@ -137,18 +138,6 @@ def test_the_bar_of_an_epoch_is_gone_when_its_line_is_written(workspace):
     assert lines[3].startswith("Best epoch ")
     assert lines[4:] == [""]
     assert max(len(part) for part in output.replace("\n", "\r").split("\r")) <= 80
-
-
-def test_an_interrupted_run_leaves_no_model(workspace):
-    process = start(workspace, trainer={"max_epochs": 10_000})
-    for line in process.stdout:
-        if "Epoch 1" in line:
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    assert not (workspace / "best.pt").exists()
 
 
 def test_a_mistake_is_one_message_without_a_traceback(workspace):

@@ -58,6 +58,12 @@ if "WAIT" in os.environ:
     Path(os.environ["WAIT"]).touch()
     time.sleep(600)  # the test ends it
 """
+TRY = """
+import sys
+from pathlib import Path
+
+Path(sys.argv[1]).write_text({text!r})
+"""
 EVALUATE = """
 import json, sys
 from pathlib import Path
@@ -102,11 +108,13 @@ def make_summary(*runs: Run, **changes: object) -> Summary:
 
 @pytest.fixture(scope="session")
 def quick_base(base: Workspace, shared: Shared) -> Workspace:
-    """`base` with TRAIN and EVALUATE in place of what takes time, run with FFCV and committed. `quick` is a copy."""
+    """`base` with TRY, TRAIN and EVALUATE in place of what takes time, run with FFCV and committed.
+    `quick` is a copy."""
     env = base.env | {"MACHINE": machine(), "TRAININGS": "/dev/null"}
 
     def make(folder: Path) -> None:
         quick = Workspace(base.copy(folder).path, env)
+        (quick / "src/try.py").write_text(TRY.format(text=(quick / "results/try.txt").read_text()))
         (quick / "src/train.py").write_text(TRAIN)
         (quick / "src/evaluate.py").write_text(EVALUATE)
         quick.dvc("repro")

@@ -192,7 +192,7 @@ def test_a_dataset_that_is_a_symlink(quick: Quick):
     make_dataset(mount, per_class=30)
     (quick / "data/raw/linked").symlink_to(mount)
     quick.set_params(data__name="linked")
-    quick.dvc("repro convert")
+    quick.dvc("repro")
     before = snapshot(mount)
     quick.compare()
     assert quick.trainings == ["ffcv 0", "pytorch 0"]
