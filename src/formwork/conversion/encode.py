@@ -49,7 +49,7 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
 
 
 def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
-    path = raw / row.path
+    path = f"{raw}/{row.path}"  # no Path: of small images, each counts
     try:
         content = read_image(raw, row.path)
     except OSError as error:

@@ -65,8 +65,10 @@ def image_source(folder: str | os.PathLike, path: str) -> Path | bytes:
 
 def read_image(folder: str | os.PathLike, path: str) -> bytes:
     """The bytes of the file of an image. Raises OSError: it cannot be read."""
-    source = image_source(folder, path)
-    return source if isinstance(source, bytes) else source.read_bytes()
+    if inside := in_container(folder, path):
+        return read_member(*inside)
+    with open(f"{os.fspath(folder)}/{path}", "rb") as file:  # no Path: of small images, each counts
+        return file.read()
 
 
 def read_member(container: str, row: int) -> bytes:
