@@ -15,6 +15,7 @@ from formwork.evaluation.predictions import Predictions
 from formwork.interim.settings import Settings
 from formwork.params import Train
 from formwork.tasks import TASKS, task_of
+from formwork.tasks.base import LossOptions
 from formwork.tools.scores import SCORES
 from formwork.training.objective import Objective
 from formwork.training.tally import Tally
@@ -109,10 +110,10 @@ def test_a_tally_of_batches_interrupted_or_not_is_that_of_the_whole(task):
     outputs, targets = data(task)
     of_task = task_of(SETTINGS[task])
     whole, parts, resumed = (Tally(of_task, keep=True) for _ in range(3))
-    whole.add(of_task.losses(outputs, targets, "mean"), outputs, targets)
+    whole.add(of_task.losses(outputs, targets, LossOptions("mean")), outputs, targets)
     for start, stop in ((0, 7), (7, 30), (30, 40)):
         part = slice(start, stop)
-        loss = of_task.losses(outputs[part], targets[part], "mean")
+        loss = of_task.losses(outputs[part], targets[part], LossOptions("mean"))
         parts.add(loss, outputs[part], targets[part])
         if start:
             resumed.add(loss, outputs[part], targets[part])

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,21 @@ from torch import Tensor
 
 from formwork.interim.settings import Settings
 
-Reduction = Literal["none", "mean"]
+
+class LossOptions(NamedTuple):
+    """How a loss is computed; a task without classes or labels takes the reduction alone.
+
+    Attributes:
+        reduction: "none": of each image; "mean": over all of them, in one step.
+        weights: (K,), from Task.balanced.
+    """
+
+    reduction: Literal["none", "mean"] = "none"
+    label_smoothing: float = 0.0
+    weights: Tensor | None = None
+
+
+PLAIN = LossOptions()
 
 
 class Task(ABC):
@@ -36,19 +50,11 @@ class Task(ABC):
         self.outputs = settings.outputs
 
     @abstractmethod
-    def losses(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        reduction: Reduction = "none",
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor, options: LossOptions = PLAIN) -> Tensor:
         """The loss of each image, (N,), or their mean.
 
         Args:
             outputs: (N, K) of the model. targets: (N, ...), see formwork.loading.base.Batch.
-            weights: from `balanced`.
         """
 
     @abstractmethod

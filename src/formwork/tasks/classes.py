@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from formwork.interim.settings import Settings
-from formwork.tasks.base import Reduction, Task, at_least_float32
+from formwork.tasks.base import PLAIN, LossOptions, Task, at_least_float32
 
 
 class Classes(Task):
@@ -19,15 +19,9 @@ class Classes(Task):
         super().__init__(settings)
         self.sizes = {"correct": 1}
 
-    def losses(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        reduction: Reduction = "none",
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor, options: LossOptions = PLAIN) -> Tensor:
         """Cross entropies; targets are classes, or probabilities of mixed images."""
+        reduction, label_smoothing, weights = options
         if weights is not None:  # torch wants them in the type of the outputs
             outputs = at_least_float32(outputs)
             weights = weights.to(outputs.dtype)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from formwork.interim.settings import Settings
-from formwork.tasks.base import Reduction, Task, at_least_float32
+from formwork.tasks.base import PLAIN, LossOptions, Task, at_least_float32
 
 
 class Multilabel(Task):
@@ -20,15 +20,9 @@ class Multilabel(Task):
         super().__init__(settings)
         self.sizes = dict.fromkeys(("both", "said", "true"), self.outputs)
 
-    def losses(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        reduction: Reduction = "none",
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor, options: LossOptions = PLAIN) -> Tensor:
         """Means over the labels of binary cross entropies. A smoothed target is moved towards 1/2."""
+        reduction, label_smoothing, weights = options
         outputs = at_least_float32(outputs)
         targets = targets.to(outputs.dtype)
         if label_smoothing:

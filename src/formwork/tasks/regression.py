@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from formwork.interim.settings import Settings
-from formwork.tasks.base import Constant, Reduction, Task, at_least_float32
+from formwork.tasks.base import PLAIN, Constant, LossOptions, Task, at_least_float32
 
 NO_SPREAD = 1e-6  # standardised variance below which targets of a split are all the same, rounding aside
 
@@ -31,18 +31,12 @@ class Regression(Task):
     def standardised(self, targets: Tensor) -> Tensor:
         return (targets - self.mean.on(targets.device)) / self.std.on(targets.device)
 
-    def losses(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        reduction: Reduction = "none",
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
+    def losses(self, outputs: Tensor, targets: Tensor, options: LossOptions = PLAIN) -> Tensor:
         """Means over the targets of smooth L1 losses, quadratic up to one standard deviation."""
         outputs = at_least_float32(outputs)
-        each = functional.smooth_l1_loss(outputs, self.standardised(targets).to(outputs.dtype), reduction=reduction)
-        return each if reduction == "mean" else each.mean(dim=1)
+        targets = self.standardised(targets).to(outputs.dtype)
+        each = functional.smooth_l1_loss(outputs, targets, reduction=options.reduction)
+        return each if options.reduction == "mean" else each.mean(dim=1)
 
     def balanced(self, counts: np.ndarray, images: int) -> np.ndarray:
         raise NotImplementedError("Params.unsuitable refuses it")

@@ -13,6 +13,7 @@ from formwork.loading.targets import Targets
 from formwork.models.build import build_model
 from formwork.params import ModelName, Train
 from formwork.tasks import task_of
+from formwork.tasks.base import LossOptions
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.objective import Objective
 from formwork.training.tally import Tally
@@ -55,7 +56,7 @@ class ImageModule(LowOverheadModule):
         images, targets = batch
         if len(targets):
             outputs, targets = self._outputs(images, targets)
-            self._log("val", self.task.losses(outputs, targets, "mean"), outputs, targets)
+            self._log("val", self.task.losses(outputs, targets, LossOptions("mean")), outputs, targets)
 
     def _outputs(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """(N, K) outputs and (N, ...) targets, where every timestep is one of N images."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from formwork.errors import DatasetError
 from formwork.loading.targets import Targets
 from formwork.params import Train
-from formwork.tasks.base import Constant, Task
+from formwork.tasks.base import Constant, LossOptions, Task
 
 
 class Objective:
@@ -36,9 +36,8 @@ class Objective:
         """The loss of N images: outputs (N, K), targets (N, ...), weights (N,)."""
         class_weights = None if self.class_weights is None else self.class_weights.on(outputs.device)
         plain = class_weights is None and weights is None
-        losses = self.task.losses(
-            outputs, targets, "mean" if plain else "none", self.label_smoothing, weights=class_weights
-        )
+        options = LossOptions("mean" if plain else "none", self.label_smoothing, class_weights)
+        losses = self.task.losses(outputs, targets, options)
         if weights is not None:
             losses = losses * (weights / self.mean_weight)
         return losses if plain else losses.mean()
