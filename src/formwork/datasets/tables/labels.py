@@ -19,7 +19,7 @@ class Labels:
 
     Attributes:
         task: None where the table has no labels, and the folders are classes.
-        names: of the classes, or of all labels, in order; [] otherwise.
+        names: of the classes, in order; [] unless the task is classes.
         files: (M,) int64, increasing: the position of each image among the files that rows were matched with.
         classes: (M,) int64 positions in `names`; None unless the task is classes.
         sets: (M,) int64 positions in `label_sets`; None unless the task is multilabel.
@@ -74,7 +74,6 @@ def read_labels(rows: Rows, roles: Roles, source: Source) -> Labels:
         names, cells["classes"] = values.classes(rows, source.columns[0])
     elif source.task == "multilabel":
         sets, cells["sets"], notes = values.label_sets(rows, source.columns[0])
-        names = values.in_order({name for labels in sets for name in labels})
     elif source.task == "regression":
         cells["targets"] = values.targets(rows, source.columns)
     if "split" in roles.roles and (splits := values.splits(rows, roles.roles["split"])) is not None:
@@ -99,7 +98,6 @@ def read_labels(rows: Rows, roles: Roles, source: Source) -> Labels:
     elif "sets" in kept:
         used, kept["sets"] = np.unique(kept["sets"], return_inverse=True)
         sets = [sets[place] for place in used]
-        names = values.in_order({name for labels in sets for name in labels})
     if len(chosen) and "weights" in kept and not kept["weights"].any():
         raise DatasetError(f"{table.place}: all weights are 0. Give the images that count a weight above 0.")
     return Labels(
@@ -123,7 +121,7 @@ def _one_hot(table: Table, source: Source) -> tuple[list[str], dict[str, np.ndar
         return names, {"classes": flags.argmax(axis=1)}, []
     patterns, codes = np.unique(flags, axis=0, return_inverse=True)
     sets = [tuple(sorted(names[place] for place in np.flatnonzero(pattern))) for pattern in patterns]
-    return names, {"sets": codes.reshape(-1)}, sets
+    return [], {"sets": codes.reshape(-1)}, sets
 
 
 def _repeated(rows: Rows) -> list[np.ndarray]:
