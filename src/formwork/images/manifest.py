@@ -178,13 +178,6 @@ class Rows(Sequence[Row]):
         cells = {name: cell(place) for name, cell in self._cells.items()}
         return _row(cells, manifest.sha256[place].tobytes(), manifest.columns)
 
-    def __iter__(self) -> Iterator[Row]:
-        manifest, start = self._manifest, 0
-        for batch in manifest.table.to_batches(max_chunksize=4096):
-            for place, cells in enumerate(batch.to_pylist(), start):
-                yield _row(cells, manifest.sha256[place].tobytes(), manifest.columns)
-            start += len(batch)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rows) and list(self) == list(other)
 
