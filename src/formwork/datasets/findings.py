@@ -12,7 +12,7 @@ from formwork.datasets.candidates import Candidates
 from formwork.datasets.listing import LEFT_OUT, LeftOut
 from formwork.datasets.policy import Policy
 from formwork.datasets.tables.rows import BAD_ROWS, ODD_ROWS, RowFinding
-from formwork.datasets.verify import Verification
+from formwork.datasets.verify import Verification, content_keys
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
 from formwork.images.manifest import path_bytes
@@ -111,7 +111,7 @@ def equal_rows(digests: np.ndarray, positions: np.ndarray) -> list[list[int]]:
     Args:
         digests: (N, 32) uint8. positions: of the digests to compare, ascending.
     """
-    starts = np.ascontiguousarray(digests[:, :8]).view(np.uint64)[positions, 0]  # of few files equal but by content
+    starts = content_keys(digests)[positions]
     order = np.argsort(starts, kind="stable")
     same = starts[order[1:]] == starts[order[:-1]]
     near = np.zeros(len(order) + 1, bool)

@@ -1,16 +1,13 @@
-"""Which images are in another split than when link last ran, so that it can name them.
+"""Which images are in another split than when link last ran, so that it can name them."""
 
-What it compares with is a file beside the manifests: no output for DVC, ignored by git, harmless to delete.
-"""
-
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from formwork.datasets.kept_arrays import keep_arrays, kept_arrays
+from formwork.datasets.verify import content_keys
 from formwork.escapes import printable
-from formwork.files import atomic_write
 from formwork.images.manifest import SPLITS
 from formwork.params.sections import Split
 from formwork.text import count
@@ -26,16 +23,15 @@ def name_moved(
     remember their splits for the next call.
 
     Args:
-        path: of the file to remember them in.
+        path: of the file to remember them in; see formwork.datasets.kept_arrays.
         paths, sha256, splits: of N files, as in formwork.datasets.splits.share_out.
         used: positions of those that are images of the dataset.
     """
     sha256, splits = sha256[used], splits[used]
-    contents = np.ascontiguousarray(sha256[:, :8]).view(np.uint64)[:, 0]  # of few files equal but by content
+    contents = content_keys(sha256)
     settings = np.frombuffer(split.model_dump_json().encode(), np.uint8)
     before = _read(path)
-    with atomic_write(path) as file:
-        np.savez(file, settings=settings, contents=contents, splits=splits)
+    keep_arrays(path, settings=settings, contents=contents, splits=splits)
     if before is None or not np.array_equal(before[0], settings):
         return None
     _, known, their_splits = before
@@ -58,10 +54,11 @@ def name_moved(
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """What was remembered; None where nothing was, or the file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = file["settings"], file["contents"], file["splits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = kept_arrays(path, "settings", "contents", "splits")
+    if found is None:
         return None
-    whole = found[1].shape == found[2].shape and found[1].dtype == np.uint64 and found[2].dtype == np.int8
-    return found if whole and set(np.unique(found[2]).tolist()) <= set(range(len(SPLITS))) else None
+    settings, contents, splits = found
+    whole = contents.shape == splits.shape and contents.dtype == np.uint64 and splits.dtype == np.int8
+    return (
+        (settings, contents, splits) if whole and set(np.unique(splits).tolist()) <= set(range(len(SPLITS))) else None
+    )

@@ -4,19 +4,18 @@ docs/near-duplicates.md says which copies are found, measured on photos.
 """
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from formwork.code import code_digest
+from formwork.datasets.kept_arrays import keep_arrays, kept_arrays
 from formwork.datasets.near_match import are_copies, structure
 from formwork.datasets.near_search import ALL_CROPS, FEW_CROPS, UNCROPPED, find_pairs
 from formwork.datasets.perceptual_hash import decode_hashes
-from formwork.datasets.splits import FREE
+from formwork.datasets.splits import FREE, connected
 from formwork.datasets.verify import Verification
-from formwork.files import atomic_write
 
 LEAST_STRUCTURE = 6  # frequencies above noise: a plain image is a copy of none
 CROPPABLE, LARGE = 48, 192  # pixels of the shorter side, from which on some crops are looked for, and all
@@ -30,18 +29,18 @@ def find_near_duplicates(verified: Verification, same: Sequence[Sequence[int]], 
 
     Args:
         same: groups of files with the same content, ascending: the first stands for all.
-        cache: file that holds the result for the same images, and need not exist; harmless to delete.
+        cache: see formwork.datasets.kept_arrays; it holds the result for the same images, and need not exist.
     """
     first = verified.good.copy()
     first[[position for group in same for position in group[1:]]] = False
     positions = np.flatnonzero(first)
     images = verified.images[FIELDS][positions]
     key = _key(images)
-    pairs = _cached(cache, key)
-    if pairs is None:
-        pairs = look_alike(images)
-        with atomic_write(cache) as file:
-            np.savez(file, key=key, pairs=pairs)
+    kept = kept_arrays(cache, "key", "pairs")
+    if kept is not None and str(kept[0]) == key:
+        return positions[kept[1]]
+    pairs = look_alike(images)
+    keep_arrays(cache, key=key, pairs=pairs)
     return positions[pairs]
 
 
@@ -73,33 +72,16 @@ def _key(images: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _cached(cache: Path, key: str) -> np.ndarray | None:
-    try:
-        with np.load(cache) as stored:
-            return stored["pairs"] if str(stored["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # there is none, or it is damaged
-
-
 def clusters(pairs: np.ndarray, same: Sequence[Sequence[int]], images: int) -> np.ndarray:
     """(images,) int64: images that pairs connect, directly or through others, have the same number; FREE in no pair.
 
     Args:
         same: as for find_near_duplicates.
     """
-    number = list(range(images))
-
-    def root(image: int) -> int:
-        while number[image] != image:
-            number[image] = image = number[number[image]]
-        return image
-
-    for first, second in pairs.tolist():
-        low, high = sorted((root(first), root(second)))
-        number[high] = low
-    result = np.full(images, FREE, np.int64)
-    for image in np.unique(pairs).tolist():
-        result[image] = root(image)
+    number = connected(images, pairs[:, 0], pairs[:, 1])
+    lowest = np.unique(number, return_index=True)[1]
+    result, members = np.full(images, FREE, np.int64), np.unique(pairs)
+    result[members] = lowest[number[members]]
     for group in same:
         result[group] = result[group[0]]
     return result

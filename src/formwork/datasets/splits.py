@@ -112,9 +112,6 @@ def _units(content: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
     """(N,) the unit of each image, from 0: images are in one if they are connected by equal numbers."""
     if not others:
         return content
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     nodes = len(content)  # one for each image, and one for each content, group and so on
     starts, ends = [], []
     for numbers in (content, *others):
@@ -122,9 +119,21 @@ def _units(content: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
         starts.append(known)
         ends.append(numbers[known] + nodes)
         nodes += int(numbers.max()) + 1
-    edges = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_array((np.ones(len(edges[0]), np.int8), edges), (nodes, nodes))
-    return np.unique(connected_components(graph, directed=False)[1][: len(content)], return_inverse=True)[1]
+    found = connected(nodes, np.concatenate(starts), np.concatenate(ends))
+    return np.unique(found[: len(content)], return_inverse=True)[1]
+
+
+def connected(nodes: int, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(nodes,) the same number for nodes that edges connect, directly or through others.
+
+    Args:
+        starts, ends: of each edge, nodes from 0.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(starts), np.int8), (starts, ends)), (nodes, nodes))
+    return connected_components(graph, directed=False)[1]
 
 
 def _lowest(hashes: np.ndarray, units: np.ndarray) -> np.ndarray:
