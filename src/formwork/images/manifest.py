@@ -275,6 +275,13 @@ def from_hexadecimal(column: pa.ChunkedArray) -> np.ndarray:
     return values
 
 
+def binary(rows: np.ndarray) -> pa.ChunkedArray:
+    """(N, ...) of any type as fixed_size_binary, a value a row, without a copy."""
+    rows = np.ascontiguousarray(rows)
+    kind = pa.binary(rows.dtype.itemsize * rows.shape[1])
+    return pa.chunked_array([pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)])])
+
+
 def write_manifest(path: Path, rows: Iterable[Row], columns: Columns = FOLDERS) -> Manifest:
     """Write rows, sorted by path; the same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: path_bytes(row.path))

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from formwork.errors import FormworkError
+from formwork.evaluation.predictions_file import StoredPredictions
+from formwork.images.manifest import binary
 from formwork.images.row import Columns
 from formwork.tools.diff.changes import compare
 from formwork.tools.diff.flips import Flips, compare_predictions
-from formwork.tools.diff.images import binary
-from formwork.tools.predictions import Predictions
 from tests.tools.diff.states import State, images
 
 MULTILABEL, AGES = Columns("multilabel", True), Columns("regression", True, ("age",))
 
 
-def predictions(task: str, names: tuple[str, ...], answers: dict[str, tuple[object, object]]) -> Predictions:
+def predictions(task: str, names: tuple[str, ...], answers: dict[str, tuple[object, object]]) -> StoredPredictions:
     """From (target, predicted) by content: names of classes, sets of labels, or numbers."""
     digests = np.array([list(hashlib.sha256(content.encode()).digest()) for content in answers], np.uint8)
 
@@ -29,11 +29,11 @@ def predictions(task: str, names: tuple[str, ...], answers: dict[str, tuple[obje
         return np.array(values, np.float64)[:, None]
 
     targets, predicted = (column([pair[side] for pair in answers.values()]) for side in range(2))
-    return Predictions(task, names, binary(digests.reshape(-1, 32)), targets, predicted, None)  # type: ignore[arg-type]
+    return StoredPredictions(task, names, binary(digests.reshape(-1, 32)), targets, predicted, None)  # type: ignore[arg-type]
 
 
 def flips(
-    folder: Path, before: State, after: State, first: Predictions, second: Predictions, columns: Columns
+    folder: Path, before: State, after: State, first: StoredPredictions, second: StoredPredictions, columns: Columns
 ) -> Flips:
     return compare_predictions(compare(images(folder, before, columns), images(folder, after, columns)), first, second)
 

@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 
 from formwork.errors import FormworkError
+from formwork.evaluation.predictions_file import StoredPredictions
 from formwork.images.row import Columns
 from formwork.tools.diff.images import Images
 from formwork.tools.label_errors.label_errors import find_suspects
 from formwork.tools.label_errors.runs import collect
 from formwork.tools.label_errors.suspects_file import write_corrected, write_suspects
-from formwork.tools.predictions import Predictions
 from tests.tools.diff.states import images
 from tests.tools.diff.test_flips import predictions
 
 STATE = [("train", f"p/{n}.png", f"{n}", "cat" if n < 5 else "dog") for n in range(10)]
 
 
-def run(contents: str, probabilities: list[list[float]]) -> Predictions:
+def run(contents: str, probabilities: list[list[float]]) -> StoredPredictions:
     made = predictions("classes", ("cat", "dog"), dict.fromkeys(contents, ("cat", "cat")))
-    return Predictions(made.task, made.names, made.contents, made.targets, made.predicted, np.array(probabilities))
+    return StoredPredictions(
+        made.task, made.names, made.contents, made.targets, made.predicted, np.array(probabilities)
+    )
 
 
 SURE, UNSURE = [0.9, 0.1], [0.1, 0.9]
@@ -125,7 +127,9 @@ def test_labels_and_numbers_have_lists_and_tables_of_their_own(tmp_path):
     several = images(tmp_path, [("val", f"{n}.png", f"{n}", ("a",)) for n in range(3)], Columns("multilabel", True))
     run = predictions("multilabel", ("a", "b"), {f"{n}": ({"a"}, {"a"}) for n in range(3)})
     shares = np.array([[0.9, 0.1], [0.9, 0.2], [0.2, 0.9]])
-    answers = collect(several, [Predictions(run.task, run.names, run.contents, run.targets, run.predicted, shares)])
+    answers = collect(
+        several, [StoredPredictions(run.task, run.names, run.contents, run.targets, run.predicted, shares)]
+    )
     write_suspects(tmp_path / "suspects.csv", find_suspects(several, answers), answers, several)
     write_corrected(tmp_path / "labels.csv", tmp_path / "suspects.csv", several)
     assert (tmp_path / "labels.csv").read_text() == "path,labels\n0.png,a\n1.png,a\n2.png,b\n"
@@ -136,7 +140,7 @@ def test_labels_and_numbers_have_lists_and_tables_of_their_own(tmp_path):
     found = {f"{n}": ((n, 5), (n + 0.1 * (-1) ** n, 5 + 0.1 * (-1) ** n)) for n in range(8)} | {"8": ((8, 5), (80, 5))}
     run = predictions("classes", ("age", "x"), dict.fromkeys(found, ("age", "age")))
     columns = (np.array([pair[side] for pair in found.values()], np.float64) for side in range(2))
-    answers = collect(ages, [Predictions("regression", ("age", "x"), run.contents, *columns, None)])
+    answers = collect(ages, [StoredPredictions("regression", ("age", "x"), run.contents, *columns, None)])
     write_suspects(tmp_path / "suspects.csv", find_suspects(ages, answers), answers, ages)
     write_corrected(tmp_path / "ages.csv", tmp_path / "suspects.csv", ages)
     lines = (tmp_path / "ages.csv").read_text().splitlines()

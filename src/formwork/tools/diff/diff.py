@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from formwork.errors import FormworkError
+from formwork.evaluation.predictions_file import read_predictions
 from formwork.tools.diff.changes import Changes, compare
 from formwork.tools.diff.flips import Flips, compare_predictions
 from formwork.tools.diff.page import write_page
 from formwork.tools.diff.sides import PREDICTIONS, Files, Side, find_side
 from formwork.tools.diff.summary import as_json, as_markdown, as_text
-from formwork.tools.predictions import read_predictions
 
 
 def diff(before: str, after: str, form: str, download: bool = False, page: Path | None = None) -> None:
@@ -54,5 +54,5 @@ def _flips(files: Files, sides: Sequence[Side], changes: Changes) -> tuple[Flips
             return None, []
         flips = compare_predictions(changes, *(read_predictions(one[PREDICTIONS]) for one in found))
     except FormworkError as error:  # what changed in the data can be said without
-        return None, [f"Predictions are not compared: {error}"]
+        return None, [f"StoredPredictions are not compared: {error}"]
     return (flips, list(flips.lines())) if len(flips.pair) else (None, [])

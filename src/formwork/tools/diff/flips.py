@@ -8,10 +8,10 @@ import numpy as np
 
 from formwork.errors import FormworkError
 from formwork.escapes import printable
+from formwork.evaluation.predictions_file import StoredPredictions
 from formwork.images.manifest import SPLITS
 from formwork.text import count
 from formwork.tools.diff.changes import Changes
-from formwork.tools.predictions import Predictions
 
 TRAIN = SPLITS.index("train")
 
@@ -64,7 +64,7 @@ class Flips:
     def lines(self) -> Iterator[str]:
         """The figures in sentences."""
         figures = self.figures
-        yield f"Predictions on {count(len(self.pair), 'image')} that both models were evaluated on:"
+        yield f"StoredPredictions on {count(len(self.pair), 'image')} that both models were evaluated on:"
         of_same = f"on the {count(_count(self.same_content), 'image')} of the same content, by the targets after"
         for name, before in figures.get("mae_before", {}).items():
             after = figures["mae_after"][name]
@@ -95,7 +95,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "0.0%"
 
 
-def compare_predictions(changes: Changes, before: Predictions, after: Predictions) -> Flips:
+def compare_predictions(changes: Changes, before: StoredPredictions, after: StoredPredictions) -> Flips:
     """Compare the predictions of two models, one for each side.
 
     Raises:
@@ -130,7 +130,7 @@ def compare_predictions(changes: Changes, before: Predictions, after: Prediction
     )
 
 
-def _labels(values: np.ndarray, side: Predictions, names: tuple[str, ...]) -> np.ndarray:
+def _labels(values: np.ndarray, side: StoredPredictions, names: tuple[str, ...]) -> np.ndarray:
     """Labels of C images as columns that can be compared between models of other classes: (C, 1) int64 or (C, L) bool,
     by position in `names`."""
     place = np.searchsorted(np.array(names, object), np.array(side.names, object))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from formwork.images.manifest import SPLITS, Manifest
+from formwork.images.manifest import SPLITS, Manifest, Texts, binary
 from formwork.images.row import SEPARATOR, Task
 
 NO_CLASSES = pa.array([], pa.string())
@@ -41,7 +41,7 @@ class Images:
         return len(self.split)
 
     def paths_of(self, rows: np.ndarray) -> list[str]:
-        return [path.decode("utf-8", "surrogateescape") for path in self.paths.take(pa.array(rows)).to_pylist()]
+        return list(Texts(self.paths.take(pa.array(rows))))
 
     def digests_of(self, rows: np.ndarray) -> list[bytes]:
         return self.contents.take(pa.array(rows)).to_pylist()
@@ -91,13 +91,6 @@ def _targets(manifest: Manifest) -> pa.ChunkedArray:
     if manifest.task == "regression":
         return binary(manifest.targets + 0.0)  # -0.0 is 0.0
     return manifest.table.column("labels" if manifest.task == "multilabel" else "class_name").cast(pa.string())
-
-
-def binary(rows: np.ndarray) -> pa.ChunkedArray:
-    """(N, ...) of any type as fixed_size_binary, a value a row, without a copy."""
-    rows = np.ascontiguousarray(rows)
-    kind = pa.binary(rows.dtype.itemsize * rows.shape[1])
-    return pa.chunked_array([pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)])])
 
 
 def _join(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from formwork.errors import FormworkError
 from formwork.escapes import printable
+from formwork.evaluation.predictions_file import read_predictions
 from formwork.files import check_writable, write_text
 from formwork.images.row import SEPARATOR
 from formwork.text import clip, columns, count
@@ -18,7 +19,6 @@ from formwork.tools.diff.sides import PREDICTIONS, WORKSPACE, Files, Side, find_
 from formwork.tools.label_errors.runs import Answers, collect, find_folds
 from formwork.tools.label_errors.score import Suspects, suspect_classes, suspect_labels, suspect_numbers
 from formwork.tools.label_errors.suspects_file import suggestions, write_corrected, write_suspects
-from formwork.tools.predictions import read_predictions
 from formwork.tools.report.page import Figure, Gallery, Section, Table, Text, render
 
 SUSPECTS = "suspects.csv"

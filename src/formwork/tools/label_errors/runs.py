@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from formwork.errors import FormworkError
+from formwork.evaluation.predictions_file import StoredPredictions
 from formwork.git import experiments, read_files
 from formwork.images.row import SEPARATOR
 from formwork.tools.diff.images import Images
-from formwork.tools.predictions import Predictions
 from formwork.yaml import YamlError, parse_yaml
 
 FOLDS = re.compile(rb"\bfolds:\s*\d")
@@ -69,7 +69,7 @@ class Answers:
     answers: np.ndarray
 
 
-def collect(images: Images, runs: Sequence[Predictions]) -> Answers:
+def collect(images: Images, runs: Sequence[StoredPredictions]) -> Answers:
     """What all runs together answered for images, whose labels are those that they have now.
 
     Raises:
@@ -95,7 +95,7 @@ def collect(images: Images, runs: Sequence[Predictions]) -> Answers:
     return Answers(rows, first.names, given[rows], total / counts)
 
 
-def _given(images: Images, run: Predictions) -> tuple[np.ndarray, np.ndarray]:
+def _given(images: Images, run: StoredPredictions) -> tuple[np.ndarray, np.ndarray]:
     """The targets of all images as Answers.given has them; and (N,) bool, where the models know all of their labels."""
     names = pa.array(run.names, pa.string())
     every = np.ones(len(images), bool)
