@@ -1,5 +1,6 @@
 """params.yaml as typed, checked values: its sections, and how it is read."""
 
+from formwork.params.fields import Operations, Section
 from formwork.params.read import load_params
 from formwork.params.sections import (
     Augment,
@@ -12,9 +13,7 @@ from formwork.params.sections import (
     Model,
     ModelName,
     NoOptions,
-    Operations,
     Params,
-    Section,
     Sources,
     SyntheticSource,
     Train,
