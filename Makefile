@@ -68,7 +68,7 @@ check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong
 	@"$(BIN)/pytest" -m checkout
 
 lock: setup  ## Compile pyproject.toml into requirements.txt (newer versions: delete it first)
-	@"$(BIN)/uv" pip compile --quiet pyproject.toml --extra ffcv --extra dev --output-file requirements.txt \
+	@"$(BIN)/uv" pip compile --quiet pyproject.toml --extra ffcv --extra cluster --extra dev --output-file requirements.txt \
 		--universal --python-version 3.10 --annotation-style line --custom-compile-command "make lock"
 
 clean:  ## Remove caches, never data
