@@ -199,7 +199,7 @@ def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int)
             }
         )
     )
-    outputs = [folder / name for name in ("memory.beton", "metrics.json", "speed.json")]
+    outputs = [folder / name for name in ("memory.beton", "memory.json", "metrics.json", "speed.json")]
     command = [sys.executable, ROOT / "src/convert.py", folder, csv, *outputs]
     seconds, peak = run_measured(command, folder)
     return peak, count / seconds

@@ -7,6 +7,8 @@ from formwork.errors import run
 
 
 def main() -> None:
+    from formwork.beton.read import open_beton
+    from formwork.conversion.meaning import write_meaning
     from formwork.conversion.write import write_beton
     from formwork.files import check_writable
     from formwork.formats import write_json
@@ -18,21 +20,19 @@ def main() -> None:
     parser.add_argument("raw", type=Path, help="data/raw/<name>")
     parser.add_argument("manifest", type=Path, help="data/interim/<name>/<split>.csv")
     parser.add_argument("beton", type=Path, help="data/processed/<name>/<split>.beton")
+    parser.add_argument("meaning", type=Path, help="JSON of what the beton means, whatever its form")
     parser.add_argument("metrics", type=Path, help="JSON of what was stored")
     parser.add_argument("speed", type=Path, help="JSON of wall-clock figures")
     arguments = parser.parse_args()
     params = load_params()
-    check_writable(arguments.metrics, arguments.speed)  # before the work of hours
-    summary = write_beton(
-        read_manifest(arguments.manifest),
-        arguments.raw,
-        arguments.beton,
-        params.ffcv.beton,
-        params.data.num_workers,
-    )
+    check_writable(arguments.metrics, arguments.speed, arguments.meaning)  # before the work of hours
+    manifest, path = read_manifest(arguments.manifest), arguments.beton
+    summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, params.data.num_workers)
+    written = open_beton(path) if len(manifest) else None
+    write_meaning(arguments.meaning, manifest, params.ffcv.beton, written)
     write_json(arguments.metrics, summary.metrics())
     write_json(arguments.speed, {**summary.speed(), "machine_id": machine_id()})
-    print(f"{arguments.beton.name}: {summary}")
+    print(f"{path.name}: {summary}")
 
 
 if __name__ == "__main__":

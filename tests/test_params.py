@@ -280,7 +280,7 @@ def test_a_dataset_without_entry_has_the_defaults(tmp_path: Path) -> None:
     ("stage", "arguments"),
     [
         ("link", "raw made/interim made/report.csv made/splits.csv"),
-        ("convert", "raw interim/train.csv made/train.beton made/a.json made/b.json"),
+        ("convert", "raw interim/train.csv made/train.beton made/train.json made/a.json made/b.json"),
         ("fetch", "digits made/digits"),
     ],
 )

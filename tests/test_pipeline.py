@@ -156,6 +156,16 @@ def test_betons_come_back_from_the_run_cache(repo: Workspace):
     assert repo.changes() == set()
 
 
+def test_a_beton_that_is_gone_or_edited_comes_back(repo: Workspace):
+    """`train` depends on the .json beside it, which is unchanged: DVC puts the beton back, and runs nothing."""
+    before = snapshot(repo / "data/processed")
+    (repo / "data/processed/shapes/train.beton").unlink()
+    with (repo / "data/processed/shapes/val.beton").open("ab") as file:
+        file.write(b"more")
+    assert repo.dvc("repro train").ran == []
+    assert snapshot(repo / "data/processed") == before
+
+
 def test_switching_datasets_and_back_converts_nothing(repo: Workspace):
     """data.name to a second dataset, back, and forth again: each is converted once, and git sees no stray file."""
     make_dataset(repo / "data/raw/others", classes=("x", "y"), per_class=20, size=(9, 9))

@@ -70,7 +70,8 @@ def test_converting_again_does_not_write_through_links(repo: Workspace, link_typ
 
     repo.set_params(ffcv__beton__jpeg_quality=10)
     # Without DVC, which would delete the link first.
-    repo.shell(f"python src/convert.py data/raw/shapes data/interim/shapes/train.csv {BETON} metrics.json speed.json")
+    manifest, others = "data/interim/shapes/train.csv", "meaning.json metrics.json speed.json"
+    repo.shell(f"python src/convert.py data/raw/shapes {manifest} {BETON} {others}")
     assert how_linked(repo / BETON) is None
     assert (repo / BETON).read_bytes() != before
     assert snapshot(cache) == cached

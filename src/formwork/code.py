@@ -112,7 +112,6 @@ UNTRACKED_BY = {
 """The same for single stages."""
 
 UNUSED = {
-    ("convert", "beton/read.py"): "reading and writing are two halves of one format: who changes one tests the other",
     ("train", "kernels/decode.py"): "what only convert asks of the one decoder",
     ("evaluate", "kernels/decode.py"): "what only convert asks of the one decoder",
 }

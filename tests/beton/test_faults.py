@@ -60,7 +60,8 @@ class Conversion:
 
     def start(self, **options: Any) -> subprocess.Popen[str]:
         script = SOURCES / "convert.py"
-        command = [sys.executable, script, self.raw, self.manifest.path, self.path, "metrics.json", "speed.json"]
+        outputs = (self.path, "meaning.json", "metrics.json", "speed.json")
+        command = [sys.executable, script, self.raw, self.manifest.path, *outputs]
         return subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE, text=True, **options)
 
     def error(self, **options: Any) -> str:

@@ -12,12 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from formwork.errors import AugmentationError, DatasetError, FormworkError, ParamsError
+from formwork.errors import AugmentationError, BetonError, DatasetError, FormworkError, ParamsError
+from formwork.evaluation.evaluate import evaluate
+from formwork.folders import Folders
+from formwork.interim.settings import read_settings
 from formwork.loading.factory import FALLBACK
 from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import TreeDataset
-from formwork.models.model_file import load_model
+from formwork.models.build import build_model
+from formwork.models.model_file import load_model, save_model
+from formwork.params import Model
 from formwork.system import machine, machine_id
+from formwork.training.fit import train
 from formwork.training.module import ImageModule
 from tests.training.conftest import make_params
 
@@ -222,6 +228,29 @@ def test_a_fallback_is_told_and_recorded(run):
     assert metrics(out)["loader"] == "train: pytorch, val: ffcv"
     with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: RandomPosterize has no FFCV form"):
         run("refused", augment={"train": jitter}, ffcv={"fallback": "error"})
+
+
+def test_a_beton_that_is_not_there_is_no_reason_to_fall_back(folders, tmp_path):
+    """The stages depend on the .json beside it, so that nobody else would notice."""
+    alone = type(folders)(folders.raw, folders.interim, tmp_path / "processed")
+    alone.processed.mkdir()
+    (alone.processed / "train.beton").symlink_to(folders.beton("train"))
+    out = tmp_path / "out"
+    with pytest.raises(BetonError, match=r"processed/val\.beton is missing\. Run `dvc pull "):
+        train(make_params(), alone, out / "best.pt", out / "train", out / "speed")
+    with pytest.raises(BetonError, match=r"processed/val\.beton is missing\. Run `dvc pull "):
+        evaluate(make_params(), alone, trained(folders, tmp_path / "best.pt"), tmp_path / "results")
+    assert not out.exists()
+    images = make_params(data={"use_ffcv": False}, trainer={"max_epochs": 1})
+    train(images, alone, out / "best.pt", out / "train", out / "speed")  # needs none
+
+
+def trained(folders: Folders, path: Path) -> Path:
+    """A model file that suits the dataset."""
+    settings = read_settings(folders.settings)
+    weights = build_model("small_cnn", settings.outputs, settings.resolution).state_dict()
+    save_model(path, Model(), settings, weights, epoch=1, val={"accuracy": 0.5})
+    return path
 
 
 def test_mistakes_are_found_before_any_work(folders):

@@ -76,7 +76,7 @@ def open_beton(path: Path) -> Beton:
     try:
         return _read(path)
     except FileNotFoundError as error:
-        raise BetonError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro convert` to write it.") from error
+        raise missing(path) from error
     except PermissionError as error:
         raise BetonError(f"{path} must not be read by this user. Run `chmod 644 {path}`.") from error
     except OSError as error:
@@ -98,6 +98,10 @@ def check_beton(beton: Beton, manifest: Manifest) -> None:
             f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
             f"{len(manifest)}, or their labels differ. Run `dvc repro convert` or `dvc pull`."
         )
+
+
+def missing(path: Path) -> BetonError:
+    return BetonError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro convert` to write it.")
 
 
 def unreadable(path: Path, error: OSError) -> BetonError:

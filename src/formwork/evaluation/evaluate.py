@@ -41,6 +41,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     model, trained_on, _ = load_model(model_file)
     splits = [split for split in read_settings(folders.settings).splits if split != "train"]
     data = ProjectData(params, folders, splits)
+    data.need_betons()
     _check_same(trained_on, data.settings, model_file)
     task, on = task_of(trained_on), device(params.trainer.accelerator)
     found = {split: predict(model, data.loader(split), data.normal, on, task, split) for split in splits}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from formwork.beton.read import missing
 from formwork.errors import DatasetError, ParamsError
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, TRAINING, read_manifest
@@ -64,6 +65,19 @@ class ProjectData:
                 raise DatasetError(f"{split.manifest.path} lists no images. Run `dvc repro -f link`.")
             self.sampler(split.name)  # refuses what it cannot fill
         self.used: dict[str, str] = {}
+
+    def need_betons(self) -> None:
+        """Refuse to fall back from a beton that is not there, where params.yaml asks for it.
+
+        DVC does not miss it: the stages depend on what betons mean, data/processed/<name>/<split>.json.
+
+        Raises:
+            BetonError: with the commands that bring it.
+        """
+        if self.params.data.use_ffcv:
+            for split in self.splits.values():
+                if not split.beton.exists():
+                    raise missing(split.beton)
 
     def config(self, split: str, rank: int = 0, world_size: int = 1) -> LoaderConfig:
         """How params.yaml has a split loaded by one of `world_size` processes."""

@@ -74,6 +74,7 @@ def _train(
     start, ranks = time.monotonic(), interruption.ranks
     set_up_process(params.seed)
     data = ProjectData(params, folders)
+    data.need_betons()
     settings = data.settings
     targets = targets_of(data.splits["train"].manifest, settings.class_names)
     module = ImageModule(params.model.name, settings, params.train, targets)
