@@ -28,7 +28,7 @@ def main() -> None:
     check_writable(arguments.metrics, arguments.speed, arguments.meaning)  # before the work of hours
     manifest, path = read_manifest(arguments.manifest), arguments.beton
     summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, params.data.num_workers)
-    written = open_beton(path) if len(manifest) else None
+    written = open_beton(path).of_manifest(manifest) if len(manifest) else None
     write_meaning(arguments.meaning, manifest, params.ffcv.beton, written)
     write_json(arguments.metrics, summary.metrics())
     write_json(arguments.speed, {**summary.speed(), "machine_id": machine_id()})

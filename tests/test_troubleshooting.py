@@ -21,7 +21,7 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from formwork import system
-from formwork.beton.read import check_beton, open_beton
+from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
 from formwork.datasets.link import link
@@ -206,7 +206,7 @@ def beton_missing(tmp_path: Path) -> Said:
 @pytest.fixture
 def beton_stale(patient: Patient) -> Said:
     manifest = write_manifest(TRAIN, read_manifest(TRAIN).rows[1:])
-    return error_of(lambda: check_beton(open_beton(BETON), manifest))
+    return error_of(lambda: open_beton(BETON).of_manifest(manifest))
 
 
 @pytest.fixture

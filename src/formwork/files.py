@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,3 +130,52 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, in UTF-8; file names that are no UTF-8 keep their bytes."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that becomes `path` when the block ends well, and disappears when it does not.
+
+    It takes the place of a file or folder of that name as a whole. A killed process leaves at most `path` as it was,
+    and a folder beside it that the next one removes.
+
+    Raises:
+        FormworkError: the folder cannot be written, or another process is writing it.
+    """
+    partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
+    with writing(path):
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+        try:
+            if not try_lock(lock):
+                raise FormworkError(f"Another process is writing {path}. Wait for it, or stop it.")
+            _restore(old, path)
+            for left in partial.iterdir():  # by a process that was killed
+                _remove(left)
+            try:
+                yield partial
+                if os.path.lexists(path):
+                    os.replace(path, old)
+                os.replace(partial, path)
+            except BaseException:
+                _restore(old, path)
+                _remove(partial)
+                raise
+            _remove(old)
+        finally:
+            os.close(lock)
+
+
+def _restore(old: Path, path: Path) -> None:
+    """Undo a swap that was interrupted half way; remove what a finished one left."""
+    if os.path.lexists(old) and not os.path.lexists(path):
+        os.replace(old, path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import formwork
-from formwork.beton.read import check_beton, open_beton
+from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest, write_manifest
@@ -80,7 +80,7 @@ class Conversion:
         with self.start() as stage:
             _, output = stage.communicate(timeout=TIMEOUT)
         assert stage.returncode == 0, output
-        check_beton(open_beton(self.path), self.manifest)
+        open_beton(self.path).of_manifest(self.manifest)
         assert self.names == ["train.beton"]
 
     def source(self, place: int) -> Path:
@@ -389,5 +389,5 @@ def test_a_conversion_killed_at_any_moment_leaves_a_whole_beton(conversion: Conv
 
     assert done.returncode == 0, done.stderr
     assert 5 <= int(done.stdout) <= 50  # the others had finished when their signal came
-    check_beton(open_beton(conversion.path), conversion.manifest)
+    open_beton(conversion.path).of_manifest(conversion.manifest)
     assert conversion.names == ["train.beton"]

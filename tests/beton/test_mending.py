@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from formwork.beton.read import commands_to_mend, open_beton
+from formwork.beton.faults import commands_to_mend
+from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.params import BetonParams

@@ -18,8 +18,9 @@ from PIL import Image
 
 import formwork
 from formwork.beton import format as layout
-from formwork.beton.read import Beton, open_beton
-from formwork.conversion import write
+from formwork.beton.beton import Beton
+from formwork.beton.read import open_beton
+from formwork.conversion import beton_file
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
@@ -163,7 +164,7 @@ def test_a_stock_loader_reads_pages(
     order: OrderOption,
     os_cache: bool,
 ) -> None:
-    monkeypatch.setattr(write, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
+    monkeypatch.setattr(beton_file, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
     rng = np.random.default_rng(0)
     for number in range(count):
         image = tmp_path / "raw" / f"{number:02d}" / "image.bmp"

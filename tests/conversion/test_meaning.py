@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from formwork.beton.read import open_beton
-from formwork.conversion import encode, write
+from formwork.conversion import beton_file, encode
 from formwork.conversion.meaning import describe, write_meaning
+from formwork.conversion.write import write_beton
 from formwork.images.manifest import Manifest, write_manifest
 from formwork.params import BetonParams
 from tests.make_images import make_dataset, make_manifest
@@ -24,8 +25,8 @@ def manifest(tmp_path: Path) -> Manifest:
 def meaning(manifest: Manifest, params: BetonParams, workers: int = 1) -> bytes:
     """The file, of a beton that is written anew."""
     folder = manifest.path.parent
-    write.write_beton(manifest, folder / "raw", folder / "train.beton", params, workers)
-    write_meaning(folder / "train.json", manifest, params, open_beton(folder / "train.beton"))
+    write_beton(manifest, folder / "raw", folder / "train.beton", params, workers)
+    write_meaning(folder / "train.json", manifest, params, open_beton(folder / "train.beton").of_manifest(manifest))
     return (folder / "train.json").read_bytes()
 
 
@@ -33,11 +34,13 @@ def test_it_is_the_same_whatever_the_form(manifest: Manifest, monkeypatch: pytes
     """Other places in the file, pages and workers: the bytes of the beton differ, its meaning does not."""
     first = meaning(manifest, PARAMS)
     beton = (manifest.path.parent / "train.beton").read_bytes()
-    monkeypatch.setattr(write, "PAGE_SIZE", 1 << 21)
+    monkeypatch.setattr(beton_file, "PAGE_SIZE", 1 << 21)
     monkeypatch.setattr(Manifest, "storage_order", property(lambda self: self.numbers("label").argsort()))
 
     assert meaning(manifest, PARAMS, workers=3) == first
     assert (manifest.path.parent / "train.beton").read_bytes() != beton
+    assert meaning(manifest, PARAMS.model_copy(update={"part_mb": 0.002})) == first
+    assert (manifest.path.parent / "train.beton").is_dir()
     assert json.loads(first).keys() == {"images", "manifest", "params", "samples", "software"}
     assert "part_mb" not in json.loads(first)["params"]
 

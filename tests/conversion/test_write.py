@@ -10,8 +10,8 @@ from PIL import Image
 
 from formwork.beton import format as layout
 from formwork.beton import provenance
-from formwork.beton.read import check_beton, open_beton
-from formwork.conversion import write
+from formwork.beton.read import open_beton
+from formwork.conversion import beton_file
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest, write_manifest
@@ -92,7 +92,7 @@ def test_metadata_is_in_the_manifests_order_and_data_in_its_storage_order(
     summary = write_beton(manifest, raw, path, BetonParams(write_mode=mode), 2)
 
     beton = open_beton(path)
-    check_beton(beton, manifest)
+    beton.of_manifest(manifest)
     assert beton.widths.tolist() == [row.width for row in manifest.rows]
     assert beton.heights.tolist() == [row.height for row in manifest.rows]
     assert beton.storage_order.tolist() == manifest.storage_order.tolist()
@@ -112,7 +112,7 @@ def test_max_resolution_limits_the_longer_side(manifest: Manifest, raw: Path, pa
 
 
 def test_samples_fill_pages_and_cross_none(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
+    monkeypatch.setattr(beton_file, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
     raw = make_dataset(tmp_path / "raw", per_class=6, size=[(640, 300), (500, 330)], content="noise")
     manifest = make_manifest(raw, tmp_path / "train.csv")
 
@@ -137,7 +137,7 @@ def test_samples_fill_pages_and_cross_none(tmp_path: Path, path: Path, monkeypat
 def test_pages_grow_to_the_largest_sample_wherever_it_comes(
     tmp_path: Path, path: Path, size: tuple[int, int], mode: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
+    monkeypatch.setattr(beton_file, "PAGE_SIZE", layout.MIN_PAGE_SIZE)
     raw = make_dataset(tmp_path / "raw", per_class=8, size=(500, 400))
     manifest = make_manifest(raw, tmp_path / "train.csv")
     place = {}
@@ -158,7 +158,7 @@ def test_a_sample_too_large_for_the_format_is_named(
     manifest: Manifest, raw: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "MAX_PAGE_SIZE", 1 << 12)
-    monkeypatch.setattr(write, "PAGE_SIZE", 1 << 11)
+    monkeypatch.setattr(beton_file, "PAGE_SIZE", 1 << 11)
 
     with pytest.raises(BetonError, match=r"\.png takes .* GB, too much for a beton. Set ffcv.beton.max_resolution"):
         write_beton(manifest, raw, path, BetonParams(write_mode="raw"), 2)

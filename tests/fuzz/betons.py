@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from formwork.beton import format as layout
-from formwork.beton.read import Beton, open_beton
-from formwork.conversion import write
+from formwork.beton.beton import Beton
+from formwork.beton.read import open_beton
+from formwork.conversion import beton_file
+from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.base import LoaderConfig, SplitFiles
@@ -80,8 +82,8 @@ def example(kind: str) -> Sound:
     params, per_class, sizes, page_size = KINDS[kind]
     raw = make_dataset(folder / "raw", per_class=per_class, size=sizes)
     split = SplitFiles("train", make_manifest(raw, folder / "train.csv"), folder / "train.beton", raw)
-    with patch.object(write, "PAGE_SIZE", page_size):
-        write.write_beton(split.manifest, raw, split.beton, params, 1)
+    with patch.object(beton_file, "PAGE_SIZE", page_size):
+        write_beton(split.manifest, raw, split.beton, params, 1)
     beton, content = open_beton(split.beton), split.beton.read_bytes()
     images = torch.cat([images for images, _ in FFCVDataLoader(split, _config(np.random.default_rng(0), "always"))])
     return Sound(split, content, beton, _regions(beton, content), images)

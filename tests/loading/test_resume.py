@@ -8,7 +8,7 @@ from PIL import Image
 
 from formwork.conversion.write import write_beton
 from formwork.errors import FormworkError
-from formwork.loading import beton_file as reading
+from formwork.loading import beton_reader as reading
 from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader

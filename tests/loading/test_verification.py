@@ -69,12 +69,14 @@ def overwrite_unnoticed(loader: FFCVDataLoader, sample: int) -> None:
     if source.whole is not None:
         source.whole[place] ^= 128
         return
-    with source.path.open("r+b") as file:
+    (known,) = source.files
+    before = known.path.stat()
+    with known.path.open("r+b") as file:
         file.seek(place)
         byte = file.read(1)[0]
         file.seek(place)
         file.write(bytes([byte ^ 128]))
-    os.utime(source.path, ns=(source.opened.st_atime_ns, source.opened.st_mtime_ns))
+    os.utime(known.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.parametrize("os_cache", [True, False])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.beton.read import Beton, open_beton
+from formwork.beton.beton import Beton
+from formwork.beton.read import open_beton
 from formwork.errors import BetonError
 from formwork.tools.inspect.verify import open_samples
 
@@ -29,7 +30,7 @@ class BetonImages:
         self.labels, self.widths, self.heights = beton.labels, beton.widths, beton.heights
         self.field_names = beton.field_names
         self.class_names: dict[int, str] | None = None
-        if beton.provenance:
+        if beton.provenance and not beton.in_parts:
             self.class_names = {int(label): name for label, name in beton.provenance.facts["class_names"].items()}
 
     def __len__(self) -> int:

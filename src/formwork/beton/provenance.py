@@ -2,7 +2,10 @@
 
 It lies between the metadata and the first sample, where FFCV's own reader has no reason to look:
 
-    PROVENANCE | JSON | checksums, one a sample, in the order of sample ids
+    PROVENANCE | JSON | checksums, one a sample, in the order of sample ids | keys, in parts
+
+A part of a beton holds images whatever their labels, names and rows are: beside each sample stands a key, by which the
+rows of a manifest are found in it.
 
 Its digest covers all of the file but the samples, which have their checksums, and the zeros that fill up pages. MAGIC
 also begins the arguments of both field descriptors, which FFCV leaves empty and does not read: no damage of one place
@@ -23,10 +26,13 @@ from formwork.kernels.checksum import checksum as checksum_kernel
 from formwork.params import BetonParams
 
 MAGIC = b"FORMWORK"
-VERSION = 2
+VERSION, PART = 2, 3  # of a beton that is one file, and of a part
 CHECKSUM = np.dtype("<u8")
-CHECKSUMS = {1: np.dtype(("u1", 16)), VERSION: CHECKSUM}
+CHECKSUMS = {1: np.dtype(("u1", 16)), VERSION: CHECKSUM, PART: CHECKSUM}
 """Type of a checksum by version: the start of a SHA-256 in betons of before, see `checksum` for those of now."""
+
+KEY = np.dtype([("sha256", "u1", 32), ("passed_through", "?")])
+"""Of the original of a sample: SHA-256 of its content, and whether the sample is that file, up to its picture's end."""
 
 PROVENANCE = np.dtype([("magic", "S8"), ("version", "<u4"), ("json_bytes", "<u4"), ("digest", "u1", 32)])
 
@@ -35,37 +41,39 @@ CODECS = ("libjpeg_turbo", "webp", "jpg_2000", "avif")  # lossy: their pixels ar
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a beton of N samples was made from.
+    """What a beton was made from.
 
     Attributes:
-        facts: params, manifest, class names and versions, as `describe` gives them.
+        facts: params, software and, but for a part, manifest and class names, as `describe` gives them.
         version: a key of CHECKSUMS.
-        checksums: (N,) or, of version 1, (N, 16), of each sample's bytes.
-        end: where it ends in the file, in bytes.
+        end: where the provenance ends in the file, in bytes.
+        digest: SHA-256 of the file's tables, see digest_of.
     """
 
     facts: dict[str, Any]
     version: int
-    checksums: np.ndarray
     end: int
+    digest: bytes
 
     @property
-    def manifest_sha256(self) -> str:
-        return self.facts["manifest"]["sha256"]
-
-    def is_intact(self, sample: int, data: bytes | memoryview | np.ndarray) -> bool:
-        """Whether these are the bytes that were written for a sample."""
-        if self.version == 1:
-            return hashlib.sha256(cast(bytes, data)).digest()[:16] == self.checksums[sample].tobytes()
-        return checksum(data) == self.checksums[sample]
+    def manifest_sha256(self) -> str | None:
+        """None for a part."""
+        return self.facts.get("manifest", {}).get("sha256")
 
 
 def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
     """All that decides the bytes of a beton."""
     return {
         "manifest": {"sha256": manifest.images_digest, "images": len(manifest)},
-        "params": params.model_dump(),
         "class_names": {str(label): name for label, name in sorted(_class_names(manifest).items())},
+        **describe_part(params),
+    }
+
+
+def describe_part(params: BetonParams) -> dict[str, Any]:
+    """All that decides how an image is stored: the same facts and the same content, the same bytes."""
+    return {
+        "params": params.model_dump(exclude={"part_mb"}),
         "software": {"pillow": Image.__version__} | {name: features.version(name) for name in CODECS},
     }
 
@@ -77,16 +85,21 @@ def checksum(data: bytes | memoryview | np.ndarray) -> int:
     return checksum_kernel(content)
 
 
+def key_starts(sha256: np.ndarray) -> np.ndarray:
+    """(N,) uint64, the first bytes of (N, 32) digests: nearly always different where these are."""
+    return np.ascontiguousarray(sha256[:, :8]).view("<u8")[:, 0]
+
+
 def encode_json(facts: dict[str, Any]) -> bytes:
     return json.dumps(facts, sort_keys=True).encode()
 
 
-def header(text: bytes, digest: bytes) -> bytes:
-    return np.array((MAGIC, VERSION, len(text), np.frombuffer(digest, np.uint8)), dtype=PROVENANCE).tobytes()
+def header(version: int, text: bytes, digest: bytes) -> bytes:
+    return np.array((MAGIC, version, len(text), np.frombuffer(digest, np.uint8)), dtype=PROVENANCE).tobytes()
 
 
 def digest_of(tables: Iterable[bytes | np.ndarray]) -> bytes:
-    """SHA-256 of the header, field descriptors, metadata, JSON, checksums and allocation table, in this order."""
+    """SHA-256 of the header, field descriptors, metadata, JSON, checksums, keys and allocation table, in this order."""
     state = hashlib.sha256()
     for part in tables:
         state.update(cast(bytes, part))

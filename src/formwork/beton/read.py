@@ -1,80 +1,59 @@
 """Opening a beton: its tables in memory, after checking that they can be trusted."""
 
 import json
-from dataclasses import dataclass
-from functools import cached_property
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from formwork.beton import format as layout
 from formwork.beton import provenance as origin
+from formwork.beton.beton import Beton, BetonFile, Identity, join
+from formwork.beton.faults import damaged, missing, unreadable
 from formwork.beton.provenance import Provenance
 from formwork.errors import BetonError
-from formwork.escapes import printable, shell_word
-from formwork.images.manifest import Manifest
-from formwork.limits import advice
+from formwork.escapes import printable
+
+PARTS = "part-*.beton"  # in a folder
 
 
-@dataclass(frozen=True)
-class Beton:
-    """The tables of an open beton of N samples.
-
-    Attributes:
-        page_size: bytes.
-        field_names: of all its fields. image_field, label_field: which of them are read.
-        modes: (N,) uint8, JPG or RAW. widths, heights: (N,) int64 pixels. labels: (N,) int64.
-        offsets, sizes: (N,) int64, where each sample's data lies in the file, in bytes.
-        provenance: what it was made from, and checksums; None in a beton of FFCV's own writer.
-    """
-
-    path: Path
-    page_size: int
-    field_names: tuple[str, ...]
-    image_field: int
-    label_field: int
-    modes: np.ndarray
-    widths: np.ndarray
-    heights: np.ndarray
-    labels: np.ndarray
-    offsets: np.ndarray
-    sizes: np.ndarray
-    provenance: Provenance | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def storage_order(self) -> np.ndarray:
-        """(N,) int64 sample ids in the order in which they lie in the file."""
-        return np.argsort(self.offsets, kind="stable")
-
-    @cached_property
-    def checksums(self) -> np.ndarray | None:
-        """(N,) uint64, see formwork.kernels.checksum_formula; None in betons of before, and of FFCV's own writer."""
-        known = self.provenance is not None and self.provenance.version == origin.VERSION
-        return self.provenance.checksums if self.provenance and known else None
-
-    @cached_property
-    def padding(self) -> np.ndarray:
-        """(N,) int64, how many zeros follow each sample's data, up to the edge of a page; 0 without `checksums`."""
-        padding = np.zeros(len(self), np.int64)
-        if self.checksums is not None:
-            order = self.storage_order
-            padding[order[:-1]] = np.diff(self.offsets[order]) - self.sizes[order[:-1]]
-        return padding
-
-
-def open_beton(path: Path) -> Beton:
+def open_beton(path: Path | Sequence[Path]) -> Beton:
     """Read and check the tables of a beton, one of ours or one of FFCV's own writer.
 
     Image data is not read here: it is checked sample by sample when it is read.
 
+    Args:
+        path: a file, a folder of parts, or several files, which are read as one.
+
     Raises:
-        BetonError: the file is missing, must not be read, is cut short or damaged, or is no beton that can be used.
+        BetonError: a file is missing, must not be read, is cut short or damaged, or is no beton that can be used.
     """
+    if not isinstance(path, Path):
+        return join(path[0], [_open(one) for one in path])
+    if not path.is_dir():
+        return _open(path)
+    parts = sorted(path.glob(PARTS))
+    if not parts:
+        raise BetonError(f"{path} is a folder without parts. Run `dvc pull {path}`, or `dvc repro convert`.")
+    betons = [_open(part) for part in parts]
+    for beton in betons:
+        if beton.keys is None:
+            raise damaged(beton.files[0].path, "it is no part")
+        if beton.provenance and betons[0].provenance and beton.provenance.facts != betons[0].provenance.facts:
+            raise damaged(beton.files[0].path, f"it was written in another way than {parts[0].name}")
+    return join(path, betons)
+
+
+def identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _open(path: Path) -> Beton:
     try:
-        return _read(path)
+        with path.open("rb", buffering=0) as file:
+            return _read(path, file)
     except FileNotFoundError as error:
         raise missing(path) from error
     except PermissionError as error:
@@ -83,122 +62,98 @@ def open_beton(path: Path) -> Beton:
         raise unreadable(path, error) from error
 
 
-def check_beton(beton: Beton, manifest: Manifest) -> None:
-    """Raises BetonError: the beton does not hold the images of this manifest.
+class _Tables:
+    """Reads tables of an open file."""
 
-    Where labels come from a table, those in a beton are none, or of the time when another program wrote it.
-    """
-    if beton.provenance and beton.provenance.manifest_sha256 != manifest.images_digest:
-        raise BetonError(
-            f"{beton.path} was made from another version of {manifest.path}. Run `dvc repro convert` or `dvc pull`."
-        )
-    same = len(beton) == len(manifest)
-    if not (same and (manifest.columns.from_table or np.array_equal(beton.labels, manifest.labels))):
-        raise BetonError(
-            f"{beton.path} does not belong to {manifest.path}: it holds {len(beton)} images and the manifest "
-            f"{len(manifest)}, or their labels differ. Run `dvc repro convert` or `dvc pull`."
-        )
+    def __init__(self, path: Path, file: BinaryIO):
+        self.path = path
+        self.descriptor = file.fileno()
+        self.identity = identity(os.fstat(self.descriptor))
+        self.length = self.identity[2]
 
-
-def missing(path: Path) -> BetonError:
-    return BetonError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro convert` to write it.")
-
-
-def unreadable(path: Path, error: OSError) -> BetonError:
-    """The system refuses to read a beton."""
-    return BetonError(f"{path} cannot be read: {error.strerror}. {advice(error)}".rstrip())
+    def read(self, dtype: np.dtype, count: int, offset: int) -> np.ndarray:
+        """(count,) entries from a place in the file on. Raises BetonError: the file ends before."""
+        if offset + count * dtype.itemsize > self.length:
+            raise damaged(self.path, f"it has only {self.length} bytes")
+        table = np.empty(count, dtype)
+        room = memoryview(cast(Any, table.view(np.uint8).reshape(-1)))
+        done = 0
+        while done < len(room):
+            more = os.preadv(self.descriptor, [room[done:]], offset + done)
+            if not more:
+                raise damaged(self.path, "it was cut short while it was opened")
+            done += more
+        return table
 
 
-def commands_to_mend(path: Path) -> tuple[str, str, str]:
-    """For a damaged beton: what to run first, and then one of the other two, the first where it was pushed.
-
-    DVC takes a file for the one that it wrote while its time and size are the same, and one in its cache while that is
-    write-protected: it would leave what a faulty disk did, or bring it back where files are links into the cache.
-    """
-    file = shell_word(path)
-    return f"chmod u+w {file}; touch {file}", f"dvc pull --force {file}", "dvc repro -f convert"
-
-
-def how_to_mend(path: Path) -> str:
-    look, pull, repro = commands_to_mend(path)
-    return f"Run `{look}`, so that DVC looks at it anew, then `{pull}`, or `{repro}` where it was never pushed."
-
-
-def _read(path: Path) -> Beton:
-    length = path.stat().st_size
-    header = _table(path, layout.HEADER, 1, 0, length)[0]
+def _read(path: Path, file: BinaryIO) -> Beton:
+    tables = _Tables(path, file)
+    length = tables.length
+    header = tables.read(layout.HEADER, 1, 0)[0]
     if header["version"] != layout.VERSION:
-        raise _damaged(path, f"its format version is {header['version']}, not {layout.VERSION}")
+        raise damaged(path, f"its format version is {header['version']}, not {layout.VERSION}")
     page_size = int(header["page_size"])
     if not layout.MIN_PAGE_SIZE <= page_size < layout.MAX_PAGE_SIZE or page_size & (page_size - 1):
-        raise _damaged(path, f"its page size is {page_size}")
-    fields = _table(path, layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize, length)
+        raise damaged(path, f"its page size is {page_size}")
+    fields = tables.read(layout.FIELD, int(header["num_fields"]), layout.HEADER.itemsize)
     type_ids = _type_ids(path, fields)
+    image_field, label_field = type_ids.index(layout.IMAGE_FIELD), type_ids.index(layout.INT_FIELD)
     rows = layout.metadata_type([layout.FIELD_TYPES[type_id] for type_id in type_ids])
     metadata_start = layout.HEADER.itemsize + fields.nbytes
-    metadata = _table(path, rows, int(header["num_samples"]), metadata_start, length)
-    images = metadata[f"f{type_ids.index(layout.IMAGE_FIELD)}"]
+    metadata = tables.read(rows, int(header["num_samples"]), metadata_start)
+    images = metadata[f"f{image_field}"]
     start = int(header["alloc_table_ptr"])
     if not 0 < start <= length or (length - start) % layout.ALLOCATION.itemsize:
-        raise _damaged(path, f"it has {length} bytes, which cannot be all of them")
-    allocations = _table(path, layout.ALLOCATION, (length - start) // layout.ALLOCATION.itemsize, start, length)
-    beton = Beton(
+        raise damaged(path, f"it has {length} bytes, which cannot be all of them")
+    allocations = tables.read(layout.ALLOCATION, (length - start) // layout.ALLOCATION.itemsize, start)
+    if len(metadata) == 0:
+        raise damaged(path, "it holds no samples")
+    offsets, sizes = images["data_ptr"].astype(np.int64), _sizes(path, images["data_ptr"], allocations)
+    modes, widths, heights = images["mode"].copy(), images["width"].astype(np.int64), images["height"].astype(np.int64)
+    provenance, checksums, keys = _provenance(tables, fields, metadata, allocations)
+    if offsets.min() < metadata_start + metadata.nbytes or sizes.min() < 1 or np.any(sizes > start - offsets):
+        raise damaged(path, "samples lie outside of it")
+    if np.any(offsets // page_size != (offsets + sizes - 1) // page_size):
+        raise damaged(path, "samples lie across pages")
+    if modes.max() > layout.RAW:
+        raise damaged(path, f"samples have an unknown mode {modes.max()}")
+    if min(widths.min(), heights.min()) < 1:
+        raise damaged(path, "samples have no pixels")
+    if np.any((widths * heights * 3 != sizes)[modes == layout.RAW]):
+        raise damaged(path, "the sizes of raw samples do not fit their pixels")
+    order = np.argsort(offsets, kind="stable")
+    padding = np.zeros(len(offsets), np.int64)
+    if provenance is not None and provenance.version != 1:
+        if tables.read(np.dtype("u1"), int(offsets.min()) - provenance.end, provenance.end).any():
+            raise damaged(path, "there is something between its tables and its first sample")
+        padding[order[:-1]] = np.diff(offsets[order]) - sizes[order[:-1]]
+    return Beton(
         path=path,
-        page_size=page_size,
-        field_names=_names(fields),
-        image_field=type_ids.index(layout.IMAGE_FIELD),
-        label_field=type_ids.index(layout.INT_FIELD),
-        modes=images["mode"].copy(),
-        widths=images["width"].astype(np.int64),
-        heights=images["height"].astype(np.int64),
-        labels=metadata[f"f{type_ids.index(layout.INT_FIELD)}"].astype(np.int64),
-        offsets=images["data_ptr"].astype(np.int64),
-        sizes=_sizes(path, images["data_ptr"], allocations),
-        provenance=_provenance(path, fields, metadata, allocations, length),
+        files=(BetonFile(path, tables.identity, page_size, _names(fields), image_field, label_field, provenance),),
+        file=np.zeros(len(offsets), np.int32),
+        modes=modes,
+        widths=widths,
+        heights=heights,
+        labels=metadata[f"f{label_field}"].astype(np.int64),
+        offsets=offsets,
+        sizes=sizes,
+        padding=padding,
+        stored_checksums=checksums,
+        keys=keys,
+        storage_order=order,
     )
-    if len(beton) == 0:
-        raise _damaged(path, "it holds no samples")
-    if (
-        beton.offsets.min() < metadata_start + metadata.nbytes
-        or beton.sizes.min() < 1
-        or np.any(beton.sizes > start - beton.offsets)
-    ):
-        raise _damaged(path, "samples lie outside of it")
-    if np.any(beton.offsets // page_size != (beton.offsets + beton.sizes - 1) // page_size):
-        raise _damaged(path, "samples lie across pages")
-    if beton.modes.max() > layout.RAW:
-        raise _damaged(path, f"samples have an unknown mode {beton.modes.max()}")
-    if min(beton.widths.min(), beton.heights.min()) < 1:
-        raise _damaged(path, "samples have no pixels")
-    raw = beton.modes == layout.RAW
-    if np.any((beton.widths * beton.heights * 3 != beton.sizes)[raw]):
-        raise _damaged(path, "the sizes of raw samples do not fit their pixels")
-    if beton.checksums is not None and beton.provenance:
-        end = beton.provenance.end
-        if _table(path, np.dtype("u1"), int(beton.offsets.min()) - end, end, length).any():
-            raise _damaged(path, "there is something between its tables and its first sample")
-    return beton
-
-
-def _table(path: Path, dtype: np.dtype, count: int, offset: int, length: int) -> np.ndarray:
-    if offset + count * dtype.itemsize > length:
-        raise _damaged(path, f"it has only {length} bytes")
-    table = np.fromfile(path, dtype=dtype, count=count, offset=offset)
-    if len(table) != count:
-        raise _damaged(path, "it was cut short while it was opened")
-    return table
 
 
 def _type_ids(path: Path, fields: np.ndarray) -> list[int]:
     """Of fields that are an image, a label, and others that can stand beside them."""
     type_ids = fields["type_id"].tolist()
     if any(type_id not in layout.FIELD_NAMES for type_id in type_ids):
-        raise _damaged(path, f"it has a field of an unknown type, {type_ids}")
+        raise damaged(path, f"it has a field of an unknown type, {type_ids}")
     one_of_each = type_ids.count(layout.IMAGE_FIELD) == type_ids.count(layout.INT_FIELD) == 1
     if one_of_each and all(type_id in layout.FIELD_TYPES for type_id in type_ids):
         return type_ids
     if any(_is_marked(fields)):
-        raise _damaged(path, "its fields are not an image and a label")
+        raise damaged(path, "its fields are not an image and a label")
     found = [
         f"{printable(name)} ({layout.FIELD_NAMES[type_id]})"
         for name, type_id in zip(_names(fields), type_ids, strict=True)
@@ -226,33 +181,34 @@ def _sizes(path: Path, offsets: np.ndarray, allocations: np.ndarray) -> np.ndarr
     found = by_place[places] if len(by_place) else by_place
     own = np.arange(len(offsets))
     if len(found) != len(own) or np.any(found["ptr"] != offsets) or np.any(found["sample_id"] != own):
-        raise _damaged(path, "its allocation table does not fit its samples")
+        raise damaged(path, "its allocation table does not fit its samples")
     return found["size"].astype(np.int64)
 
 
 def _provenance(
-    path: Path, fields: np.ndarray, metadata: np.ndarray, allocations: np.ndarray, length: int
-) -> Provenance | None:
-    """Read the provenance after the metadata, if there is one, and check by its digest all that is not a sample."""
+    tables: _Tables, fields: np.ndarray, metadata: np.ndarray, allocations: np.ndarray
+) -> tuple[Provenance | None, np.ndarray | None, np.ndarray | None]:
+    """Read the provenance after the metadata, if there is one, with checksums and keys, and check by its digest all
+    that is not a sample."""
+    path = tables.path
     start = layout.HEADER.itemsize + fields.nbytes + metadata.nbytes
-    room = start + origin.PROVENANCE.itemsize <= length
-    block = _table(path, origin.PROVENANCE, 1, start, length)[0] if room else None
+    room = start + origin.PROVENANCE.itemsize <= tables.length
+    block = tables.read(origin.PROVENANCE, 1, start)[0] if room else None
     if block is None or block["magic"] != origin.MAGIC:
         if any(_is_marked(fields)):
-            raise _damaged(path, "its provenance is not where it should be")
-        return None
-    version = int(block["version"])
+            raise damaged(path, "its provenance is not where it should be")
+        return None, None, None
+    version, digest = int(block["version"]), block["digest"].tobytes()
     if version not in origin.CHECKSUMS:
-        raise _damaged(path, f"its provenance is of version {version}, not {origin.VERSION}")
+        raise damaged(path, f"its provenance is of version {version}, not {origin.VERSION} or {origin.PART}")
     start += origin.PROVENANCE.itemsize
-    text = _table(path, np.dtype("u1"), int(block["json_bytes"]), start, length).tobytes()
+    text = tables.read(np.dtype("u1"), int(block["json_bytes"]), start).tobytes()
     start += len(text)
-    checksums = _table(path, origin.CHECKSUMS[version], len(metadata), start, length)
-    head = _table(path, np.dtype("u1"), layout.HEADER.itemsize + fields.nbytes, 0, length)
-    if origin.digest_of([head, metadata, text, checksums, allocations]) != block["digest"].tobytes():
-        raise _damaged(path, "its tables do not have the checksum that they were written with")
-    return Provenance(json.loads(text), version, checksums, start + checksums.nbytes)
-
-
-def _damaged(path: Path, reason: str) -> BetonError:
-    return BetonError(f"{path} is damaged or no beton: {reason}. {how_to_mend(path)}")
+    checksums = tables.read(origin.CHECKSUMS[version], len(metadata), start)
+    start += checksums.nbytes
+    keys = tables.read(origin.KEY, len(metadata) if version == origin.PART else 0, start)
+    head = tables.read(np.dtype("u1"), layout.HEADER.itemsize + fields.nbytes, 0)
+    if origin.digest_of([head, metadata, text, checksums, keys, allocations]) != digest:
+        raise damaged(path, "its tables do not have the checksum that they were written with")
+    provenance = Provenance(json.loads(text), version, start + keys.nbytes, digest)
+    return provenance, checksums, keys if version == origin.PART else None

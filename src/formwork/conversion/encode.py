@@ -13,7 +13,7 @@ from formwork.conversion.passthrough import plain_size, without_appendix
 from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.images.containers import read_image
-from formwork.images.manifest import chosen_by_hash, path_bytes
+from formwork.images.manifest import chosen_by_hash
 from formwork.images.pixels import read_rgb
 from formwork.images.row import Row
 from formwork.kernels import libjpeg
@@ -112,7 +112,6 @@ def _stores_jpg(row: Row, params: BetonParams, raw_size: int, jpg_size: int) -> 
     if params.write_mode == "smart":
         return raw_size > params.smart_threshold * jpg_size
     if params.write_mode == "proportion":
-        # A draw that belongs to the image: the same whatever else the dataset holds.
-        key = f"{params.seed} {row.sha256} ".encode() + path_bytes(row.path)
-        return chosen_by_hash(key, params.compress_probability)
+        # A draw that belongs to the content: the same whatever else the dataset holds, and wherever the image is moved.
+        return chosen_by_hash(f"{params.seed} {row.sha256}".encode(), params.compress_probability)
     return params.write_mode == "jpg"

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from formwork.beton import provenance
-from formwork.beton.read import Beton
+from formwork.beton.beton import Beton
 from formwork.formats import write_json
 from formwork.images.manifest import Manifest
 from formwork.params import BetonParams
-
-FORM = {"part_mb"}
-"""Keys of ffcv.beton that decide how a beton is divided into files, and nothing that is loaded from it."""
 
 SAMPLE = np.dtype([("mode", "u1"), ("width", "<u4"), ("height", "<u4"), ("size", "<u8"), ("checksum", "<u8")])
 
@@ -40,7 +37,7 @@ def describe(manifest: Manifest, params: BetonParams, beton: Beton | None) -> di
     return {
         "images": len(manifest),
         "manifest": facts["manifest"]["sha256"],
-        "params": {key: value for key, value in facts["params"].items() if key not in FORM},
+        "params": facts["params"],
         "software": facts["software"],
         "samples": samples_digest(beton),
     }

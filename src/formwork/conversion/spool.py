@@ -30,13 +30,13 @@ def reordered(samples: Iterable[tuple[int, Stored]], order: Sequence[int], path:
     """The same samples in another order.
 
     Args:
-        samples: each of 0, 1, ..., N - 1 once.
+        samples: each of `order` once.
         path: of the file that they are for; they wait on the same disk, in a file without a name.
 
     Raises:
         FormworkError: there is no room.
     """
-    kept = np.zeros(len(order), FIELDS)
+    kept = np.zeros(max(order, default=-1) + 1, FIELDS)
     at = 0
     with writing(path), tempfile.TemporaryFile(dir=path.parent) as file:
         for sample, stored in samples:

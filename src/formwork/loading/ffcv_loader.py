@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from formwork.beton.read import check_beton, how_to_mend
+from formwork.beton.faults import how_to_mend
 from formwork.errors import AugmentationError, BetonError, FormworkError
 from formwork.escapes import printable
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
 from formwork.loading.augmentation.mixup import with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
-from formwork.loading.beton_file import BetonFile
+from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, as_tensor
 from formwork.loading.order import Indices, samples_of
@@ -57,9 +57,8 @@ class FFCVDataLoader(BaseLoader):
         super().__init__()
         self.split = split
         self.config = config
-        self.source = BetonFile(split.beton, config.os_cache, config.verify)
+        self.source = BetonReader(split.beton, split.manifest, config.os_cache, config.verify)
         self.beton = self.source.beton
-        check_beton(self.beton, split.manifest)
         self.targets = targets_of(split.manifest, config.class_names)
         self.sampler = config.sampler(self.beton.storage_order, self.targets)
         self.buffers, self.scratch = BufferPool(), BufferPool()
@@ -125,7 +124,7 @@ class FFCVDataLoader(BaseLoader):
 
         Args:
             draws: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
-            data: what BetonFile.load returns for their samples.
+            data: what BetonReader.load returns for their samples.
 
         Returns:
             A function that waits for the batch and returns it.
@@ -188,14 +187,15 @@ class FFCVDataLoader(BaseLoader):
     def _vouched(self, sample: int, data: np.ndarray) -> bool:
         """Whether a sample has the checksum that it was written with: then what its decoder warns of is in the original
         file, too, and so are the pixels."""
-        return self.beton.provenance is not None and self.beton.provenance.is_intact(sample, data)
+        return self.beton.is_intact(sample, data)
 
     def _fault(self, ids: np.ndarray, status: np.ndarray) -> BetonError:
         first = int(np.flatnonzero(status)[0])
         sample = int(ids[first])
+        path = self.beton.path_of(sample)
         return BetonError(
-            f"{self.beton.path}: sample {sample} ({printable(self.split.manifest.paths[sample])}) cannot be used: "
-            f"{FAULTS[int(status[first])]}. {how_to_mend(self.beton.path)}"
+            f"{path}: sample {sample} ({printable(self.split.manifest.paths[sample])}) cannot be used: "
+            f"{FAULTS[int(status[first])]}. {how_to_mend(path)}"
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from formwork.beton.read import missing
+from formwork.beton.faults import missing
 from formwork.errors import DatasetError, ParamsError
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, TRAINING, read_manifest

@@ -1,4 +1,4 @@
-"""Read parts of a file into memory, without the GIL between them."""
+"""Read parts of files into memory, without the GIL between them."""
 
 import os
 from collections.abc import Callable
@@ -15,17 +15,18 @@ def _kernel() -> Callable[..., int]:
 
 
 def _read(
-    descriptor: int,
+    descriptors: np.ndarray,
     positions: np.ndarray,
     sizes: np.ndarray,
     order: np.ndarray,
     starts: np.ndarray,
     memory: np.ndarray,
 ) -> int:
-    """Read part i from positions[i] of a file to starts[i] of memory, sizes[i] bytes, for each i of `order`.
+    """Read part i from positions[i] of an open file to starts[i] of memory, sizes[i] bytes, for each i of `order`.
 
     Args:
-        positions, sizes, order, starts: (B,) int64.
+        descriptors: (B,) int32, of the file of each part.
+        positions, sizes, starts: (B,) int64. order: (M,) int64.
         memory: (bytes,) uint8.
 
     Returns:
@@ -36,7 +37,7 @@ def _read(
         position, start, end = int(positions[i]), int(starts[i]), int(starts[i] + sizes[i])
         while start < end:
             try:
-                count = os.preadv(descriptor, [view[start:end]], position)
+                count = os.preadv(int(descriptors[i]), [view[start:end]], position)
             except OSError:
                 return i
             if count == 0:

@@ -13,11 +13,11 @@ _pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, typ
 
 
 @kernel
-def read_parts(descriptor, positions, sizes, order, starts, memory):
+def read_parts(descriptors, positions, sizes, order, starts, memory):
     for i in order:
         done = 0
         while done < sizes[i]:
-            count = _pread(descriptor, memory.ctypes.data + starts[i] + done, sizes[i] - done, positions[i] + done)
+            count = _pread(descriptors[i], memory.ctypes.data + starts[i] + done, sizes[i] - done, positions[i] + done)
             if count <= 0:
                 return i
             done += count

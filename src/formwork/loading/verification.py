@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from formwork.beton.read import Beton
+from formwork.beton.beton import Beton
 
 
 class Checks(NamedTuple):

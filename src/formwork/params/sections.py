@@ -171,6 +171,12 @@ class BetonParams(Section):
     chroma_subsampling: Literal[444, 422, 420] = param(
         420, "Chroma subsampling of images that are encoded; 444 is none."
     )
+    part_mb: PositiveFloat | None = param(
+        None,
+        "A split that takes more is stored as a folder of betons of about this size: a changed image then writes, "
+        "stores and pushes no others again. `null`: one file.",
+        unit="MB (1,000,000 bytes)",
+    )
 
 
 class Ffcv(Section):

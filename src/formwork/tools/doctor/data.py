@@ -135,7 +135,8 @@ def _bytes(raw: Path, path: str) -> int | None:
 def beton(project: Project, split: str) -> Result:
     """Whether a beton can be opened, its image data has the checksums that it was written with, and it holds the images
     of the manifest, as ffcv.beton in params.yaml says."""
-    from formwork.beton.read import commands_to_mend, open_beton
+    from formwork.beton.faults import commands_to_mend
+    from formwork.beton.read import open_beton
     from formwork.tools.inspect.verify import find_damage, open_samples
 
     path = project.folders.beton(split)
@@ -180,11 +181,9 @@ def _sample(order: list[int], sizes: list[int]) -> list[int]:
 
 def outdated(project: Project, split: str) -> Result | None:
     """What a beton was made from, where that is not what there is now."""
-    from formwork.beton.read import check_beton
-
     opened = project.beton(split)
     try:
-        check_beton(opened, project.manifest(split))
+        opened.of_manifest(project.manifest(split))
     except FormworkError as error:
         return note(error)
     if opened.provenance is None:
@@ -202,7 +201,7 @@ def _changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
     provenance = project.beton(split).provenance
     made_with = provenance.facts["params"] if provenance else {}
-    now = project.params.ffcv.beton.model_dump()
+    now = project.params.ffcv.beton.model_dump(exclude={"part_mb"})
     return [
         f"ffcv.beton.{key} was {made_with.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(made_with.keys() | now.keys())

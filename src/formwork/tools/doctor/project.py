@@ -17,7 +17,7 @@ from formwork.tools.doctor.verdict import NotChecked
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from formwork.beton.read import Beton
+    from formwork.beton.beton import Beton
     from formwork.images.manifest import Manifest
     from formwork.loading.project import ProjectData
     from formwork.params import Params

@@ -193,7 +193,7 @@ def conversion(project: Project) -> Result:
     """What `convert` needs at most, beside the program itself, against what is available."""
     import numpy as np
 
-    from formwork.conversion.write import MEMORY, memory_needed
+    from formwork.conversion.part import MEMORY, memory_needed
 
     workers = max(project.params.data.num_workers, 1)
     manifests = [project.manifest(split) for split in SPLITS]

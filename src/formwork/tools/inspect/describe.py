@@ -6,8 +6,8 @@ from textwrap import fill
 
 import numpy as np
 
+from formwork.beton.beton import Beton
 from formwork.beton.format import MODE_NAMES
-from formwork.beton.read import Beton
 from formwork.escapes import printable
 from formwork.text import count, format_bytes
 
@@ -19,7 +19,7 @@ NO_BREAK = "\u00a0"  # a space at which no line ends
 
 def describe(beton: Beton) -> str:
     """Size, provenance, storage modes, classes, and histograms of bytes and resolutions."""
-    size = beton.path.stat().st_size
+    size = beton.size
     images, classes = count(len(beton), "image"), count(len(np.unique(beton.labels)), "class", "classes")
     return "\n\n".join(
         [
@@ -37,7 +37,7 @@ def describe(beton: Beton) -> str:
 
 def class_names(beton: Beton) -> dict[int, str]:
     """What to call each label, safe to print."""
-    known = beton.provenance.facts["class_names"] if beton.provenance else {}
+    known = beton.provenance.facts.get("class_names", {}) if beton.provenance else {}
     return {label: printable(known.get(str(label), f"label {label}")) for label in np.unique(beton.labels).tolist()}
 
 
@@ -73,12 +73,22 @@ def _provenance(beton: Beton) -> str:
     facts = beton.provenance.facts
     return "\n".join(
         [
-            _lines("Made from", f"a manifest of {facts['manifest']['images']} images"),
-            _lines("", f"with the SHA-256 {facts['manifest']['sha256']}"),
+            *_origin(beton),
             _lines("Params", _pairs(facts["params"])),
             _lines("Software", _pairs({name: v for name, v in facts["software"].items() if v is not None})),
         ]
     )
+
+
+def _origin(beton: Beton) -> list[str]:
+    assert beton.provenance is not None
+    if beton.in_parts:
+        return [_lines("Made from", "images that a manifest finds by the SHA-256 of their files")]
+    made_from = beton.provenance.facts["manifest"]
+    return [
+        _lines("Made from", f"a manifest of {made_from['images']} images"),
+        _lines("", f"with the SHA-256 {made_from['sha256']}"),
+    ]
 
 
 def _pairs(values: Mapping[str, object]) -> str:
@@ -90,8 +100,9 @@ def _pairs(values: Mapping[str, object]) -> str:
 
 
 def _fields(beton: Beton) -> str:
+    first = beton.files[0]
     names = [printable(name) for name in beton.field_names]
-    read = [names[i] for i in (beton.image_field, beton.label_field)]
+    read = [names[i] for i in (first.image_field, first.label_field)]
     others = [name for name in names if name not in read]
     return f"{read[0]}, {read[1]}" + (f"; beside them, and not read: {', '.join(others)}" if others else "")
 

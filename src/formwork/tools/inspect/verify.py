@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from formwork.beton.beton import Beton
+from formwork.beton.faults import how_to_mend, unreadable
 from formwork.beton.format import RAW
-from formwork.beton.read import Beton, check_beton, how_to_mend, unreadable
 from formwork.conversion.passthrough import plain_size
 from formwork.errors import BetonError, DatasetError
 from formwork.escapes import printable
@@ -24,15 +25,26 @@ BLOCK = 64  # samples that a thread checks in one go
 
 
 class SampleFile:
-    """The samples of an open beton, read one at a time; threads may share it."""
+    """The samples of an open beton, read one at a time; threads may share it.
 
-    def __init__(self, beton: Beton, descriptor: int):
+    Args:
+        descriptor: of its file; None: each of its files is opened when it is read from.
+    """
+
+    def __init__(self, beton: Beton, descriptor: int | None):
         self.beton = beton
         self.descriptor = descriptor
 
     def read(self, sample: int) -> bytes:
         """A sample's bytes; fewer of them where the file has been cut short since it was opened."""
-        return os.pread(self.descriptor, int(self.beton.sizes[sample]), int(self.beton.offsets[sample]))
+        return self._read(sample, int(self.beton.sizes[sample]), int(self.beton.offsets[sample]))
+
+    def _read(self, sample: int, size: int, position: int) -> bytes:
+        """Of the file that holds a sample."""
+        if self.descriptor is not None:
+            return os.pread(self.descriptor, size, position)
+        with self.beton.path_of(sample).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, position)
 
     def pixels(self, sample: int) -> np.ndarray | None:
         """(H, W, 3) uint8; None where the sample is damaged."""
@@ -45,7 +57,7 @@ class SampleFile:
         beton = self.beton
         if len(data) != beton.sizes[sample]:
             return "the file ends within it"
-        if beton.provenance and not beton.provenance.is_intact(sample, data):
+        if beton.stored_checksums is not None and not beton.is_intact(sample, data):
             return "it does not have the checksum that it was written with"
         if beton.modes[sample] == RAW:
             return None  # open_beton has compared its size with its pixels
@@ -56,7 +68,7 @@ class SampleFile:
     def fault_behind(self, sample: int) -> str | None:
         """What is wrong with the zeros that fill up the page behind a sample."""
         behind = int(self.beton.offsets[sample] + self.beton.sizes[sample])
-        padding = os.pread(self.descriptor, int(self.beton.padding[sample]), behind)
+        padding = self._read(sample, int(self.beton.padding[sample]), behind)
         return "there is something behind it, where nothing should be" if any(padding) else None
 
     def decode(self, data: bytes, sample: int) -> np.ndarray | None:
@@ -76,13 +88,16 @@ class SampleFile:
 def open_samples(beton: Beton) -> Iterator[SampleFile]:
     """Raises BetonError: the file can no longer be read."""
     try:
-        descriptor = os.open(beton.path, os.O_RDONLY)
+        if len(beton.files) > 1:
+            yield SampleFile(beton, None)
+            return
+        descriptor = os.open(beton.files[0].path, os.O_RDONLY)
         try:
             yield SampleFile(beton, descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise unreadable(beton.path, error) from error
+        raise unreadable(Path(error.filename or beton.path), error) from error
 
 
 def find_damage(beton: Beton, workers: int) -> dict[int, str]:
@@ -146,7 +161,7 @@ def find_manifest(beton: Beton, given: Path | None) -> Manifest | None:
     """
     if given:
         manifest = read_manifest(given)
-        check_beton(beton, manifest)
+        beton.of_manifest(manifest)
         return manifest
     folder = beton.path.absolute().parent  # where it was named, not in the cache that it may be a link into
     path = folder.parent.parent / "interim" / folder.name / f"{beton.path.stem}.csv"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formwork.beton.read import Beton
+from formwork.beton.beton import Beton
 from formwork.conversion.encode import scale_down
 from formwork.drawing.image_grid import COLUMNS, Row, image_rows, in_rows
 from formwork.text import count

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from formwork.beton.read import check_beton, open_beton
+from formwork.beton.read import open_beton
 from formwork.drawing.image_grid import COLUMNS, Row, image_rows, to_pixels
 from formwork.errors import BetonError, DatasetError, FormworkError, did_you_mean
 from formwork.escapes import printable
@@ -264,8 +264,7 @@ def _stored_images(split: SplitFiles) -> Iterator[Callable[[int], np.ndarray | N
 
     with ExitStack() as stack:
         try:
-            beton = open_beton(split.beton)
-            check_beton(beton, split.manifest)
+            beton = open_beton(split.beton).of_manifest(split.manifest)
             pixels = stack.enter_context(open_samples(beton)).pixels
         except BetonError:
             pixels = original

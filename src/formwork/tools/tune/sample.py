@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from formwork.beton import format as layout
+from formwork.beton.beton import Beton
 from formwork.beton.provenance import CHECKSUM
-from formwork.beton.read import Beton
 from formwork.images.manifest import path_bytes
 from formwork.images.row import Row
 
@@ -106,10 +106,11 @@ def extrapolate(beton: Beton, sampled: Images, images: Images, max_resolution: i
 def _gap(beton: Beton) -> float:
     """Bytes that are left free before the edge of a page, where the next sample does not fit, on average."""
     order = beton.storage_order
-    pages, ends = beton.offsets[order] // beton.page_size, (beton.offsets + beton.sizes)[order]
+    page_size = beton.page_size
+    pages, ends = beton.offsets[order] // page_size, (beton.offsets + beton.sizes)[order]
     last = np.flatnonzero(np.diff(pages))  # samples before an edge
     if len(last):
-        return float(np.mean((pages[last] + 1) * beton.page_size - ends[last]))
+        return float(np.mean((pages[last] + 1) * page_size - ends[last]))
     return float((beton.sizes**2.0).sum() / beton.sizes.sum() / 2)  # half of the sample that lies across a random place
 
 

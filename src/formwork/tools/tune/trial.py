@@ -8,7 +8,8 @@ from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
-from formwork.beton.read import Beton, open_beton
+from formwork.beton.beton import Beton
+from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.errors import FormworkError
 from formwork.images.manifest import Manifest
@@ -129,13 +130,14 @@ class Trial:
                 f"{format_bytes(most)}. Make room, or take fewer images with --images."
             )
         with redirect_stderr(io.StringIO()):  # without a progress bar for each
-            summary = write_beton(self.manifest, self.raw, path, params, cores())
+            one_file = params.model_copy(update={"part_mb": None})  # what can be read from parts is the same
+            summary = write_beton(self.manifest, self.raw, path, one_file, cores())
         metrics = summary.metrics()
         return open_beton(path), {name: metrics[f"{name}_share"] for name in ("jpg", "raw", "passed_through")}
 
 
 def _content(beton: Beton) -> bytes:
     """What tells apart betons of the same images: all but the params that they were written with."""
-    assert beton.provenance is not None  # write_beton wrote it
-    parts = (beton.modes, beton.widths, beton.heights, beton.provenance.checksums)
+    assert beton.stored_checksums is not None  # write_beton wrote it
+    parts = (beton.modes, beton.widths, beton.heights, beton.stored_checksums)
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()

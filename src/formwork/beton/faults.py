@@ -1,0 +1,42 @@
+"""What is said of betons that cannot be used, with the commands that mend them."""
+
+from pathlib import Path
+
+from formwork.errors import BetonError
+from formwork.escapes import shell_word
+from formwork.limits import advice
+
+
+def missing(path: Path) -> BetonError:
+    return BetonError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro convert` to write it.")
+
+
+def unreadable(path: Path, error: OSError) -> BetonError:
+    """The system refuses to read a beton."""
+    return BetonError(f"{path} cannot be read: {error.strerror}. {advice(error)}".rstrip())
+
+
+def damaged(path: Path, reason: str) -> BetonError:
+    """The tables of a beton are not what they were written as."""
+    return BetonError(f"{path} is damaged or no beton: {reason}. {how_to_mend(path)}")
+
+
+def commands_to_mend(path: Path) -> tuple[str, str, str]:
+    """For a damaged beton: what to run first, and then one of the other two, the first where it was pushed.
+
+    DVC takes a file for the one that it wrote while its time and size are the same, and one in its cache while that is
+    write-protected: it would leave what a faulty disk did, or bring it back where files are links into the cache.
+    """
+    file = shell_word(path)
+    out = shell_word(path.parent if is_part(path) else path)
+    return f"chmod u+w {file}; touch {file}", f"dvc pull --force {out}", "dvc repro -f convert"
+
+
+def how_to_mend(path: Path) -> str:
+    look, pull, repro = commands_to_mend(path)
+    return f"Run `{look}`, so that DVC looks at it anew, then `{pull}`, or `{repro}` where it was never pushed."
+
+
+def is_part(path: Path) -> bool:
+    """Whether a beton lies in a folder of parts."""
+    return path.parent.suffix == ".beton"
