@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class Beton:
         offsets, sizes: (N,) int64, where each sample's data lies in its file, in bytes.
         padding: (N,) int64, how many zeros follow it, up to the edge of a page; 0 without `checksums`.
         stored_checksums: (N,) uint64 or, in betons of before, (N, 16) uint8; None in those of FFCV's own writer.
-        keys: (N,) KEY, of the original of each sample, in parts; None in others.
+        passed_through: (N,) bool, whether a sample is its original file, in parts; None where nobody knows.
+        keys: (N, 32) uint8, SHA-256 of the original of each sample, in parts; None in others, and in the beton of a
+            manifest, which has them, too.
         storage_order: (N,) int64, sample ids in the order in which they are stored; that of a manifest, if the beton
             is of one.
     """
@@ -71,6 +73,7 @@ class Beton:
     sizes: np.ndarray
     padding: np.ndarray
     stored_checksums: np.ndarray | None
+    passed_through: np.ndarray | None
     keys: np.ndarray | None
     storage_order: np.ndarray
 
@@ -106,7 +109,7 @@ class Beton:
 
     @property
     def in_parts(self) -> bool:
-        return self.keys is not None
+        return self.provenance is not None and self.provenance.version == origin.PART
 
     def path_of(self, sample: int) -> Path:
         """The file that holds a sample."""
@@ -135,7 +138,7 @@ class Beton:
                     f"{self.path} lacks {len(missing)} of the {len(manifest)} images of {manifest.path}. Run "
                     "`dvc pull` or `dvc repro convert`."
                 )
-            return replace(self.take(samples), storage_order=manifest.storage_order)
+            return replace(self, keys=None).take(samples, manifest.storage_order)
         known = self.provenance
         if known and len(self.files) == 1 and known.manifest_sha256 != manifest.images_digest:
             raise BetonError(
@@ -155,44 +158,48 @@ class Beton:
         Args:
             sha256: (M, 32) uint8, of the originals' content.
         """
+        assert self.keys is not None
         order, ordered = self._by_key
-        if not len(ordered):
-            return np.full(len(sha256), -1, np.int64)
-        asked = origin.key_starts(sha256)
+        asked, wanted = origin.key_starts(sha256), np.ascontiguousarray(sha256).view("<u8")
         # Sorted first: a search for neighbours finds them in the processor's cache.
-        by_start = np.argsort(asked, kind="stable")
+        by_start = np.argsort(asked)
         places = np.empty(len(asked), np.int64)
         places[by_start] = np.searchsorted(ordered, asked[by_start])
         found = order[np.minimum(places, len(order) - 1)]
-        assert self.keys is not None
-        differ = np.flatnonzero((self.keys["sha256"][found] != sha256).any(axis=1))
-        for i in differ.tolist():  # absent, or one of several whose first bytes are the same
-            equal = order[np.searchsorted(ordered, asked[i]) : np.searchsorted(ordered, asked[i], side="right")]
-            same = equal[(self.keys["sha256"][equal] == sha256[i]).all(axis=1)]
-            found[i] = same[0] if len(same) else -1
+        keys = self.keys.view("<u8")
+        same = keys[found, 1] == wanted[:, 1]
+        for column in (0, 2, 3):
+            same &= keys[found, column] == wanted[:, column]
+        absent = np.flatnonzero(~same)
+        found[absent] = -1
+        start, stop = (np.searchsorted(ordered, asked[absent], side=side) for side in ("left", "right"))
+        for i, first, last in zip(absent[stop > start + 1], start, stop, strict=False):
+            equal = order[first:last]  # several that start in the same way
+            equal = equal[(keys[equal] == wanted[i]).all(axis=1)]
+            found[i] = equal[0] if len(equal) else -1
         return found
 
     @cached_property
     def _by_key(self) -> tuple[np.ndarray, np.ndarray]:
         """Samples by their keys, and the start of the key of each."""
         assert self.keys is not None
-        starts = origin.key_starts(self.keys["sha256"])
+        starts = origin.key_starts(self.keys)
         order = np.argsort(starts, kind="stable")
         return order, starts[order]
 
-    def take(self, samples: np.ndarray) -> "Beton":
-        """Some of the samples, in another order; `storage_order` is that in which they are given."""
-        checksums, keys = self.stored_checksums, self.keys
+    def take(self, samples: np.ndarray, storage_order: np.ndarray | None = None) -> "Beton":
+        """Some of the samples, in another order; `storage_order` is that in which they are given, by default."""
+        columns: dict[str, Any] = {name: getattr(self, name) for name in (*COLUMNS, *OPTIONAL)}
+        taken: dict[str, Any] = {name: None if of is None else of[samples] for name, of in columns.items()}
         return replace(
             self,
-            **{name: getattr(self, name)[samples] for name in COLUMNS},
-            stored_checksums=None if checksums is None else checksums[samples],
-            keys=None if keys is None else keys[samples],
-            storage_order=np.arange(len(samples)),
+            **taken,
+            storage_order=np.arange(len(samples)) if storage_order is None else storage_order,
         )
 
 
 COLUMNS = ("file", "modes", "widths", "heights", "labels", "offsets", "sizes", "padding")
+OPTIONAL = ("stored_checksums", "passed_through", "keys")
 
 
 def join(path: Path, betons: Sequence[Beton]) -> Beton:
@@ -202,15 +209,18 @@ def join(path: Path, betons: Sequence[Beton]) -> Beton:
     files = [len(beton.files) for beton in betons]
     of_files = [beton.file + first for beton, first in zip(betons, np.cumsum([0, *files]).tolist(), strict=False)]
     orders = [beton.storage_order + start for beton, start in zip(betons, starts, strict=True)]
-    checksums = [beton.stored_checksums for beton in betons]
-    keys = [beton.keys for beton in betons if beton.keys is not None]
-    kinds = {None if stored is None else stored.dtype for stored in checksums}
     return Beton(
         path=path,
         files=tuple(file for beton in betons for file in beton.files),
         **{name: np.concatenate([getattr(beton, name) for beton in betons]) for name in COLUMNS if name != "file"},
         file=np.concatenate(of_files),
-        stored_checksums=None if None in kinds or len(kinds) > 1 else np.concatenate(cast(list, checksums)),
-        keys=np.concatenate(keys) if len(keys) == len(betons) else None,
+        **{name: _concatenated([getattr(beton, name) for beton in betons]) for name in OPTIONAL},
         storage_order=np.concatenate(orders),
     )
+
+
+def _concatenated(columns: Sequence[np.ndarray | None]) -> Any:
+    """None where one is missing, or is of another type than the others."""
+    known = [column for column in columns if column is not None]
+    same = len(known) == len(columns) and len({(column.dtype, column.ndim) for column in known}) == 1
+    return np.concatenate(known) if same else None

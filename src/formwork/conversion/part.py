@@ -67,7 +67,7 @@ class Images:
         """A sample of the earlier version; None where it is damaged, or there no more."""
         beton = self.earlier
         assert beton is not None
-        assert beton.keys is not None
+        assert beton.passed_through is not None
         try:
             with open(beton.path_of(sample), "rb", buffering=0) as file:
                 data = os.pread(file.fileno(), int(beton.sizes[sample]), int(beton.offsets[sample]))
@@ -77,7 +77,7 @@ class Images:
             return None
         width, height, mode = (int(numbers[sample]) for numbers in (beton.widths, beton.heights, beton.modes))
         checksum = int(beton.stored_checksums[sample])  # type: ignore[index]  # it is intact
-        return Stored(mode, width, height, data, checksum, bool(beton.keys["passed_through"][sample]))
+        return Stored(mode, width, height, data, checksum, bool(beton.passed_through[sample]))
 
 
 def memory_needed(manifest: Manifest) -> np.ndarray:

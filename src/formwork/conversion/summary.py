@@ -77,10 +77,10 @@ def of_parts(folder: Beton, manifest: Manifest, seconds: float, written: int) ->
     """The summary of a folder of parts; written: how many of them were not there before."""
     used = np.unique(folder.samples_of(manifest.sha256))
     beton = folder.of_manifest(manifest)
-    assert beton.keys is not None
+    assert beton.passed_through is not None
     return Summary(
         modes=Counter({MODE_NAMES[mode]: count for mode, count in Counter(beton.modes.tolist()).items()}),
-        passed_through=int(beton.keys["passed_through"].sum()),
+        passed_through=int(beton.passed_through.sum()),
         source_bytes=int(manifest.numbers("bytes").sum()),
         beton_bytes=folder.size,
         seconds=seconds,
