@@ -140,7 +140,7 @@ def _runs(repository: Path, files: int, workers: int) -> dict[str, Run]:
 
 def run_stage(repository: Path, raw: Path, files: int) -> Run:
     """Run src/link.py there, as DVC does."""
-    outputs = ["data/interim/small", "findings.csv", "data/splits/small.csv"]
+    outputs = ["data/interim/small", "data/processed/small", "findings.csv", "data/splits/small.csv"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, peak = run_measured(
         [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), *outputs], repository

@@ -10,6 +10,7 @@ def main() -> None:
     from formwork.beton.read import open_beton
     from formwork.conversion.meaning import write_meaning
     from formwork.conversion.write import write_beton
+    from formwork.earlier_parts import forget
     from formwork.files import check_writable
     from formwork.formats import write_json
     from formwork.images.manifest import read_manifest
@@ -32,6 +33,7 @@ def main() -> None:
     write_meaning(arguments.meaning, manifest, params.ffcv.beton, written)
     write_json(arguments.metrics, summary.metrics())
     write_json(arguments.speed, {**summary.speed(), "machine_id": machine_id()})
+    forget(path)  # once nothing can fail any more
     print(f"{path.name}: {summary}")
 
 

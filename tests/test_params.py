@@ -279,7 +279,7 @@ def test_a_dataset_without_entry_has_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "arguments"),
     [
-        ("link", "raw made/interim made/report.csv made/splits.csv"),
+        ("link", "raw made/interim made/processed made/report.csv made/splits.csv"),
         ("convert", "raw interim/train.csv made/train.beton made/train.json made/a.json made/b.json"),
         ("fetch", "digits made/digits"),
     ],

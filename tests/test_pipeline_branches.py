@@ -130,7 +130,7 @@ def test_params_that_both_branches_changed_are_named_until_they_are_decided(bran
 
     path = branches / "params.yaml"
     line = path.read_text().splitlines().index("<<<<<<< HEAD") + 1
-    said = branches.run("python", "src/link.py", *"abcd", status=1).output
+    said = branches.run("python", "src/link.py", *"abcde", status=1).output
     assert said.startswith(f"ERROR: params.yaml, line {line}: git has left both sides of a merge here")
     assert len(said.splitlines()) == 1
     kept = re.sub(r"<<<<<<< .*?\n(.*?)=======\n.*?>>>>>>> .*?\n", r"\1", path.read_text(), flags=re.DOTALL)

@@ -81,6 +81,7 @@ WITH_OWN_CODE = ("try", "train", "evaluate")
 UNTRACKED = {
     "__init__.py": "names for notebooks, which no stage uses",
     "code.py": "this table: a change of it is a change of dvc.yaml, too",
+    "earlier_parts.py": "finds what need not be made again, and changes no meaning of what is made",
     "errors.py": "words for people; no output holds them",
     "files.py": "puts bytes into place, and decides none of them",
     "folders.py": "paths that dvc.yaml passes to each stage",

@@ -70,7 +70,7 @@ def test_bad_names_can_be_printed(raw: Path, tmp_path: Path) -> None:
     script = Path(formwork.__file__).parents[1] / "link.py"
 
     done = subprocess.run(
-        [sys.executable, script, f"raw/{NAME}", f"interim/{NAME}", "report.csv", "splits.csv"],
+        [sys.executable, script, f"raw/{NAME}", f"interim/{NAME}", "processed", "report.csv", "splits.csv"],
         cwd=tmp_path,
         capture_output=True,
         check=False,

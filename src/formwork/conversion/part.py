@@ -12,6 +12,7 @@ import numpy as np
 from formwork.beton import provenance
 from formwork.beton.beton import Beton
 from formwork.conversion.beton_file import write_samples
+from formwork.conversion.earlier import part_name
 from formwork.conversion.encode import Stored, encode
 from formwork.files import writing
 from formwork.images.manifest import Manifest, read_manifest
@@ -152,11 +153,6 @@ def run_job(job: PartJob, workers: int) -> str:
         return write_part(manifest, job, in_storage_order(images, manifest, job.rows.tolist(), pool, workers))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def part_name(digest: bytes) -> str:
-    """digest: see formwork.beton.provenance.digest_of."""
-    return f"part-{digest.hex()[:16]}.beton"
 
 
 class _Names(Sequence[str]):

@@ -1,6 +1,5 @@
 """Writing a beton as a folder of parts, most of which an earlier version may have already."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -12,17 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from formwork.beton import provenance
-from formwork.beton.beton import Beton, join
+from formwork.beton.beton import Beton, BetonFile
 from formwork.beton.read import open_beton
 from formwork.code import STAGES, code_digest
-from formwork.conversion.earlier import MADE_BY, Earlier, find_earlier, place
+from formwork.conversion.earlier import MADE_BY, find_earlier, part_name
 from formwork.conversion.encode import Stored
 from formwork.conversion.part import Images, PartJob, in_storage_order, run_job, write_part
 from formwork.conversion.plan import cut, kept_files
 from formwork.conversion.sizes import estimated_sizes
 from formwork.conversion.spool import reordered
 from formwork.conversion.summary import Summary, of_parts
-from formwork.errors import BetonError
 from formwork.files import atomic_folder
 from formwork.formats import write_json
 from formwork.images.containers import reads_in_groups
@@ -64,10 +62,10 @@ def write_parts(
     """
     start = time.perf_counter()
     assert params.part_mb is not None
-    code, before = code_digest(STAGES["convert"]), find_earlier(path)
-    images = _images(manifest, raw, params, usable(before, params, code))
-    repack = repack or before.made_by.get("part_mb") != params.part_mb
-    plan = make_plan(manifest, images, params.part_mb * MB, repack)
+    code = code_digest(STAGES["convert"])
+    before = find_earlier(path, manifest, params, code)
+    images = _images(manifest, raw, params, before.samples)
+    plan = make_plan(manifest, images, before.newest, params.part_mb * MB, repack or before.part_mb != params.part_mb)
     if plan.bytes <= params.part_mb * MB:
         return None
     with atomic_folder(path) as folder:
@@ -78,30 +76,10 @@ def write_parts(
             _write_on(cluster, jobs, path, workers)
         for left in folder.glob(".*"):  # by a process that was killed
             left.unlink()
-        for part in plan.kept:
-            place(part, folder / part.name)
+        for name in plan.kept:
+            before.place(name, folder / name)
         write_json(folder / MADE_BY, {"code": code, "part_mb": params.part_mb})
     return of_parts(open_beton(path), manifest, time.perf_counter() - start, len(jobs))
-
-
-def usable(earlier: Earlier, params: BetonParams, code: str) -> Beton | None:
-    """The samples of an earlier version that are what would be written now; None where there are none.
-
-    Args:
-        code: digest of the code that writes betons: another may have stored another form of an image.
-    """
-    if earlier.made_by.get("code") != code:
-        return None
-    facts = json.loads(provenance.encode_json(provenance.describe_part(params)))
-    found = []
-    for name in sorted(earlier.parts):
-        try:
-            beton = open_beton(earlier.parts[name])
-        except BetonError:
-            continue  # its images are encoded again
-        if beton.in_parts and beton.provenance and beton.provenance.facts == facts:
-            found.append(beton)
-    return join(found[0].path.parent, found) if found else None
 
 
 @dataclass(frozen=True)
@@ -109,31 +87,42 @@ class Plan:
     """How the images of a manifest are to be stored.
 
     Attributes:
-        kept: parts of the earlier version that stay as they are.
+        kept: names of parts of earlier versions that stay as they are.
         written: for each part that is to be written, rows of the manifest in storage order. Rows with equal content
             are stored once.
         bytes: of all that is needed, roughly.
     """
 
-    kept: list[Path]
+    kept: list[str]
     written: list[np.ndarray]
     bytes: float
 
 
-def make_plan(manifest: Manifest, images: Images, part_bytes: float, repack: bool) -> Plan:
-    """Decide which parts stay, and what those hold that are written; repack: none stays."""
+def make_plan(manifest: Manifest, images: Images, newest: int, part_bytes: float, repack: bool) -> Plan:
+    """Decide which parts stay, and what those hold that are written.
+
+    Args:
+        newest: how many files of images.earlier, the first, are of the newest version.
+        repack: none stays.
+    """
     rows = _of_different_content(manifest)
-    kept, kept_bytes = [], 0.0
+    kept: list[str] = []
+    kept_bytes = 0.0
     if images.earlier is not None and not repack:
         earlier, at = images.earlier, images.copied[rows]
         live = np.zeros(len(earlier), bool)
         live[at[at >= 0]] = True
-        stays = kept_files(earlier, live, bool((at < 0).any()), part_bytes)
-        kept = [file.path for file, keep in zip(earlier.files, stays, strict=True) if keep]
+        stays = kept_files(earlier, newest, live, bool((at < 0).any()), part_bytes)
+        kept = [_name(file) for file, keep in zip(earlier.files, stays, strict=True) if keep]
         kept_bytes = float(earlier.sizes[live & stays[earlier.file]].sum())
         rows = rows[(at < 0) | ~stays[earlier.file[at]]]
     sizes = estimated_sizes(manifest, rows, images.params, images.size)
     return Plan(kept, [rows[part] for part in cut(sizes, part_bytes)], kept_bytes + float(sizes.sum()))
+
+
+def _name(file: BetonFile) -> str:
+    assert file.provenance is not None
+    return part_name(file.provenance.digest)
 
 
 def _of_different_content(manifest: Manifest) -> np.ndarray:

@@ -18,10 +18,14 @@ MOSTLY = 1 / 2  # of a part that is dead: it is copied where there is room for t
 TOO_MUCH = 2 / 3  # of all that is stored: parts are copied until less of it is dead
 
 
-def kept_files(earlier: Beton, live: np.ndarray, adds: bool, part_bytes: float) -> np.ndarray:
-    """Which files of an earlier version stay as they are.
+def kept_files(earlier: Beton, newest: int, live: np.ndarray, adds: bool, part_bytes: float) -> np.ndarray:
+    """Which files of earlier versions stay as they are.
+
+    Of the newest version these are all that hold anything which is needed, but for what is cleared away; of others
+    those that hold little else.
 
     Args:
+        newest: how many of the files, the first, are of the newest version.
         live: (N,) bool, the samples of `earlier` that are still needed.
         adds: whether anything is to be written anyway.
 
@@ -33,6 +37,7 @@ def kept_files(earlier: Beton, live: np.ndarray, adds: bool, part_bytes: float) 
     needed = np.bincount(earlier.file, earlier.sizes * live, files)
     dead = 1 - needed / stored
     kept = needed > 0
+    kept[newest:] &= dead[newest:] <= MOSTLY
     room = HOUSEKEEPING * stored[kept].sum() if adds else 0.0
     small = np.flatnonzero(kept & (stored < part_bytes / 2))
     mostly_dead = np.flatnonzero(kept & (dead > MOSTLY) & (stored >= part_bytes / 2))
