@@ -17,9 +17,10 @@ from formwork.errors import FormworkError
 from formwork.system import machine, machine_id
 from formwork.tools.compare.compare import Installation
 from tests.make_images import make_dataset
+from tests.processes import wait_for
 from tests.tools.compare.conftest import Quick, make_run
 from tests.training.conftest import make_params
-from tests.workspace import BIN, Workspace, snapshot
+from tests.workspace import BIN, TIMEOUT, Workspace, snapshot
 
 RESULTS = {f"results/compare/compare.{kind}" for kind in ("json", "md", "svg")}
 PLACE = ".dvc/tmp/compare"
@@ -223,8 +224,8 @@ def test_an_interruption_leaves_nothing(quick: Quick, tmp_path: Path):
         text=True,
         start_new_session=True,
     )
-    while not started.exists():
-        assert process.poll() is None
+    assert wait_for(lambda: started.exists() or process.poll() is not None, TIMEOUT)
+    assert process.poll() is None
     with pytest.raises(FormworkError, match="Another comparison is running in this workspace"):
         quick.compare()
     os.kill(process.pid, signal.SIGINT)
