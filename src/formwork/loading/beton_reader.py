@@ -22,6 +22,7 @@ from formwork.loading.verification import Verification
 
 SMALL = 1 << 28  # bytes; a beton up to this size is read once, see docs/loading.md
 SHARE_OF_FILES = 4  # one part of so many of the files that a process may open are for the parts of one beton
+LOOKED_AT = 8  # files of a beton in memory, before each batch
 CLOSED = -1
 
 
@@ -72,8 +73,9 @@ class BetonReader:
         if self.held:
             if self.whole is None:
                 self.whole = self._hold()
-            else:
-                self._check_unchanged(range(len(self.files)))
+            else:  # nothing of it is needed any more: some are looked at each time, in turn
+                count, self.reads = len(self.files), self.reads + LOOKED_AT
+                self._check_unchanged([(self.reads + i) % count for i in range(min(LOOKED_AT, count))])
             return self.whole, self._held_at(ids)
         pending = self.verification.pending[ids]
         sizes = beton.sizes[ids] + pending * beton.padding[ids]
@@ -117,10 +119,13 @@ class BetonReader:
         if len(self.files) == 1:
             self._read_open(files, positions, sizes, np.argsort(positions), starts, memory, [0])
             return
-        order = np.lexsort((positions, files))
+        order = np.argsort(positions + self.starts[files])  # by file, and by place in it
         ordered = files[order]
-        edges = np.flatnonzero(np.diff(ordered)) + 1
-        needed = ordered[np.append(0, edges)].tolist() if len(ordered) else []
+        edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        needed = [*ordered[:1].tolist(), *ordered[edges].tolist()]
+        if len(self.files) <= self.most:
+            self._read_open(files, positions, sizes, order, starts, memory, needed)
+            return
         ends = [*edges[self.most - 1 :: self.most].tolist(), len(order)]
         with self.lock:  # what one thread reads from, another would close
             begin = 0
@@ -183,11 +188,11 @@ class BetonReader:
             raise unreadable(path, error) from error
         raise BetonError(f"{path} cannot be read: {found} of {size} bytes at {position}. Try again.")
 
-    def _check_unchanged(self, files: "range | list[int]") -> None:
-        """Raises BetonError: one of these files, which are open, is not as it was when its tables were read."""
-        for file in files:
+    def _check_unchanged(self, files: list[int]) -> None:
+        """Raises BetonError: one of these files is open, and not as it was when its tables were read."""
+        for file, descriptor in zip(files, self.descriptors[files].tolist(), strict=True):
             known = self.files[file]
-            if self.descriptors[file] != CLOSED and identity(os.fstat(self.descriptors[file])) != known.identity:
+            if descriptor != CLOSED and identity(os.fstat(descriptor)) != known.identity:
                 raise BetonError(
                     f"{known.path} was changed while it was in use. Start again if that was meant. If not: "
                     f"{how_to_mend(known.path)}"
