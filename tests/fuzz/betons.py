@@ -23,6 +23,7 @@ from formwork.beton.read import open_beton
 from formwork.conversion import beton_file
 from formwork.conversion.write import write_beton
 from formwork.errors import BetonError
+from formwork.images.manifest import write_manifest
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
@@ -38,6 +39,7 @@ KINDS = {
     "raw": (BetonParams(write_mode="raw"), 6, [(20, 10), (9, 7)], layout.MIN_PAGE_SIZE),
     "mixed": (BetonParams(write_mode="proportion"), 9, [(30, 30), (1, 1), (70, 3)], layout.MIN_PAGE_SIZE),
     "pages": (BetonParams(write_mode="raw"), 2, [(900, 400), (30, 20)], layout.MIN_PAGE_SIZE),
+    "part": (BetonParams(write_mode="raw", part_mb=0.003), 6, [(20, 10), (9, 7)], layout.MIN_PAGE_SIZE),
 }
 """Params, images of each of two classes, their sizes in turn, and bytes of a page."""
 
@@ -84,9 +86,19 @@ def example(kind: str) -> Sound:
     split = SplitFiles("train", make_manifest(raw, folder / "train.csv"), folder / "train.beton", raw)
     with patch.object(beton_file, "PAGE_SIZE", page_size):
         write_beton(split.manifest, raw, split.beton, params, 1)
-    beton, content = open_beton(split.beton), split.beton.read_bytes()
+    if split.beton.is_dir():
+        split = _one_part(split)
+    beton, content = open_beton(split.beton).of_manifest(split.manifest), split.beton.read_bytes()
     images = torch.cat([images for images, _ in FFCVDataLoader(split, _config(np.random.default_rng(0), "always"))])
     return Sound(split, content, beton, _regions(beton, content), images)
+
+
+def _one_part(split: SplitFiles) -> SplitFiles:
+    """One of the parts of a beton, with the images that it holds."""
+    part = sorted(split.beton.glob("*.beton"))[0]
+    held = {key.tobytes().hex() for key in open_beton(part).keys}
+    rows = [row for row in split.manifest.rows if row.sha256 in held]
+    return SplitFiles("train", write_manifest(split.manifest.path, rows), part, split.raw)
 
 
 def _regions(beton: Beton, content: bytes) -> dict[str, list[tuple[int, int]]]:
