@@ -78,7 +78,7 @@ class Dataset:
         self.write(path)
         return self.files(path)
 
-    def batches(self, path: Path, **config: object) -> list[torch.Tensor]:
+    def batches(self, path: Path | list[Path], **config: object) -> list[torch.Tensor]:
         """Two epochs, shuffled and augmented."""
         split = SplitFiles("train", self.manifest(), path, self.folder / "raw")
         settings = {"batch_size": 64, "order": "quasi_random", "class_names": ["a", "b", "c", "d", "e"]}
@@ -127,6 +127,8 @@ def test_parts_have_about_the_size_that_was_asked_for(written: tuple[Dataset, di
     data, files = written
     sizes = [open_beton(data.beton / name).sizes.sum() for name in files if name != MADE_BY]
 
+    by_name = data.batches(sorted(data.beton.glob("*.beton"), reverse=True))  # or as a list of files
+    assert all(map(torch.equal, by_name, data.batches(data.beton)))
     assert len(sizes) == -(-IMAGES * SIDE * SIDE * 3 // 10_000)
     assert all(0.8e4 <= size <= 1.05e4 for size in sizes)
     data.check()

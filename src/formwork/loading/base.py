@@ -33,12 +33,13 @@ class SplitFiles:
 
     Attributes:
         name: "train", "val" or "test".
+        beton: a file, a folder of parts, or several files.
         raw: folder of the original images, which the interim tree links to.
     """
 
     name: str
     manifest: Manifest
-    beton: Path
+    beton: Path | Sequence[Path]
     raw: Path
 
 

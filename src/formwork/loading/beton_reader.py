@@ -7,6 +7,7 @@ written to shows other images without a word. `python benchmarks/run.py reading`
 import os
 import resource
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class BetonReader:
         BetonError: see formwork.beton.read.open_beton and Beton.of_manifest.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, keep: bool, verify: str):
+    def __init__(self, path: Path | Sequence[Path], manifest: Manifest, keep: bool, verify: str):
         opened = open_beton(path)
         self.files = opened.files
         self.most = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE_OF_FILES, 1)

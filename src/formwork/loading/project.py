@@ -1,6 +1,7 @@
 """The loaders of a repository: made from params.yaml and the outs of link and convert."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class ProjectData:
         """
         if self.params.data.use_ffcv:
             for split in self.splits.values():
-                if not split.beton.exists():
+                if isinstance(split.beton, Path) and not split.beton.exists():
                     raise missing(split.beton)
 
     def config(self, split: str, rank: int = 0, world_size: int = 1) -> LoaderConfig:
