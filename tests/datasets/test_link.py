@@ -328,7 +328,8 @@ def test_what_was_verified_is_not_read_again(raw: Path, tmp_path: Path, monkeypa
     before = outs(tmp_path)
     read = []
     monkeypatch.setattr(
-        "formwork.datasets.verify.verify_files", lambda root, paths: read.extend(paths) or verify_files(root, paths)
+        "formwork.datasets.verify.verify_files",
+        lambda root, files: read.extend(file.path for file in files) or verify_files(root, files),
     )
 
     run_link(tmp_path)

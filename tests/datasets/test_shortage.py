@@ -12,7 +12,7 @@ from PIL import Image
 import formwork
 from formwork.datasets import verify, verify_file
 from formwork.datasets.candidates import find_candidates
-from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
+from formwork.datasets.verify_file import BadFile, File, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from tests.make_images import make_dataset
 
@@ -29,12 +29,12 @@ RUN = """
 import resource, sys
 from pathlib import Path
 from formwork.datasets.link import link
-from formwork.datasets.verify_file import verify_files
+from formwork.datasets.verify_file import File, verify_files
 from formwork.errors import run
 from formwork.params import Params
 
 root = Path(sys.argv[1])
-verify_files(f"{root}/small", ["cat/000.png", "cat/001.jpeg"])  # imports, and starts, what later needs memory, too
+verify_files(f"{root}/small", [File("cat/000.png"), File("cat/001.jpeg")])  # imports what later needs memory, too
 if sys.argv[2] == "memory":
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20),) * 2)
@@ -126,7 +126,7 @@ def test_an_error_of_the_system_is_none_of_the_file(
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(DatasetError) as raised:
-        verify_files(str(root / "raw"), ["cat/001.png"])
+        verify_files(str(root / "raw"), [File("cat/001.png")])
 
     assert str(raised.value).startswith(f"{root}/raw/cat/001.png: {os.strerror(number)}.")
 
@@ -138,9 +138,9 @@ def test_an_error_of_the_file_is_none_of_the_run(root: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "open", fail)
 
-    assert isinstance(verify_files(str(root / "raw"), ["cat/001.png"])[0], BadFile)
+    assert isinstance(verify_files(str(root / "raw"), [File("cat/001.png")])[0], BadFile)
     monkeypatch.undo()
-    assert isinstance(verify_files(str(root / "raw"), ["cat/001.png"])[0], ImageInfo)
+    assert isinstance(verify_files(str(root / "raw"), [File("cat/001.png")])[0], ImageInfo)
 
 
 @pytest.mark.slow
@@ -157,12 +157,12 @@ def test_a_process_that_lacks_memory_says_so_as_this_one_does(root: Path, monkey
     assert [paths[position] for position in found.bad] == ["cat/004.png"]
 
 
-def lacking(folder: str, paths: list[str]) -> list[ImageInfo | BadFile]:
+def lacking(folder: str, files: list[File]) -> list:
     """As verify_files, in a process that has no memory for one file."""
-    if "cat/005.png" in paths:
+    if files[0].path == "cat/005.png":
         verify_file._read = out_of_memory
-    return verify_files(folder, paths)
+    return verify_files(folder, files)
 
 
-def out_of_memory(path: str) -> tuple[bytes, os.stat_result]:
+def out_of_memory(root: str, file: File) -> tuple[bytes, os.stat_result]:
     raise MemoryError

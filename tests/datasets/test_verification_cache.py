@@ -21,7 +21,7 @@ from formwork.datasets.findings import SAME_FORMAT
 from formwork.datasets.perceptual_hash import HASH_BYTES
 from formwork.datasets.verification_cache import STATUS, VerificationCache
 from formwork.datasets.verify import Verification, verify
-from formwork.datasets.verify_file import RECORD, ImageInfo, verify_files
+from formwork.datasets.verify_file import RECORD, File, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.images.pixels import CONVERTED, EXTENSIONS, GREY_16
 from tests.make_images import make_dataset, noise
@@ -246,11 +246,11 @@ def test_a_cache_that_is_found_damaged_while_in_use_is_made_anew(
 # --- Processes ----------------------------------------------------------------------------------
 
 
-def killed(root: str, paths: list[str]) -> list:
+def killed(root: str, files: list[File]) -> list:
     """As verify_files, in a process that is killed when it comes to the dogs."""
-    if paths[-1].startswith("dog"):
+    if files[-1].path.startswith("dog"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return verify_files(root, paths)
+    return verify_files(root, files)
 
 
 def test_a_killed_process_is_an_error_that_says_what_to_do(

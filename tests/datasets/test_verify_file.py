@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from formwork.datasets.candidates import find_candidates
-from formwork.datasets.verify_file import BadFile, ImageInfo, verify_files
+from formwork.datasets.verify_file import BadFile, File, ImageInfo, verify_files
 from tests import permissions
 from tests.make_images import make_dataset, noise
 
@@ -23,7 +23,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def look(raw: Path, path: str) -> ImageInfo | BadFile:
-    return verify_files(str(raw), [path])[0]
+    return verify_files(str(raw), [File(path)])[0]
 
 
 def test_a_row_says_what_the_file_holds(raw: Path) -> None:
@@ -61,7 +61,7 @@ def test_sums_are_of_each_image_whatever_its_size(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "3.png").read_bytes()[:-2000])
     names = [f"{number}.png" for number in range(len(images))]
 
-    found = verify_files(str(tmp_path), [*names[:3], "cut.png", *names[3:]])
+    found = verify_files(str(tmp_path), [File(name) for name in (*names[:3], "cut.png", *names[3:])])
 
     assert isinstance(found.pop(3), BadFile)
     for image, facts in zip(images, found, strict=True):

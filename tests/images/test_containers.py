@@ -8,15 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
-from formwork.images.containers import (
-    image_column,
-    image_source,
-    in_container,
-    is_there,
-    member,
-    member_path,
-    read_image,
-)  # fmt: skip
+from formwork.images.columnar import image_column
+from formwork.images.containers import image_source, in_container, is_there, read_image, row_of, row_path
 from tests.huggingface import images, labelled, save_to_disk, table, write_parquet
 
 
@@ -34,11 +27,11 @@ def test_any_row_is_read_by_itself(folder: Path, name: str) -> None:
     expected = images(12)
 
     for row in (11, 0, 5, 4, 11):
-        assert read_image(folder, member_path(name, row)) == expected[row]
-    assert is_there(folder, member_path(name, 0))
+        assert read_image(folder, row_path(name, row)) == expected[row]
+    assert is_there(folder, row_path(name, 0))
     for row in (12, 99_999_999):
         with pytest.raises(OSError, match="its row holds no image"):
-            read_image(folder, member_path(name, row))
+            read_image(folder, row_path(name, row))
 
 
 def test_a_path_of_a_file_stays_one_whatever_its_name(tmp_path: Path) -> None:
@@ -49,8 +42,8 @@ def test_a_path_of_a_file_stays_one_whatever_its_name(tmp_path: Path) -> None:
         assert image_source(tmp_path, name) == tmp_path / name
         assert read_image(tmp_path, name) == name.encode()
         assert in_container(tmp_path, name) is None
-    assert member("x.parquet/1") is None
-    assert member("x.PARQUET/00000001") == ("x.PARQUET", 1)
+    assert row_of("x.parquet/1") is None
+    assert row_of("x.PARQUET/00000001") == ("x.PARQUET", 1)
 
 
 def test_a_row_group_is_read_once_for_images_in_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +56,7 @@ def test_a_row_group_is_read_once_for_images_in_a_row(folder: Path, monkeypatch:
 
     monkeypatch.setattr(parquet.ParquetFile, "read_row_group", counted)
     for row in range(12):
-        read_image(folder, member_path("a.parquet", row))
+        read_image(folder, row_path("a.parquet", row))
 
     assert read == [0, 1, 2]
 
@@ -72,7 +65,7 @@ def test_threads_and_forked_processes_read_the_same(folder: Path) -> None:
     expected = images(12)
     found: dict[int, bytes] = {}
     threads = [
-        threading.Thread(target=lambda row=row: found.update({row: read_image(folder, member_path("a.parquet", row))}))
+        threading.Thread(target=lambda row=row: found.update({row: read_image(folder, row_path("a.parquet", row))}))
         for row in range(12)
     ]
     for thread in threads:
@@ -83,7 +76,7 @@ def test_threads_and_forked_processes_read_the_same(folder: Path) -> None:
 
     child = os.fork()
     if child == 0:
-        os._exit(int(read_image(folder, member_path("a.parquet", 7)) != expected[7]))
+        os._exit(int(read_image(folder, row_path("a.parquet", 7)) != expected[7]))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

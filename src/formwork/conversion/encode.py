@@ -51,7 +51,7 @@ def encode(row: Row, raw: Path, params: BetonParams) -> Stored:
 def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     path = f"{raw}/{row.path}"  # no Path: of small images, each counts
     try:
-        content = read_image(raw, row.path)
+        content = read_image(raw, row.path, row.span)
     except OSError as error:
         advice = f"Run `dvc pull {raw}`, or `dvc repro` to list the images anew."
         raise BetonError(limits.unreadable(printable(path), error, advice)) from error

@@ -72,14 +72,15 @@ class VerificationCache:
         return connection
 
     def look_up(self, paths: Sequence[str], status: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The cached results of files that still have this status.
+        """The cached results of files, by their status.
 
         Args:
             paths: N of them, relative to the raw dataset.
             status: (N,) with the fields in STATUS.
 
         Returns:
-            (N,) RECORD, zeros where there is none; and (N,) bool, whether there is one.
+            (N,) RECORD, the last result of each file, zeros where there is none; and (N,) bool, whether the file has
+            the status that it had then.
         """
         found, known = np.zeros(len(paths), RECORD), np.zeros(len(paths), bool)
         places: dict[str, int] = {}
@@ -92,7 +93,9 @@ class VerificationCache:
                     same &= records[field] == status[field][at]
                     if field == "size":
                         same |= (at >= 0) & (status[field][at] == ANY_SIZE)
-                found[at[same]] = records[same]
+                former = (at >= 0) & ~known[at]
+                found[at[former]] = records[former]
+                found[at[same]] = records[same]  # after those, of which one may be of the same file
                 known[at[same]] = True
         except (sqlite3.Error, TypeError, ValueError) as error:
             self._turn_off(error)

@@ -1,12 +1,13 @@
 """Verification of a dataset: every file is read and decoded, by several processes, unless it is in the cache."""
 
 import gc
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -17,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from formwork.datasets.verification_cache import ANY_SIZE, STATUS, VerificationCache
-from formwork.datasets.verify_file import RECORD, BadFile, ImageInfo, verify_files
+from formwork.datasets.verify_file import RECORD, BadFile, File, ImageInfo, Result, Unchanged, verify_files
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.containers import container_status, member
+from formwork.images.containers import container_status, possible_containers
 from formwork.images.manifest import SHA256_BYTES
+from formwork.images.tars import LOOSE
 from formwork.parallel import in_order
 from formwork.processes import start_fork_server
 from formwork.progress import progress
@@ -59,9 +61,15 @@ def content_keys(sha256: np.ndarray) -> np.ndarray:
 
 
 def verify(
-    raw: Path, paths: Sequence[str], workers: int, cache: Path, keep: Sequence[str] | None = None
+    raw: Path,
+    paths: Sequence[str],
+    workers: int,
+    cache: Path,
+    keep: Sequence[str] | None = None,
+    spans: np.ndarray | None = None,
 ) -> Verification:
-    """Decode every file whose result is not in the cache.
+    """Decode every file whose result is not in the cache. One that is there with another status is read, and decoded
+    only if its content is new: so are the images of a tar that was appended to, and of files that were copied.
 
     Large datasets are verified by processes and not by threads, which would wait for the GIL: most of the work on a
     small image is Python's.
@@ -71,48 +79,84 @@ def verify(
         workers: number of processes; 0 or 1: in this process.
         cache: file of a VerificationCache, which need not exist.
         keep: paths of the dataset, whose results stay in the cache; `paths` by default.
+        spans: (N,) tars.SPAN, where each is in its tar; without, none lies in one.
 
     Raises:
         DatasetError: a process was killed.
     """
     bad: dict[int, BadFile] = {}
     with closing(VerificationCache(cache)) as known, progress(total=len(paths), name="link", unit="images") as bar:
-        status = _status(raw, paths)
+        status = _status(raw, paths, spans)
         images, good = known.look_up(paths, status)
         unknown = np.flatnonzero(~good)
         cached = len(paths) - len(unknown)
         bar.update(cached)
         started_ns = time.time_ns()
-        for positions, results in _verify_chunks(raw, paths, _chunks(unknown, status["size"][unknown]), workers):
-            sound = {at: result for at, result in zip(positions, results, strict=True) if isinstance(result, ImageInfo)}
+        chunks = _chunks(unknown, status["size"][unknown])
+        for positions, results in _verify_chunks(
+            raw, chunks, lambda chunk: _files(chunk, paths, spans, images["sha256"]), workers
+        ):
+            _take(images, positions, results)
+            at = [
+                position for position, result in zip(positions, results, strict=True) if not isinstance(result, BadFile)
+            ]
             bad |= {at: result for at, result in zip(positions, results, strict=True) if isinstance(result, BadFile)}
-            at, records = list(sound), np.array(list(sound.values()), RECORD)
-            images[at], good[at] = records, True
-            known.put([paths[position] for position in at], records, started_ns)
+            good[at] = True
+            known.put([paths[position] for position in at], images[at], started_ns)
             bar.update(len(positions))
         known.prune(paths if keep is None else keep)
     return Verification(images, good, bad, cached)
 
 
-def _status(raw: Path, paths: Sequence[str]) -> np.ndarray:
+def _files(positions: Sequence[int], paths: Sequence[str], spans: np.ndarray | None, digests: np.ndarray) -> list[File]:
+    """Those at some positions of all files, for verify_files."""
+    at = np.asarray(positions)
+    places = itertools.repeat(LOOSE) if spans is None else spans[at].tolist()
+    return [
+        File(paths[position], None if span == LOOSE else span, known)
+        for position, span, known in zip(positions, places, digests[at].tolist(), strict=False)
+    ]
+
+
+def _take(images: np.ndarray, positions: Sequence[int], results: Sequence[Result]) -> None:
+    """Put results in their places; those with unchanged content have an earlier one there."""
+    for position, result in zip(positions, results, strict=True):
+        if isinstance(result, Unchanged):
+            for field, value in zip(STATUS, result, strict=True):
+                images[field][position] = value
+        elif isinstance(result, BadFile):
+            images[position] = np.zeros((), RECORD)
+    new = {at: result for at, result in zip(positions, results, strict=True) if isinstance(result, ImageInfo)}
+    images[list(new)] = np.array(list(new.values()), RECORD)
+
+
+def _status(raw: Path, paths: Sequence[str], spans: np.ndarray | None) -> np.ndarray:
     """(N,) the status of each file, with the fields of a VerificationCache's; zeros where it has none.
 
-    Of an image in a container it is that of the container, which says nothing of the image's size.
+    Of an image in a container it is that of the container, with the image's own size where that is known.
     """
 
     folder = str(raw)  # not made of a Path for each file
+    sizes = (
+        itertools.repeat(ANY_SIZE)
+        if spans is None
+        else np.where(spans["offset"] == LOOSE[0], ANY_SIZE, spans["size"]).tolist()
+    )
 
     def each() -> Iterator[tuple[int, int, int]]:
-        stamps: dict[str, tuple[int, int]] = {}
-        for path in paths:
+        stamps: dict[str, tuple[int, int] | None] = {}
+        for path, size in zip(paths, sizes, strict=False):
             try:
-                if (inside := member(path)) and inside[0] not in stamps and os.path.isfile(f"{folder}/{inside[0]}"):
-                    stamps[inside[0]] = container_status(f"{folder}/{inside[0]}")
-                if inside and inside[0] in stamps:
-                    yield ANY_SIZE, *stamps[inside[0]]
-                    continue
-                found = os.stat(f"{folder}/{path}")
-                yield found.st_size, found.st_mtime_ns, found.st_ino
+                for container in possible_containers(path):
+                    if container not in stamps:
+                        is_file = os.path.isfile(f"{folder}/{container}")
+                        stamps[container] = container_status(f"{folder}/{container}") if is_file else None
+                    if stamp := stamps[container]:
+                        yield size, *stamp
+                        break
+                else:
+                    found = os.stat(f"{folder}/{path}")
+                    yield found.st_size, found.st_mtime_ns, found.st_ino
             except OSError:
                 yield 0, 0, 0  # reading the file fails, too, and gives the reason
 
@@ -133,11 +177,10 @@ def _chunks(positions: np.ndarray, sizes: np.ndarray) -> list[list[int]]:
 
 
 def _verify_chunks(
-    raw: Path, paths: Sequence[str], chunks: Sequence[list[int]], workers: int
-) -> Iterator[tuple[list[int], list[ImageInfo | BadFile]]]:
+    raw: Path, chunks: Sequence[list[int]], files_of: Callable[[list[int]], list[File]], workers: int
+) -> Iterator[tuple[list[int], list[Result]]]:
     """Each chunk with its results, in order."""
-    work = partial(verify_files, str(raw))
-    tasks = ([paths[position] for position in chunk] for chunk in chunks)
+    work, tasks = partial(verify_files, str(raw)), map(files_of, chunks)
     if workers <= 1 or len(chunks) < PROCESSES_FROM:
         yield from zip(chunks, map(work, tasks), strict=True)
         return
@@ -151,7 +194,7 @@ def _verify_chunks(
             yield chunks[done], results
             done += 1
     except BrokenProcessPool as error:
-        first = printable(f"{raw}/{paths[chunks[done][0]]}")
+        first = printable(f"{raw}/{files_of(chunks[done])[0].path}")
         raise DatasetError(
             f"A process that verified images was killed, often for lack of memory; {first} is among the files that it "
             "may have read, or stands shortly before them. Set data.num_workers in params.yaml lower, or look at them."

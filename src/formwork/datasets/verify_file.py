@@ -13,8 +13,9 @@ from PIL import Image, UnidentifiedImageError
 from formwork.datasets.perceptual_hash import HASH_BYTES, PerceptualHashes
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.containers import container_status, member, read_member
+from formwork.images.containers import container_status, in_container, read_image
 from formwork.images.pixels import FORMATS, MAX_PIXELS, UndefinedPixels, decode
+from formwork.images.tars import NO_TARGET, WHY_NOT, Span
 from formwork.limits import OF_A_FILE, of_the_run
 
 SIGNATURES = (
@@ -91,37 +92,67 @@ class BadFile(NamedTuple):
     reason: str
 
 
+class Unchanged(NamedTuple):
+    """A file whose content is known already: the fields of ImageInfo that another copy of it does not share."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class File(NamedTuple):
+    """A file to verify.
+
+    Attributes:
+        path: relative to the raw dataset.
+        span: where it is in its tar; None where it lies in none.
+        known: SHA-256 of a content that was verified before, which the file may still have.
+    """
+
+    path: str
+    span: Span | None = None
+    known: bytes = b""
+
+
+Result = ImageInfo | Unchanged | BadFile
 WithoutPixels = tuple[int, int, int, int, int, str, str, bytes]
 """The fields of ImageInfo up to sha256: the others are worked out for many images at once."""
 
 
-def verify_files(root: str, paths: Sequence[str]) -> list[ImageInfo | BadFile]:
-    """Read and fully decode each file, in order; paths are relative to `root`.
+def verify_files(root: str, files: Sequence[File]) -> list[Result]:
+    """Read each file, in order, and fully decode it, unless it has the content that it had before.
+
+    Args:
+        root: the raw dataset.
 
     Raises:
         DatasetError: memory, files or a disk are lacking, which says nothing of a file; the message names it.
     """
     pixels = PixelFigures()
-    results = [_verify(f"{root}/{path}", pixels) for path in paths]
+    results = [_verify(root, file, pixels) for file in files]
     figures = iter(pixels.finish())
-    return [result if isinstance(result, BadFile) else ImageInfo(*result, *next(figures)) for result in results]
+    return [
+        result if isinstance(result, BadFile | Unchanged) else ImageInfo(*result, *next(figures)) for result in results
+    ]
 
 
-def _verify(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
+def _verify(root: str, file: File, pixels: "PixelFigures") -> WithoutPixels | Unchanged | BadFile:
     """Verify one file; a sound image is added to `pixels`."""
     try:
-        return _verify_content(path, pixels)
+        return _verify_content(root, file, pixels)
     except (OSError, MemoryError) as error:
-        if message := of_the_run(printable(path), error):
+        if message := of_the_run(printable(f"{root}/{file.path}"), error):
             raise DatasetError(message) from error
         return BadFile("unreadable", str(error))
 
 
-def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFile:
+def _verify_content(root: str, file: File, pixels: "PixelFigures") -> WithoutPixels | Unchanged | BadFile:
+    if file.span and file.span[0] == NO_TARGET:
+        return BadFile("broken symlink", WHY_NOT[NO_TARGET])
     try:
-        data, mtime_ns, inode = _read(path)
+        data, mtime_ns, inode = _read(root, file)
     except FileNotFoundError:
-        if os.path.islink(path):
+        if os.path.islink(f"{root}/{file.path}"):
             return BadFile("broken symlink", "its target is missing")
         return BadFile("unreadable", "it was removed while the dataset was verified")
     except PermissionError as error:
@@ -135,8 +166,10 @@ def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFil
     if not data:
         return BadFile("zero bytes", "the file is empty")
     try:
-        image = decode(data)
         digest = hashlib.sha256(data).digest()
+        if digest == file.known:
+            return Unchanged(len(data), mtime_ns, inode)
+        image = decode(data)
         pixels.add(image.rgb)  # last: a file that raises must add nothing
         return (len(data), mtime_ns, inode, *image.rgb.size, image.mode, image.format, digest)
     except UndefinedPixels as error:
@@ -152,25 +185,31 @@ def _verify_content(path: str, pixels: "PixelFigures") -> WithoutPixels | BadFil
         return BadFile("truncated" if _is_cut_short(data, reason) else "unreadable", reason)
 
 
-def _read(path: str) -> tuple[bytes, int, int]:
+def _read(root: str, file: File) -> tuple[bytes, int, int]:
     """A file's content, and its mtime in ns and inode before that was read; see container_status for those of an image
     in a container. Three system calls: of small images, each counts."""
-    if (inside := member(path)) is not None and os.path.isfile(inside[0]):
-        stamp = container_status(inside[0])
-        return read_member(*inside), *stamp
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+    if container := in_container(root, file.path):
+        stamp = container_status(f"{root}/{container}")
+        _check_size(file.span[1] if file.span else 0)
+        return read_image(root, file.path, file.span), *stamp
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe would wait for its writer
+    descriptor = os.open(f"{root}/{file.path}", flags)
     try:
-        status = os.fstat(file)
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "neither a file nor a folder")
-        if status.st_size > LARGEST_FILE:
-            raise UndefinedPixels("too large", f"{status.st_size / 1e9:.1f} GB: no image within the limit of pixels is")
-        data = os.read(file, status.st_size + 1)
-        while len(data) != status.st_size and (more := os.read(file, max(status.st_size - len(data), 1 << 20))):
+        _check_size(status.st_size)
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) != status.st_size and (more := os.read(descriptor, max(status.st_size - len(data), 1 << 20))):
             data += more
         return data, status.st_mtime_ns, status.st_ino
     finally:
-        os.close(file)
+        os.close(descriptor)
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_FILE:
+        raise UndefinedPixels("too large", f"{size / 1e9:.1f} GB: no image within the limit of pixels is")
 
 
 def _is_cut_short(data: bytes, reason: str) -> bool:

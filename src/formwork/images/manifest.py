@@ -45,6 +45,7 @@ TYPES = {
     "labels": TEXT,
     "group": TEXT,
     "weight": pa.float64(),
+    "offset": pa.int64(),
 }
 
 
@@ -109,6 +110,19 @@ class Manifest:
     @property
     def groups(self) -> "Texts | None":
         return self.texts("group") if self.columns.groups else None
+
+    @cached_property
+    def loose(self) -> np.ndarray:
+        """Sample ids of the images that lie in no tar, ascending."""
+        if not self.columns.offsets:
+            return np.arange(len(self))
+        return np.flatnonzero(self.numbers("offset") < 0)
+
+    def span(self, sample: int) -> tuple[int, int] | None:
+        """Where an image is in its tar: offset and size in bytes; None for any other image."""
+        if not self.columns.offsets or (offset := self.numbers("offset").item(sample)) < 0:
+            return None
+        return offset, self.numbers("bytes").item(sample)
 
     @property
     def rows(self) -> "Rows":
@@ -217,6 +231,7 @@ def _row(cells: dict, sha256: bytes, columns: Columns) -> Row:
         targets=tuple(cells[TARGET + name] for name in columns.target_names),
         group=cells.get("group", ""),
         weight=cells.get("weight", 1.0),
+        offset=cells.get("offset", -1),
     )
 
 

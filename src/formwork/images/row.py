@@ -1,7 +1,8 @@
 """One image of a manifest, and the columns that a manifest has.
 
 Those up to `sha256` say which images there are, and a beton is made from them alone. Those after it come from a table
-of labels: they may change, and no image is written again.
+of labels: they may change, and no image is written again. The last, `offset`, says where images lie in tars, so that
+nobody has to list these again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ class Row:
         targets: numbers, in the order of the manifest's target names.
         group: images of one group are in the same split; "" is none.
         weight: of the image in the training loss.
+        offset: byte of its tar at which the image begins; -1 for any other image.
     """
 
     path: str
@@ -46,6 +48,12 @@ class Row:
     targets: tuple[float, ...] = ()
     group: str = ""
     weight: float = 1.0
+    offset: int = -1
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Where the image is in its tar: offset and size in bytes."""
+        return None if self.offset < 0 else (self.offset, self.bytes)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Columns:
         task: what a model is to predict: one of several classes, any of several labels, or numbers.
         from_table: labels come from a table, and not from the folders that the images lie in.
         target_names: of the numbers, where the task is regression.
-        groups, weights: whether there is such a column.
+        groups, weights, offsets: whether there is such a column.
     """
 
     task: Task = "classes"
@@ -64,6 +72,7 @@ class Columns:
     target_names: tuple[str, ...] = ()
     groups: bool = False
     weights: bool = False
+    offsets: bool = False
 
     @property
     def of_images(self) -> tuple[str, ...]:
@@ -79,7 +88,7 @@ class Columns:
             labels = tuple(TARGET + name for name in self.target_names)
         elif self.from_table:
             labels = CLASS
-        more = ("group",) * self.groups + ("weight",) * self.weights
+        more = ("group",) * self.groups + ("weight",) * self.weights + ("offset",) * self.offsets
         return (*self.of_images, *labels, *more)
 
     @classmethod
@@ -92,7 +101,7 @@ class Columns:
         elif "labels" in header:
             task = "multilabel"
         from_table = tuple(header[1:3]) != CLASS
-        found = cls(task, from_table, targets, "group" in header, "weight" in header)
+        found = cls(task, from_table, targets, "group" in header, "weight" in header, "offset" in header)
         return found if found.header == tuple(header) else None
 
     def values(self, row: Row) -> Iterator[object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from formwork import limits
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.containers import is_there, member
+from formwork.images.containers import is_there, row_of
 from formwork.images.manifest import Manifest
 from formwork.interim.tree_stamp import Links, Stamp, differences, links_of, read_stamp
 
@@ -26,15 +26,17 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path | None:
     Processes that call this at the same time wait for the one that makes it.
 
     Returns:
-        The tree's folder, <folder of the manifest>/<split>; None where the images lie in containers, to which no link
-        can lead.
+        The tree's folder, <folder of the manifest>/<split>; None where all images lie in containers, to which no link
+        can lead. The tree has the others alone.
 
     Raises:
         DatasetError: raw images are missing, the user put files into the tree, or links cannot be made there.
     """
     tree = manifest.path.with_suffix("")
     stamp = manifest.path.with_name(f".{tree.name}.tree")
-    if len(manifest) and member(manifest.paths[0]) and not (raw / manifest.paths[0]).parent.is_dir():
+    first = int(manifest.loose[0]) if len(manifest.loose) else 0
+    of_file = row_of(manifest.paths[first]) if len(manifest) else None
+    if len(manifest) and (not len(manifest.loose) or (of_file and not (raw / of_file[0]).is_dir())):
         stamp.unlink(missing_ok=True)
         _remove(tree)
         if not is_there(raw, manifest.paths[0]):
@@ -54,7 +56,7 @@ def ensure_tree(manifest: Manifest, raw: Path) -> Path | None:
                 f"{tree}, a tree of symlinks to {raw}, cannot be made: {error.strerror}. "
                 f"{limits.advice(error)} Its file system must have symlinks."
             ) from error
-    if len(manifest) and not (tree / tree_path(manifest, 0)).exists():
+    if len(manifest) and not (tree / tree_path(manifest, first)).exists():
         raise DatasetError(
             f"The original images {raw} are missing, and {tree} links to them. Run `dvc pull {raw}` or `dvc repro`."
         )

@@ -34,9 +34,11 @@ class Links:
 
 
 def links_of(manifest: Manifest) -> Links:
-    """Where a table has the labels, folders are not called after classes: equal file names would collide."""
+    """Those of images that lie in no tar. Where a table has the labels, folders are not called after classes: equal
+    file names would collide."""
     names = pa.repeat("", len(manifest)) if manifest.columns.from_table else manifest.table.column("class_name")
-    return Links(pa.table({"path": manifest.table.column("path"), "class_name": names.cast(pa.string())}))
+    table = pa.table({"path": manifest.table.column("path"), "class_name": names.cast(pa.string())})
+    return Links(table if len(manifest.loose) == len(manifest) else table.take(pa.array(manifest.loose)))
 
 
 def differences(before: Links, after: Links) -> tuple[Links, Links]:

@@ -84,10 +84,11 @@ class TreeDataset(Dataset):
     def _image(self, augmentation: Augmentation, epoch: int, draw: int, plan: AugmentPlan, i: int) -> torch.Tensor:
         """(3, S, S) uint8."""
         sample = draw % REPEAT
-        in_tree = None if self.tree is None else self.tree / tree_path(self.manifest, sample)
+        span = self.manifest.span(sample)
+        in_tree = None if self.tree is None or span else self.tree / tree_path(self.manifest, sample)
         path = in_tree or self.raw / self.manifest.paths[sample]
         try:
-            image = read_rgb(in_tree or image_source(self.raw, self.manifest.paths[sample]))
+            image = read_rgb(in_tree or image_source(self.raw, self.manifest.paths[sample], span))
         except (OSError, MemoryError) as error:
             advice = "Run `dvc repro -f link` to list all bad images, or `dvc pull` where the originals are missing."
             raise DatasetError(unreadable(f"Sample {sample}, {printable(path)}", error, advice)) from error

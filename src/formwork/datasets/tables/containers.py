@@ -15,7 +15,8 @@ from formwork.datasets.listing import RawFolder
 from formwork.datasets.tables.names import KEYS, plain
 from formwork.datasets.tables.table import Table, TableFile, check_names, is_plain, one_piece
 from formwork.errors import DatasetError
-from formwork.images.containers import EXTENSIONS, Container, features, image_column, member_path, open_container
+from formwork.images.columnar import EXTENSIONS, ColumnarFile, features, image_column, open_columnar
+from formwork.images.containers import row_path
 from formwork.images.manifest import SPLITS
 
 DEEPEST = 2  # folders above a container: of a configuration, of a split
@@ -78,9 +79,9 @@ def _holds_images(folder: RawFolder, path: str) -> bool:
     return image_column(_open(folder, path).schema) is not None
 
 
-def _open(folder: RawFolder, path: str) -> Container:
+def _open(folder: RawFolder, path: str) -> ColumnarFile:
     try:
-        return open_container(str(folder.raw / path))
+        return open_columnar(str(folder.raw / path))
     except (OSError, MemoryError) as error:
         raise DatasetError(limits.unreadable(folder.place(path), error, "Write it anew.")) from error
 
@@ -134,7 +135,7 @@ def members(folder: RawFolder, shards: Sequence[Shard]) -> list[str]:
 
 
 def _members(shard: Shard, rows: int) -> list[str]:
-    return [member_path(shard.path, row) for row in range(rows)]
+    return [row_path(shard.path, row) for row in range(rows)]
 
 
 def shard_splits(shards: Sequence[Shard], paths: Sequence[str]) -> np.ndarray | None:
