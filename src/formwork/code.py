@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent
 
 LAYERS = (
     "params",
+    "cluster",
     "kernels",
     "images",
     "interim",
@@ -80,6 +81,7 @@ WITH_OWN_CODE = ("try", "train", "evaluate")
 
 UNTRACKED = {
     "__init__.py": "names for notebooks, which no stage uses",
+    "cluster": "decides on which machines work is done, and sees to it that the results are the same",
     "code.py": "this table: a change of it is a change of dvc.yaml, too",
     "earlier_parts.py": "finds what need not be made again, and changes no meaning of what is made",
     "errors.py": "words for people; no output holds them",
@@ -127,9 +129,14 @@ DYNAMIC = {
 """Modules that import by a name made at run time, and which modules of this package that can be."""
 
 
-def code_digest(parts: Iterable[str], own: Path | None = None) -> str:
-    """SHA-256 of the Python files of this package that `parts` names, and of those in the folder `own`."""
-    files = {path.relative_to(PACKAGE).as_posix(): path for part in parts for path in _python_files(PACKAGE / part)}
+def code_digest(parts: Iterable[str], own: Path | None = None, package: Path | None = None) -> str:
+    """SHA-256 of the Python files of this package that `parts` names, and of those in the folder `own`.
+
+    Args:
+        package: that of another workspace, in place of this one.
+    """
+    root = package or PACKAGE
+    files = {path.relative_to(root).as_posix(): path for part in parts for path in _python_files(root / part)}
     if own:
         files |= {f"own/{path.relative_to(own).as_posix()}": path for path in _python_files(own)}
     digest = hashlib.sha256()

@@ -38,6 +38,10 @@ class BetonError(FormworkError):
     """A beton is missing, unreadable, damaged or does not belong to its manifest."""
 
 
+class ClusterError(FormworkError):
+    """The cluster of params.yaml cannot be reached or was lost, or none of its workers can be used."""
+
+
 class AugmentationError(ParamsError):
     """An operation of an augmentation list is unknown or wrongly configured."""
 

@@ -1,12 +1,16 @@
-"""Work on threads, with its results in order and a bound on what is in work at once."""
+"""Work on threads, processes or machines, with its results in order and a bound on what is in work at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class TaskKilled(BrokenExecutor):
+    """A task has taken every process with it that it was given to; the message says which, without a period."""
 
 
 def in_order(

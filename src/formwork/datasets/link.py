@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from formwork.cluster.executor import cluster_executor
 from formwork.datasets import findings
 from formwork.datasets.candidates import LISTED, Candidates, RawFiles, find_files
 from formwork.datasets.dataset_settings import make_settings
@@ -27,6 +28,7 @@ from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
+from formwork.images.containers import in_container
 from formwork.images.manifest import SPLITS
 from formwork.images.row import SEPARATOR
 from formwork.interim.tree import ensure_tree
@@ -34,6 +36,7 @@ from formwork.params import Params
 from formwork.text import count
 
 CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ignored by git, harmless to delete
+SAMPLED = 8  # files
 NEAR_CACHE_FILE = ".near_duplicates.npz"  # the same
 
 
@@ -59,7 +62,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     # All paths are kept: going back from a group to all classes costs no verification.
     kept_paths = files.candidates.paths
     fetched = check_fetched(raw) if data.name in data.fetch else None
-    verified = verify(raw, candidates.paths, data.num_workers, interim / CACHE_FILE, keep=kept_paths)
+    with cluster_executor(params.cluster, "link", interim, _sample(raw, candidates.paths)) as cluster:
+        verified = verify(raw, candidates.paths, data.num_workers, interim / CACHE_FILE, kept_paths, cluster=cluster)
     if fetched:
         _check_unchanged(raw, candidates, verified, fetched)
     same = findings.equal_rows(verified.sha256, np.flatnonzero(verified.good))
@@ -79,6 +83,12 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     _write(params, candidates, verified, positions, raw, interim)
     now = candidates.paths, verified.sha256, candidates.splits
     _say(name_moved(interim / SPLITS_FILE, data.split, *now, used=np.flatnonzero(used)))
+
+
+def _sample(raw: Path, paths: Sequence[str]) -> list[Path]:
+    """A few of the files, or their containers, by which workers of a cluster are found to see the raw images."""
+    few = paths[:: -(-len(paths) // SAMPLED) or 1]
+    return [raw / (in_container(raw, path) or path) for path in few]
 
 
 def _say(*lines: str | None) -> None:

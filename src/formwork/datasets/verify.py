@@ -1,4 +1,7 @@
-"""Verification of a dataset: every file is read and decoded, by several processes, unless it is in the cache."""
+"""Verification of a dataset: every file is read and decoded, by several processes, unless it is in the cache.
+
+The processes are this machine's, or those of a cluster's workers.
+"""
 
 import gc
 import itertools
@@ -8,9 +11,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,13 +26,17 @@ from formwork.escapes import printable
 from formwork.images.containers import container_status, possible_containers
 from formwork.images.manifest import SHA256_BYTES
 from formwork.images.tars import LOOSE
-from formwork.parallel import in_order
+from formwork.parallel import TaskKilled, in_order
 from formwork.processes import start_fork_server
 from formwork.progress import progress
+from formwork.text import count
 
 CHUNK_FILES, CHUNK_BYTES = 1024, 4 << 20  # of one task for a process: long enough that handing it over costs nothing
 PROCESSES_FROM = 4  # tasks; starting processes takes about a second
 TASKS_AHEAD = 4  # for each process, submitted in advance: bounds the memory that their results take
+CLUSTER_TASKS, LARGER = 256, 8  # of a cluster: from so many tasks on, each is larger, by this factor at most
+CLUSTER_AHEAD = 512  # tasks of a cluster; workers may come at any time
+UNREACHED = ("unreadable", "no permission", "broken symlink")  # kinds of BadFile that say something of the machine, too
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def verify(
     cache: Path,
     keep: Sequence[str] | None = None,
     spans: np.ndarray | None = None,
+    cluster: Executor | None = None,
 ) -> Verification:
     """Decode every file whose result is not in the cache. One that is there with another status is read, and decoded
     only if its content is new: so are the images of a tar that was appended to, and of files that were copied.
@@ -80,9 +87,10 @@ def verify(
         cache: file of a VerificationCache, which need not exist.
         keep: paths of the dataset, whose results stay in the cache; `paths` by default.
         spans: (N,) tars.SPAN, where each is in its tar; without, none lies in one.
+        cluster: in place of `workers`, but for few files beside many in the cache; see formwork.cluster.
 
     Raises:
-        DatasetError: a process was killed.
+        DatasetError: a process was killed; or a worker of the cluster cannot read a file that this process can.
     """
     bad: dict[int, BadFile] = {}
     with closing(VerificationCache(cache)) as known, progress(total=len(paths), name="link", unit="images") as bar:
@@ -92,9 +100,13 @@ def verify(
         cached = len(paths) - len(unknown)
         bar.update(cached)
         started_ns = time.time_ns()
-        chunks = _chunks(unknown, status["size"][unknown])
-        for positions, results in _verify_chunks(
-            raw, chunks, lambda chunk: _files(chunk, paths, spans, images["sha256"]), workers
+        for positions, results in _verify_unknown(
+            raw,
+            unknown,
+            status["size"][unknown],
+            lambda chunk: _files(chunk, paths, spans, images["sha256"]),
+            workers,
+            None if cached and len(unknown) < CHUNK_FILES else cluster,
         ):
             _take(images, positions, results)
             at = [
@@ -163,42 +175,90 @@ def _status(raw: Path, paths: Sequence[str], spans: np.ndarray | None) -> np.nda
     return np.fromiter(each(), RECORD[STATUS], len(paths))
 
 
-def _chunks(positions: np.ndarray, sizes: np.ndarray) -> list[list[int]]:
-    """Cut a sequence of files into tasks of at most CHUNK_FILES and, but for single files, CHUNK_BYTES."""
+def _verify_unknown(
+    raw: Path,
+    positions: np.ndarray,
+    sizes: np.ndarray,
+    files_of: Callable[[list[int]], list[File]],
+    workers: int,
+    cluster: Executor | None,
+) -> Iterator[tuple[list[int], list[Result]]]:
+    """The positions in parts, each with its results, in order; sizes: of each file, in bytes."""
+    if cluster is None:
+        chunks = _chunks(positions, sizes, CHUNK_FILES, CHUNK_BYTES)
+        if workers <= 1 or len(chunks) < PROCESSES_FROM:
+            yield from zip(chunks, map(partial(verify_files, str(raw)), map(files_of, chunks)), strict=True)
+            return
+        with _processes(min(workers, len(chunks))) as pool:
+            yield from _verify_chunks(pool, raw, chunks, files_of, workers * TASKS_AHEAD)
+        return
+    files = min(max(len(positions) // CLUSTER_TASKS, CHUNK_FILES), LARGER * CHUNK_FILES)
+    size = min(max(int(sizes.sum()) // CLUSTER_TASKS, CHUNK_BYTES), LARGER * CHUNK_BYTES)
+    chunks = _chunks(positions, sizes, files, size)
+    for chunk, results in _verify_chunks(cluster, raw, chunks, files_of, CLUSTER_AHEAD):
+        _check_reached(raw, files_of(chunk), results)
+        yield chunk, results
+
+
+def _chunks(positions: np.ndarray, sizes: np.ndarray, files: int, most: int) -> list[list[int]]:
+    """Cut a sequence of files into tasks of at most `files` files and, but for single files, `most` bytes."""
     chunks: list[list[int]] = []
     room = 0
     for position, size in zip(positions.tolist(), sizes.tolist(), strict=True):
-        if not chunks or len(chunks[-1]) == CHUNK_FILES or size > room:
+        if not chunks or len(chunks[-1]) == files or size > room:
             chunks.append([])
-            room = CHUNK_BYTES
+            room = most
         chunks[-1].append(position)
         room -= size
     return chunks
 
 
 def _verify_chunks(
-    raw: Path, chunks: Sequence[list[int]], files_of: Callable[[list[int]], list[File]], workers: int
+    pool: Executor, raw: Path, chunks: Sequence[list[int]], files_of: Callable[[list[int]], list[File]], ahead: int
 ) -> Iterator[tuple[list[int], list[Result]]]:
     """Each chunk with its results, in order."""
-    work, tasks = partial(verify_files, str(raw)), map(files_of, chunks)
-    if workers <= 1 or len(chunks) < PROCESSES_FROM:
-        yield from zip(chunks, map(work, tasks), strict=True)
-        return
-    # Not forked from this process, where other threads may hold locks.
-    context = multiprocessing.get_context("forkserver")
-    start_fork_server()
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_start_worker)
     done = 0
     try:
-        for _, results in in_order(pool, work, tasks, ahead=workers * TASKS_AHEAD):
+        for _, results in in_order(pool, partial(verify_files, str(raw)), map(files_of, chunks), ahead):
             yield chunks[done], results
             done += 1
-    except BrokenProcessPool as error:
-        first = printable(f"{raw}/{files_of(chunks[done])[0].path}")
+    except BrokenExecutor as error:
+        first, *_, last = [printable(f"{raw}/{file.path}") for file in files_of(chunks[done])] * 2
+        if isinstance(error, TaskKilled):
+            raise DatasetError(
+                f"{error} while they verified {count(len(chunks[done]), 'file')}, {first} to {last}; often it is for "
+                "lack of memory. Start workers with more memory or fewer threads, or look at these files."
+            ) from error
         raise DatasetError(
             f"A process that verified images was killed, often for lack of memory; {first} is among the files that it "
             "may have read, or stands shortly before them. Set data.num_workers in params.yaml lower, or look at them."
         ) from error
+
+
+def _check_reached(raw: Path, files: Sequence[File], results: Sequence[Result]) -> None:
+    """Raise DatasetError where a worker could not read a file that can be read here: it is no fault of the file."""
+    reasons = {
+        file: result.reason
+        for file, result in zip(files, results, strict=True)
+        if isinstance(result, BadFile) and result.kind in UNREACHED
+    }
+    for (file, reason), here in zip(reasons.items(), verify_files(str(raw), list(reasons)), strict=True):
+        if not isinstance(here, BadFile):
+            raise DatasetError(
+                f"{printable(f'{raw}/{file.path}')} can be read here, and not by a worker of the cluster: {reason}. "
+                f"All of {raw}, and what it links to, must be there for the workers, too, under the same path and "
+                "readable for their user."
+            )
+
+
+@contextmanager
+def _processes(number: int) -> Iterator[Executor]:
+    """Processes of this machine. They are not forked from this one, where other threads may hold locks."""
+    context = multiprocessing.get_context("forkserver")
+    start_fork_server()
+    pool = ProcessPoolExecutor(number, mp_context=context, initializer=_start_worker)
+    try:
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 

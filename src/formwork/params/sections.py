@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from formwork.errors import did_you_mean
+from formwork.params.cluster import VALUES as CLUSTERS
+from formwork.params.cluster import Cluster
 from formwork.params.fields import (
     Float,
     Fraction,
@@ -384,6 +386,11 @@ class Params(Section):
     trainer: Trainer = Trainer()
     evaluate: Evaluate = Evaluate()
     seed: Seed = param(0, "Seed of the weights, of the order of the images and of their augmentation.")
+    cluster: Cluster = param(
+        None,
+        "Machines that verify and convert images, through Dask; `null`: this one. It changes no output.",
+        values=CLUSTERS,
+    )
     sources: Sources = Sources()
     datasets: dict[str, Dataset] = Field({})
 
