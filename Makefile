@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff label-errors doctor split preview tune report bench docs test test-fast fuzz check lock clean
+.PHONY: help setup run compare diff label-errors doctor split preview tune repack report bench docs test test-fast fuzz check lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ preview: setup  ## Draw what the model is given, by each loader and by class: re
 
 tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
 	@"$(BIN)/python" src/tune.py results/tune $(ARGS)
+
+repack: setup  ## Write betons that are in parts without what no image needs any more: docs/betons.md
+	@"$(BIN)/python" src/repack.py
 
 report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
 	@"$(BIN)/python" src/report.py results/report.html $(ARGS)

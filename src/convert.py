@@ -1,6 +1,7 @@
 """Stage convert@<split>: write the images of a manifest to a beton."""
 
 import argparse
+import os
 from pathlib import Path
 
 from formwork.errors import run
@@ -10,7 +11,7 @@ def main() -> None:
     from formwork.beton.read import open_beton
     from formwork.conversion.meaning import write_meaning
     from formwork.conversion.write import write_beton
-    from formwork.earlier_parts import forget
+    from formwork.earlier_parts import REPACK, forget
     from formwork.files import check_writable
     from formwork.formats import write_json
     from formwork.images.manifest import read_manifest
@@ -28,7 +29,8 @@ def main() -> None:
     params = load_params()
     check_writable(arguments.metrics, arguments.speed, arguments.meaning)  # before the work of hours
     manifest, path = read_manifest(arguments.manifest), arguments.beton
-    summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, params.data.num_workers)
+    repack = os.environ.get(REPACK) == "1"
+    summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, params.data.num_workers, repack)
     written = open_beton(path).of_manifest(manifest) if len(manifest) else None
     write_meaning(arguments.meaning, manifest, params.ffcv.beton, written)
     write_json(arguments.metrics, summary.metrics())

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 
 from formwork.api.loader import open_loader
+from formwork.beton.faults import commands_to_mend
 from formwork.conversion.write import write_beton
 from formwork.images.manifest import read_manifest
 from formwork.params import load_params
+from tests.beton.test_mending import damage
 from tests.make_images import make_dataset
 from tests.test_pipeline_branches import ONCE, carry_out
 from tests.tools.compare.conftest import TRY
-from tests.workspace import Workspace, copy_sources
+from tests.workspace import Workspace, copy_sources, snapshot
 
 PER_CLASS, CLASSES = 250, ("a", "c", "e", "g")
 ONE_PERCENT = PER_CLASS * len(CLASSES) // 100
@@ -206,3 +208,19 @@ def test_an_experiment_in_a_copy_of_the_workspace_costs_what_it_changes(repo: Wo
     assert "; 1 of " in said
     new = sum(betons(repo / ".dvc/cache").values()) - sum(before.values())
     assert 0 < new <= MOST * sum(status.st_size for status in first.values())
+
+
+def test_repacked_parts_are_those_of_nothing_before(repo: Workspace, tmp_path: Path) -> None:
+    """Without the bytes of images that are no more, and with a damaged sample made anew."""
+    replace(repo)
+    assert "of the bytes are of images that are no more" in Change(repo).said
+    part = next((repo / TRAIN).glob("part-*.beton"))
+    damage(part)
+    look, _, _ = commands_to_mend(part)
+    repo.shell(f"{look}; python src/repack.py")
+
+    manifest = read_manifest(repo / "data/interim/shapes/train.csv")
+    params = load_params(repo.path).ffcv.beton
+    write_beton(manifest, repo / RAW, tmp_path / "train.beton", params, workers=1)
+    assert snapshot(repo / TRAIN) == snapshot(tmp_path / "train.beton")
+    assert repo.outdated().keys().isdisjoint({"link", "convert@train"})

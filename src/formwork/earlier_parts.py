@@ -25,6 +25,8 @@ from formwork.files import writing
 from formwork.git import git, read_files
 from formwork.yaml import parse_yaml
 
+REPACK = "FORMWORK_REPACK"  # in the environment, 1: share nothing with an earlier version but bytes of images
+WORTH_REPACKING = 0.2  # share of the bytes that no image needs any more
 COMMITS = 10  # the newest that changed dvc.lock
 LOCK = "dvc.lock"
 FOLDER = re.compile(r"[0-9a-f]{32}\.dir")  # what DVC calls the content of a folder

@@ -49,6 +49,12 @@ def test_the_best_epoch_is_named(tmp_path: Path) -> None:
     assert found["dataset"] == "digits: 1,448 images to train on, 349 to validate, 180 to test"
     assert found["accuracy"] == "50.00% on the validation split, 40.00% on the test split"
     assert found["loader"] == "ffcv, 9,081 images/s"
+    assert "betons" not in found
+    for share, said in ((0.19, None), (0.33, "33% of 2 MB no image needs: `make repack`")):
+        stored = {"images": 1448, "parts": 2, "beton_bytes": 2e6, "dead_share": share}
+        (tmp_path / "convert/train.json").write_text(json.dumps(stored))
+        assert dict(summary(params, tmp_path)).get("betons") == said
+    (tmp_path / "convert/train.json").write_text('{"images": 1448}')
     (tmp_path / "evaluate/metrics.json").write_text('{"val_mae": 4.5, "test_mae": 1200}')
     (tmp_path / "train/plots/metrics/val/mae.tsv").write_text("step\tmae\n1\t9\n2\t4\n3\t4.5\n")
     assert dict(summary(params, tmp_path))["MAE"] == "4.5000 on the validation split, 1200.00 on the test split"

@@ -26,10 +26,12 @@ def commands_to_mend(path: Path) -> tuple[str, str, str]:
 
     DVC takes a file for the one that it wrote while its time and size are the same, and one in its cache while that is
     write-protected: it would leave what a faulty disk did, or bring it back where files are links into the cache.
+    `convert` takes parts for what they are called, too, but for those that are repacked.
     """
-    file = shell_word(path)
-    out = shell_word(path.parent if is_part(path) else path)
-    return f"chmod u+w {file}; touch {file}", f"dvc pull --force {out}", "dvc repro -f convert"
+    file, part = shell_word(path), is_part(path)
+    out = shell_word(path.parent if part else path)
+    again = "make repack" if part else "dvc repro -f convert"
+    return f"chmod u+w {file}; touch {file}", f"dvc pull --force {out}", again
 
 
 def how_to_mend(path: Path) -> str:

@@ -7,9 +7,8 @@ import numpy as np
 
 from formwork.beton.beton import Beton
 from formwork.beton.format import MODE_NAMES
+from formwork.earlier_parts import WORTH_REPACKING
 from formwork.images.manifest import Manifest
-
-WORTH_REPACKING = 0.2  # share of dead bytes
 
 
 @dataclass

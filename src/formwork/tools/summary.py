@@ -2,15 +2,16 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from formwork.earlier_parts import WORTH_REPACKING
 from formwork.errors import FormworkError
 from formwork.images.manifest import SPLITS
 from formwork.params import Params
 from formwork.system import machine_id
-from formwork.text import clip
+from formwork.text import clip, format_bytes
 from formwork.tools.scores import Score, score_of
 
 ROOM = 80 - len("worst class  ")  # columns
@@ -26,7 +27,8 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         FormworkError: a stage has not written its results yet, or they cannot be read.
     """
     try:
-        images = {split: _read_json(results / f"convert/{split}.json")["images"] for split in SPLITS}
+        stored = {split: _read_json(results / f"convert/{split}.json") for split in SPLITS}
+        images = {split: of_split["images"] for split, of_split in stored.items()}
         evaluation, speed = _read_json(results / "evaluate/metrics.json"), _read_json(results / "speed/metrics.json")
         score = score_of(evaluation)
         epochs, values = read_curve(results / f"train/plots/metrics/val/{score.name}.tsv")
@@ -34,6 +36,7 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
         best = epochs[values.index(max(values) if score.higher else min(values))]
         return [
             ("dataset", _named(params.data.name, f": {_images(images)}")),
+            *_dead(stored.values()),
             ("model", f"{params.model.name}, from epoch {best} of {epochs[-1]}, in models/best.pt"),
             (score.title, _scores(score, evaluation)),
             *_worst(evaluation),
@@ -47,6 +50,16 @@ def summary(params: Params, results: Path) -> list[tuple[str, str]]:
 def _images(images: Mapping[str, int]) -> str:
     test = f", {images['test']:,} to test" if images["test"] else ""
     return f"{images['train']:,} images to train on, {images['val']:,} to validate{test}"
+
+
+def _dead(stored: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What betons in parts hold in vain, where that is much."""
+    in_parts = [of_split for of_split in stored if "dead_share" in of_split]
+    total = sum(of_split["beton_bytes"] for of_split in in_parts)
+    dead = sum(of_split["dead_share"] * of_split["beton_bytes"] for of_split in in_parts)
+    if dead <= WORTH_REPACKING * total:
+        return []
+    return [("betons", f"{dead / total:.0%} of {format_bytes(total)} no image needs: `make repack`")]
 
 
 def _scores(score: Score, evaluation: Mapping[str, Any]) -> str:
