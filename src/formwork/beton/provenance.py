@@ -21,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, features
 
+from formwork.beton import format as layout
 from formwork.images.manifest import Manifest
 from formwork.kernels.checksum import checksum as checksum_kernel
 from formwork.params import BetonParams
@@ -33,6 +34,9 @@ CHECKSUMS = {1: np.dtype(("u1", 16)), VERSION: CHECKSUM, PART: CHECKSUM}
 
 KEY = np.dtype([("sha256", "u1", 32), ("passed_through", "?")])
 """Of the original of a sample: SHA-256 of its content, and whether the sample is that file, up to its picture's end."""
+
+TABLES = layout.METADATA.itemsize + layout.ALLOCATION.itemsize + CHECKSUM.itemsize + KEY.itemsize
+"""Bytes of a sample in the tables of a part."""
 
 PROVENANCE = np.dtype([("magic", "S8"), ("version", "<u4"), ("json_bytes", "<u4"), ("digest", "u1", 32)])
 

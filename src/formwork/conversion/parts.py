@@ -114,9 +114,9 @@ def make_plan(manifest: Manifest, images: Images, newest: int, part_bytes: float
         live[at[at >= 0]] = True
         stays = kept_files(earlier, newest, live, bool((at < 0).any()), part_bytes)
         kept = [_name(file) for file, keep in zip(earlier.files, stays, strict=True) if keep]
-        kept_bytes = float(earlier.sizes[live & stays[earlier.file]].sum())
+        kept_bytes = float((earlier.sizes + provenance.TABLES)[live & stays[earlier.file]].sum())
         rows = rows[(at < 0) | ~stays[earlier.file[at]]]
-    sizes = estimated_sizes(manifest, rows, images.params, images.size)
+    sizes = estimated_sizes(manifest, rows, images.params, images.size) + provenance.TABLES
     return Plan(kept, [rows[part] for part in cut(sizes, part_bytes)], kept_bytes + float(sizes.sum()))
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from formwork.beton.beton import Beton
+from formwork.beton.provenance import TABLES
 
 HOUSEKEEPING = 0.004
 """Share of the stored bytes that are copied into new parts, at most, when images are added: a change of 1 % writes at
@@ -33,8 +34,8 @@ def kept_files(earlier: Beton, newest: int, live: np.ndarray, adds: bool, part_b
         (P,) bool, by file. Those of others that are live are to be copied.
     """
     files = len(earlier.files)
-    stored = np.bincount(earlier.file, earlier.sizes, files)
-    needed = np.bincount(earlier.file, earlier.sizes * live, files)
+    sizes = earlier.sizes + TABLES
+    stored, needed = np.bincount(earlier.file, sizes, files), np.bincount(earlier.file, sizes * live, files)
     dead = 1 - needed / stored
     kept = needed > 0
     kept[newest:] &= dead[newest:] <= MOSTLY
