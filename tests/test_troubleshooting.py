@@ -20,7 +20,7 @@ import psutil
 import pytest
 from torchvision.datasets import CIFAR10
 
-from formwork import system
+from formwork import launch, system
 from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.datasets.candidates import find_candidates
@@ -38,6 +38,7 @@ from formwork.loading.factory import FALLBACK, make_loader
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import PyTorchDataLoader, TreeDataset
+from formwork.meeting import WAIT, Meeting, _differences, _here
 from formwork.models.build import build_model
 from formwork.params import BetonParams, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
@@ -687,12 +688,34 @@ def rank_killed() -> Said:
 
 
 @pytest.fixture
-def wrong_number(monkeypatch: pytest.MonkeyPatch) -> Said:
-    for name, value in {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 4, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    params = make_params(trainer={"accelerator": "cpu", "strategy": "ddp"})
-    return error_of(lambda: Ranks().watch(build_trainer(params.trainer, [])))
+def wrong_number() -> Said:
+    return error_of(lambda: launch.check(launch.Process("torchrun", 0, 4, 0, 2, "a", 29500), 1, 1))
+
+
+@pytest.fixture
+def started_alone() -> Said:
+    return error_of(lambda: launch.check(None, 2, 1))
+
+
+@pytest.fixture
+def partly_launched() -> Said:
+    return error_of(lambda: launch.this_process({"RANK": "0", "WORLD_SIZE": "2"}))
+
+
+@pytest.fixture
+def node_missing(monkeypatch: pytest.MonkeyPatch) -> Said:
+    monkeypatch.setenv(WAIT, "0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return error_of(Meeting(launch.Process("torchrun", 0, 2, 0, 1, "127.0.0.1", port)).__enter__)
+
+
+@pytest.fixture
+def nodes_differ() -> Said:
+    first, second = (launch.Process("torchrun", rank, 2, 0, 1, "127.0.0.1", 1) for rank in (0, 1))
+    key = "train.lr in params.yaml"
+    return _differences(_here(first), {key: "0.003"}, _here(second), {key: "0.01"})
 
 
 @pytest.fixture

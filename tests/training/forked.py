@@ -12,6 +12,8 @@ import torch
 
 from formwork.errors import run
 from formwork.folders import Folders
+from formwork.launch import this_process
+from formwork.meeting import Meeting
 from formwork.params import load_params
 from formwork.signals import ENDING
 from formwork.training.fit import train
@@ -39,7 +41,12 @@ def start(workspace: Path, hook: Hook = lambda: None, **sections: dict) -> tuple
         torch.set_num_threads(1)  # those of this process are gone
         hook()
         folders: Folders = folders_of(Path())
-        run(lambda: train(load_params(), folders, Path("models/best.pt"), Path("train"), Path("speed")))
+
+        def command() -> None:
+            with Meeting(this_process()) as meeting:
+                train(load_params(), folders, Path("models/best.pt"), Path("train"), Path("speed"), meeting)
+
+        run(command)
         sys.stdout.flush()
         os._exit(0)
     except SystemExit as error:

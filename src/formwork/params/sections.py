@@ -200,7 +200,9 @@ class Ffcv(Section):
         "images of small classes several times.",
     )
     distributed: bool = param(
-        False, "`true`: each device gets its share of every batch; required for `trainer.devices` above 1."
+        False,
+        "`true`: each device gets its share of every batch; required for several, by `trainer.devices` or "
+        "`trainer.num_nodes`.",
     )
     batches_ahead: PositiveInt = param(3, "Number of batches prepared in advance.", unit="batches")
     resolution_schedule: list[Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]] | None = param(
@@ -273,10 +275,13 @@ class Trainer(Section):
     """Given to Lightning's `Trainer`, but for `checkpoint_minutes`."""
 
     max_epochs: PositiveInt = param(12, "Number of times that each training image is shown.", unit="epochs")
+    num_nodes: PositiveInt = param(
+        1, "Number of machines that train together ([several nodes](several-nodes.md)).", unit="nodes"
+    )
     devices: PositiveInt | Literal["auto"] = param(
         1,
-        "Number of processes that train together, each on a GPU of its own (or on the CPU); `auto`: as many as there "
-        "are GPUs.",
+        "Number of processes that train together on each node, each on a GPU of its own (or on the CPU); `auto`: as "
+        "many as there are GPUs.",
         unit="processes",
     )
     strategy: str = param("auto", "How the devices work together.", values="Lightning's names: `auto`, `ddp`, ...")
@@ -402,20 +407,29 @@ class Params(Section):
                 raise ValueError(f"data.fetch lists {name!r}, which cannot be fetched. {near}")
             if self.data.fetch.count(name) > 1:
                 raise ValueError(f"data.fetch lists {name!r} more than once")
-        if self.trainer.devices != "auto" and self.trainer.devices > 1:
-            if not self.ffcv.distributed:
-                raise ValueError(
-                    f"trainer.devices is {self.trainer.devices} while ffcv.distributed is false: every device would "
-                    "train on the same images. Set ffcv.distributed: true, or trainer.devices: 1"
-                )
-            if self.data.batch_size % self.trainer.devices:
-                raise ValueError(
-                    f"data.batch_size {self.data.batch_size} cannot be shared equally by trainer.devices "
-                    f"{self.trainer.devices}: use a multiple of {self.trainer.devices}"
-                )
+        self._check_shares()
         if message := self.unsuitable(self.dataset.task):
             raise ValueError(message)
         return self
+
+    def _check_shares(self) -> None:
+        """Raises ValueError: several devices could not share the batches."""
+        devices = 1 if self.trainer.devices == "auto" else self.trainer.devices
+        counts = {"trainer.num_nodes": self.trainer.num_nodes, "trainer.devices": devices}
+        several = {key: count for key, count in counts.items() if count > 1}
+        world_size = self.trainer.num_nodes * devices
+        if several and not self.ffcv.distributed:
+            key, count = next(iter(several.items()))
+            raise ValueError(
+                f"{key} is {count} while ffcv.distributed is false: every device would train on the same images. Set "
+                f"ffcv.distributed: true, or {' and '.join(f'{key}: 1' for key in several)}"
+            )
+        if self.data.batch_size % world_size:
+            shares = " x ".join(f"{key} {count}" for key, count in several.items())
+            raise ValueError(
+                f"data.batch_size {self.data.batch_size} cannot be shared equally by {shares}: use a multiple of "
+                f"{world_size}"
+            )
 
     def unsuitable(self, task: str) -> str | None:
         """What of these params has no meaning where a model is to predict numbers, in words."""

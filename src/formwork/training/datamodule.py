@@ -33,7 +33,7 @@ class ImageDataModule(pl.LightningDataModule):
         if world_size > 1 and not self.data.params.ffcv.distributed:
             raise ParamsError(
                 f"{world_size} devices and ffcv.distributed: false: every device would train on the same images. "
-                "Set ffcv.distributed: true, or trainer.devices: 1."
+                "Set ffcv.distributed: true, or trainer.num_nodes and trainer.devices: 1."
             )
         start = time.perf_counter()
         loader = self.data.loader(split, self.trainer.global_rank, world_size)

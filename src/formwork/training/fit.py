@@ -16,19 +16,21 @@ from formwork.errors import ParamsError
 from formwork.folders import Folders
 from formwork.loading.project import ProjectData
 from formwork.loading.targets import targets_of
+from formwork.meeting import Meeting
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
 from formwork.text import score
 from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.facts import facts
 from formwork.training.finite import FiniteLosses
 from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.module import ImageModule
-from formwork.training.ranks import Ranks
+from formwork.training.ranks import Ranks, environment_of
 from formwork.training.resume import (
     NEXT,
     CheckpointFile,
@@ -39,7 +41,9 @@ from formwork.training.resume import (
 )
 
 
-def train(params: Params, folders: Folders, model_file: Path, results: Path, speed: Path) -> None:
+def train(
+    params: Params, folders: Folders, model_file: Path, results: Path, speed: Path, meeting: Meeting | None = None
+) -> None:
     """Train the model of params.yaml and keep its best epoch on the validation split, by the score of the task.
 
     An interrupted run is resumed from its last checkpoint, if nothing that it depends on has changed.
@@ -47,12 +51,13 @@ def train(params: Params, folders: Folders, model_file: Path, results: Path, spe
     Args:
         model_file: where the best model is written.
         results, speed: folders for DVCLive's files, see EpochLogger.
+        meeting: of the processes that torchrun or srun started; only the first of them writes.
 
     Raises:
         FormworkError: see formwork.errors.
         Interrupted: a signal; the run can be resumed from its last checkpoint.
     """
-    ranks = Ranks()
+    ranks = Ranks(meeting)
     try:
         with Interruption(ranks) as interruption:
             _train(params, folders, model_file, results, speed, interruption)
@@ -83,16 +88,17 @@ def _train(
     losses = FiniteLosses() if params.train.on_nan == "error" else None
     minutes = params.trainer.checkpoint_minutes
     resume = checkpoint_path(model_file.parent / ".resume", params, folders)
-    checkpoint = find_checkpoint(resume) if minutes is not None else None
+    checkpoint = find_checkpoint(resume) if minutes is not None and ranks.meeting.first else None
     checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
     callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
-    trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks)
-    check_model(module.model, params, settings.resolution, trainer.num_devices)
+    trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks, ranks)
     ranks.watch(trainer)
+    check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices)
+    goes_on = ranks.meeting.agree(lambda: facts(params, folders, data), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)
     with memory:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resume if checkpoint else None, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume if goes_on else None, weights_only=True)
     if not trainer.is_global_zero:
         return
     interruption.begin()
@@ -129,20 +135,23 @@ def set_up_process(seed: int) -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):  # not their advice, and the hardware that they did not find
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
+    warnings.filterwarnings("ignore", message="The `srun` command is available")  # where one process is meant
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     reduce_step_overhead()
 
 
-def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_trainer(params: Trainer, callbacks: list[pl.Callback], ranks: Ranks | None = None) -> pl.Trainer:
     """Lightning's Trainer as this repository uses it.
 
     Raises:
         ParamsError: it does not suit this machine.
     """
+    ranks = ranks or Ranks()
     try:
         trainer = pl.Trainer(
             max_epochs=params.max_epochs,
+            num_nodes=params.num_nodes,
             devices=params.devices,
             strategy=params.strategy,
             precision=params.precision,
@@ -153,11 +162,15 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback]) -> pl.Trainer:
             use_distributed_sampler=False,  # our loaders share the batches out themselves
             enable_model_summary=False,
             enable_progress_bar=False,  # EpochLines has one
-            plugins=[CheckpointFile()],
+            plugins=[CheckpointFile(ranks), environment_of(ranks.meeting.process)],
             profiler=None if PLAIN else NoProfiler(),
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error
+    if trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        # As many as torchrun has it: sums of the same numbers would differ by how many processes a machine has.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     # Lightning's own handlers would end a training with status 0, save elsewhere, and put a job of SLURM's in the queue
     # again; in the middle of a step, and in a process of several alone.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ def check_params(params: Params) -> None:
     Raises:
         ParamsError: see check_model.
     """
-    devices = 1 if params.trainer.devices == "auto" else params.trainer.devices
+    devices = params.trainer.num_nodes * (1 if params.trainer.devices == "auto" else params.trainer.devices)
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
     if resolution or params.ffcv.resolution_schedule:
         with torch.random.fork_rng(devices=[]):

@@ -1,11 +1,12 @@
 """What a signal does to a training: a checkpoint after the running step, one line, and 128 + n."""
 
+import os
 import signal
 import time
 from types import TracebackType
 
 from formwork import signals
-from formwork.training.ranks import MEANT, Ranks
+from formwork.training.ranks import MEANT, TOLD, Ranks
 
 
 class Stopped(Exception):
@@ -34,9 +35,11 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         self.watched = signals.watched(self._heard, MEANT)
         self.watched.__enter__()
+        self.ranks.meeting.on_signal = lambda number: os.kill(os.getpid(), TOLD.get(number, number))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.ranks.meeting.on_signal = None
         self.watched.__exit__(None, None, None)
         ours = error is None or isinstance(error, Stopped) or self.ranks.lost(error)
         if self.number and ours:
@@ -57,7 +60,7 @@ class Interruption:
         number = MEANT.get(number, number)
         if not self.number:
             self.number, self.at = number, time.monotonic()
-            self.ranks.tell(number, told and self.ranks.launched)
+            self.ranks.tell(number, told)
             if not self.steps:
                 signals.end(self.error())
         elif not told and time.monotonic() - self.at > signals.AGAIN_SECONDS:

@@ -9,11 +9,12 @@ import time
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from pytorch_lightning.strategies.launchers import subprocess_script
 
-from formwork import signals
+from formwork import launch, signals
 from formwork.errors import FormworkError, ParamsError
+from formwork.meeting import AGAIN, GONE, Meeting
 
 LOOK_SECONDS = 0.5  # between two looks at the processes that this one started
 PATIENCE_SECONDS = 5.0  # that a process has to say itself why it ends, when another has ended
@@ -29,27 +30,29 @@ class Ranks:
     Attributes:
         first: this is the one that speaks to the user.
         launched: another one started this one, and ends it, too.
+        meeting: of processes that torchrun or srun started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meeting: Meeting | None = None) -> None:
+        self.meeting = meeting or Meeting(None)
         self.launched = signals.led()
-        self.first = getattr(rank_zero_only, "rank", 0) == 0 and not self.launched
+        self.first = self.meeting.first and not self.launched
         self.trainer: pl.Trainer | None = None
-        if self.launched:
-            signals.end_with_parent(signal.SIGKILL)
 
     @property
     def started(self) -> list[subprocess.Popen]:
         """The processes that this one started."""
         return getattr(self.trainer.strategy.launcher, "procs", []) if self.trainer else []
 
-    def tell(self, number: int, told_by_parent: bool) -> None:
-        """Tell the others of a signal that this process got."""
+    def tell(self, number: int, told: bool) -> None:
+        """Tell the others of a signal that this process got, or was told of by one of them."""
         if number in TOLD:
-            if self.launched and not told_by_parent:
+            if self.launched and not told:
                 os.kill(os.getppid(), TOLD[number])
             for process in self.started:
                 process.send_signal(TOLD[number])
+            if not told:
+                self.meeting.tell_signal(number)
 
     def highest(self, number: int) -> int:
         """The highest of the numbers that all ranks give, which ask together."""
@@ -64,12 +67,18 @@ class Ranks:
         """End this process when one that it started has failed, and say so. Lightning would kill it without a word.
 
         Raises:
-            ParamsError: the environment was made for another number of processes.
+            ParamsError: torchrun or srun started another number of processes than there are to be.
         """
         self.trainer = trainer
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, subprocess_script._SubprocessScriptLauncher):
-            check_environment(trainer, launcher)
+        process, launcher = self.meeting.process, trainer.strategy.launcher
+        ours = isinstance(launcher, subprocess_script._SubprocessScriptLauncher)
+        launch.check(process, trainer.num_nodes, trainer.num_devices)
+        if process and process.world_size > 1 and not ours:
+            raise ParamsError(
+                f"trainer.strategy in params.yaml starts processes by itself, and {process.launcher} has started them: "
+                "set trainer.strategy: ddp."
+            )
+        if ours and not process:
             os.environ[signals.LEADER] = str(os.getpid())
             subprocess_script._launch_process_observer = self._start_watching  # type: ignore[assignment]
 
@@ -117,28 +126,43 @@ class Ranks:
             if failure := self.failure():
                 raise FormworkError(failure) from error
             time.sleep(0.05)  # in which the first process ends this one, if it has ended
+        if self.meeting.process:
+            raise FormworkError(f"{GONE} {AGAIN}") from error
 
 
-AGAIN = "The next run goes on from the last checkpoint, if there is one."
+def environment_of(process: launch.Process | None) -> ClusterEnvironment:
+    """What Lightning asks about the processes of a training."""
+    return Launched(process) if process else LightningEnvironment()
 
 
-def check_environment(trainer: pl.Trainer, launcher: subprocess_script._SubprocessScriptLauncher) -> None:
-    """Refuse what torchrun, SLURM and the like were told, if params.yaml says otherwise.
+class Launched(ClusterEnvironment):
+    """Processes that torchrun or srun started, as this package found them. What Lightning finds out itself by its own
+    classes is less: it takes a batch script of SLURM for a task of srun, and RANK without LOCAL_RANK for nothing."""
 
-    Raises:
-        ParamsError: they start another number of processes.
-    """
-    environment = launcher.cluster_environment
-    ours = trainer.num_devices * trainer.num_nodes
-    size = environment.world_size() if environment.creates_processes_externally else ours
-    try:
-        environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
-        fits = size == ours
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ParamsError(
-            f"This process is one of {size} that {type(environment).__name__.removesuffix('Environment')} started, and "
-            f"trainer.devices in params.yaml makes {ours} of them, on one machine. Set trainer.devices "
-            f"to the number of processes, on one node; or start one process, which starts the others."
-        )
+    def __init__(self, process: launch.Process):
+        super().__init__()
+        self.process = process
+
+    creates_processes_externally = True
+    main_address = property(lambda self: self.process.address)
+    main_port = property(lambda self: self.process.port)
+
+    @staticmethod
+    def detect() -> bool:
+        return False
+
+    def world_size(self) -> int:
+        return self.process.world_size
+
+    def set_world_size(self, size: int) -> None: ...
+
+    def global_rank(self) -> int:
+        return self.process.rank
+
+    def set_global_rank(self, rank: int) -> None: ...
+
+    def local_rank(self) -> int:
+        return self.process.local_rank
+
+    def node_rank(self) -> int:
+        return self.process.node

@@ -20,11 +20,12 @@ from formwork.params import Params
 from formwork.training.finite import FiniteLosses, wrong_means
 from formwork.training.interruption import Interruption, Stopped
 from formwork.training.module import means_of
+from formwork.training.ranks import Ranks
 
 UNRELATED = {  # params of the sections below that change only where and how fast a run trains
     "data": {"num_workers", "fetch", "split", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
-    "trainer": {"devices", "strategy", "accelerator", "checkpoint_minutes"},
+    "trainer": {"num_nodes", "devices", "strategy", "accelerator", "checkpoint_minutes"},
 }
 SECTIONS = ("data", "ffcv", "augment", "model", "train", "trainer", "seed")
 OTHERS = 3  # number of checkpoints of other interrupted runs that are kept
@@ -72,11 +73,27 @@ class NotFiniteError(FormworkError):
 
 
 class CheckpointFile(TorchCheckpointIO):
-    """Writes checkpoints where they stay. Lightning would keep the whole of one in memory, and then in /tmp."""
+    """Writes checkpoints where they stay. Lightning would keep the whole of one in memory, and then in /tmp.
+
+    Processes that torchrun or srun started get that of the first one, whose node alone may have the file.
+    """
+
+    def __init__(self, ranks: Ranks):
+        super().__init__()
+        self.ranks = ranks
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with atomic_write(Path(path)) as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+        def read() -> dict[str, Any]:
+            return super(CheckpointFile, self).load_checkpoint(path, *arguments, **named)
+
+        trainer = self.ranks.trainer
+        if trainer is None or self.ranks.meeting.process is None:
+            return read()
+        return trainer.strategy.broadcast(read() if self.ranks.first else {})
 
 
 class PeriodicCheckpoint(pl.Callback):
