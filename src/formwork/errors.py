@@ -84,12 +84,17 @@ def run(command: Callable[[], None]) -> None:
         signals.end(signals.Interrupted(number))
 
 
-def _fail(message: str) -> None:
-    """Say what is wrong, and exit; but where a signal has come before, that is how the process ends."""
+def say(message: str) -> None:
+    """Say what is wrong: after all that was printed, and in the place of progress bars."""
     _close_bars()
     streams.discard()  # what was printed stands before it, where both go to one place
     with suppress(OSError):  # nobody listens
         print(f"ERROR: {printable_lines(message)}", file=sys.stderr, flush=True)
+
+
+def _fail(message: str) -> None:
+    """Say what is wrong, and exit; but where a signal has come before, that is how the process ends."""
+    say(message)
     if not signals.received():
         streams.discard()
         sys.exit(1)

@@ -6,6 +6,7 @@ torchrun.
 
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -18,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from formwork import signals
-from formwork.errors import FormworkError
-from formwork.escapes import printable, printable_lines
+from formwork.errors import FormworkError, say
+from formwork.escapes import printable
 from formwork.launch import Process
 from formwork.startup import large_imports
 
@@ -51,26 +52,33 @@ class Meeting:
         self.first = process is None or process.rank == 0
         self.on_signal: Callable[[int], None] | None = None
         self.done = threading.Event()
-        self.speaking = threading.Lock()  # held by the thread that says why all end
+        self.signalled = False  # this process knows of the signal that ends all
 
     def __enter__(self) -> "Meeting":
         if self.process:
             self.store = self._connect(self.process)
             self._arrive(self.process)
-            threading.Thread(target=self._watch, args=[self.process], name="meeting", daemon=True).start()
+            self.watcher = threading.Thread(target=self._watch, args=[self.process], name="meeting", daemon=True)
+            self.watcher.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self.process:
+            return
         self.done.set()
-        if self.process and isinstance(error, Exception):
-            self._tell(self.process, error)
-        if self.process and isinstance(error, signals.Interrupted) and not self.first:
-            self._leave_last()
+        self.watcher.join()  # if it ends all, it never returns
+        with suppress(RuntimeError):  # the process that serves has ended
+            if not self.first:
+                self._leave(self.process, error)
+            elif error is not None:
+                self._end_all(self.process, error)
+        if isinstance(error, signals.Interrupted) and not self.first:
             raise signals.Interrupted(error.number, "")
 
     # --- Coming together ---
 
     def _connect(self, process: Process) -> "Store":
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a connection that ends is told in our words
         with large_imports():
             from torch.distributed import TCPStore
 
@@ -122,7 +130,7 @@ class Meeting:
         self.store.set("formwork/all here", "yes" if came else "no")
         if not came:
             missing = [rank for rank in others if not self.store.check([f"formwork/here/{rank}"])]
-            time.sleep(2 * LOOK_SECONDS)  # in which the others hear of it
+            time.sleep(1)  # in which the others hear of it
             raise FormworkError(
                 f"Of {process.world_size} processes {len(missing)} did not come in {seconds:g} s: rank "
                 f"{', '.join(map(str, missing[:8]))}{', ...' if len(missing) > 8 else ''}. Start all nodes within that "
@@ -178,56 +186,60 @@ class Meeting:
     def tell_signal(self, number: int) -> None:
         """Tell all others of a signal, and wait until they have heard of it."""
         if self.process:
+            self.signalled = True
             with suppress(RuntimeError):
                 self.store.set("formwork/signal", str(number))
             time.sleep(2 * LOOK_SECONDS)
 
-    def _tell(self, process: Process, error: Exception) -> None:
-        """Let the first process say an error, and end the others."""
-        with suppress(RuntimeError, FormworkError):
-            if self.first:
-                self.speaking.acquire()
-                self._end_others()
-                return
+    def _leave(self, process: Process, error: BaseException | None) -> None:
+        """End a process that is not the first, which is to say why, if it ends by an error."""
+        if isinstance(error, Exception):
             words = str(error) if isinstance(error, FormworkError) else f"{type(error).__name__}: {error}"
             self.store.compare_set("formwork/failed", "", json.dumps([_here(process), words]))
-            if self._wait(["formwork/told"], PATIENCE_SECONDS) and isinstance(error, FormworkError):
-                self._leave_last()
-                _exit()
+        told = error is not None and self._wait(["formwork/told"], PATIENCE_SECONDS)
+        if told and isinstance(error, FormworkError | signals.Interrupted | SystemExit):
+            self._exit_as_told(process)
+        self.store.set(f"formwork/gone/{process.rank}", "")
 
-    def _end_others(self) -> None:
-        self.store.set("formwork/told", "yes")
-        time.sleep(2 * LOOK_SECONDS)  # in which they hear of it
+    def _exit_as_told(self, process: Process) -> NoReturn:
+        """At once: other threads may wait for processes that have ended."""
+        status = int(self.store.get("formwork/told"))
+        self.store.set(f"formwork/gone/{process.rank}", "")
+        sys.stdout.flush()
+        os._exit(status)
+
+    def _end_all(self, process: Process, error: BaseException) -> None:
+        """In the first process: say an error or a signal, and end the others. It ends as the last one, as srun ends all
+        others when one of them has failed."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
+        status = 1
+        if isinstance(error, FormworkError):
+            say(str(error))
+        elif isinstance(error, signals.Interrupted):
+            status = 128 + error.number
+            sys.stdout.flush()
+            print(error.message, file=sys.stderr, flush=True)
+        self.store.set("formwork/told", str(status))
+        with suppress(FormworkError):
+            self._wait([f"formwork/gone/{rank}" for rank in range(1, process.world_size)], PATIENCE_SECONDS / 2)
+        if isinstance(error, FormworkError | signals.Interrupted):
+            os._exit(status)
 
     def _watch(self, process: Process) -> None:
         """Until this process is done, do what the others have to tell."""
-        heard = False
         try:
             while not self.done.wait(LOOK_SECONDS):
-                if not heard and self.store.check(["formwork/signal"]):
-                    heard = True
+                if not self.signalled and self.store.check(["formwork/signal"]):
+                    self.signalled = True
                     number = int(self.store.get("formwork/signal"))
-                    (self.on_signal or _end)(number)
+                    (self.on_signal or _send_to_self)(number)
                 if self.first and self.store.check(["formwork/failed"]) and not self.done.wait(2 * LOOK_SECONDS):
-                    self._say_failure()
+                    where, words = json.loads(self.store.get("formwork/failed"))  # not met by this process as well
+                    self._end_all(process, FormworkError(f"{where}: {words}"))
                 if not self.first and self.store.check(["formwork/told"]):
-                    self._leave_last()
-                    _exit()
+                    self._exit_as_told(process)
         except RuntimeError:  # the first process has ended; what this one waits for fails, too
             return
-
-    def _leave_last(self) -> None:
-        """Let the first process say why it ends: srun and torchrun end all others when one has failed."""
-        time.sleep(4 * LOOK_SECONDS)
-
-    def _say_failure(self) -> NoReturn:
-        """Say the error of another process, which this one does not meet by itself."""
-        self.speaking.acquire()
-        where, words = json.loads(self.store.get("formwork/failed"))
-        sys.stdout.flush()
-        print(f"ERROR: {printable_lines(f'{where}: {words}')}", file=sys.stderr, flush=True)
-        self._end_others()
-        _exit()
 
 
 def wait_seconds() -> float:
@@ -258,13 +270,7 @@ def _reach(process: Process, seconds: float) -> None:
             time.sleep(0.2)
 
 
-def _exit() -> NoReturn:
-    """At once: other threads may wait for processes that have ended."""
-    sys.stdout.flush()
-    os._exit(1)
-
-
-def _end(number: int) -> None:
+def _send_to_self(number: int) -> None:
     os.kill(os.getpid(), number)
 
 

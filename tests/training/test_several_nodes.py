@@ -180,11 +180,11 @@ def nothing(folders: tuple[Path, Path]) -> None:
     ("change", "sections", "message"),
     [
         (other_beton, {}, "data/processed/colours/train.beton: "),
-        (no_beton, {}, "data/processed/colours/val.beton: "),
+        (no_beton, {}, "data/processed/colours/val.beton is missing"),
         (other_manifest, {}, "data/interim/colours/val.csv: "),
         (nothing, {1: {"train": {"lr": 0.5}}}, "train.lr in params.yaml: 0.003 and 0.5"),
         (nothing, {1: {"data": {"batch_size": 15}}}, "data.batch_size 15 cannot be shared equally"),
-        (nothing, {0: {"trainer": {"num_nodes": 3}, "data": {"batch_size": 18}}}, "torchrun or"),
+        (nothing, {0: {"trainer": {"num_nodes": 3}, "data": {"batch_size": 18}}}, "started 2 processes"),
     ],
     ids=["beton", "no beton", "manifest", "params", "params of the second", "params of the first"],
 )
@@ -192,7 +192,7 @@ def test_nodes_that_differ_are_refused_by_one_message_that_names_the_node(nodes,
     change(nodes)
     (status, output), second = train_on(*nodes, sections=sections)
     assert (status, second) == (1, (1, ""))
-    assert message.replace("torchrun or", "The launcher started 2 processes, 1 on each of 2 nodes") in output
+    assert message in output
     assert output.count("ERROR: ") == 1
     assert 0 in sections or str(nodes[1]) in output
     assert not (nodes[0] / "models/best.pt").exists()

@@ -44,8 +44,10 @@ def _short(text: str) -> str:
 
 
 def _content(split: SplitFiles) -> str:
-    """A digest of the samples of a beton, the same for a file and for parts; in words, what is wrong with one that cannot
-    be read, where PyTorch's loader may take its place."""
+    """A digest of the samples of a beton, the same for a file and for parts.
+
+    In words, what is wrong with one that cannot be read: PyTorch's loader may take its place.
+    """
     if isinstance(split.beton, Path) and not split.beton.exists():
         return "missing"
     try:
