@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from formwork.datasets.splits import FREE
 from formwork.datasets.tables.assign import TableParams, assign, find_label_table, folder_splits
 from formwork.datasets.tables.labels import Labels
 from formwork.datasets.tables.rows import RowFinding
+from formwork.datasets.tar_reading import TarsOfFolder
 from formwork.errors import DatasetError
 from formwork.escapes import is_text, printable
-from formwork.images.manifest import SPLITS, sorted_paths
+from formwork.images.manifest import SPLITS, path_bytes, sorted_paths
 from formwork.images.row import FOLDERS, Columns
 from formwork.text import count
 
@@ -46,6 +47,7 @@ class Candidates(Sequence[Candidate]):
         targets: (N, K) float64, of a regression.
         groups: (N,) text, "" for none; None where the table says none.
         weights: (N,) float64; None where the table says none.
+        spans: (N,) tars.SPAN, where in its tar each is; None where there are no tars.
     """
 
     paths: Sequence[str]
@@ -57,6 +59,7 @@ class Candidates(Sequence[Candidate]):
     targets: np.ndarray | None = None
     groups: pa.Array | None = None
     weights: np.ndarray | None = None
+    spans: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,7 +80,7 @@ class Candidates(Sequence[Candidate]):
         )
 
     def at(self, positions: np.ndarray) -> "Candidates":
-        """The files at some positions, which ascend."""
+        """The files at some positions, in this order."""
         return replace(
             self,
             paths=[self.paths[position] for position in positions.tolist()],
@@ -86,6 +89,7 @@ class Candidates(Sequence[Candidate]):
             targets=None if self.targets is None else self.targets[positions],
             groups=None if self.groups is None else self.groups.take(pa.array(positions)),
             weights=None if self.weights is None else self.weights[positions],
+            spans=None if self.spans is None else self.spans[positions],
         )
 
 
@@ -97,13 +101,15 @@ class RawFiles:
         candidates: the files that should be images.
         left_out: all other files, by path.
         notes: for people, one line each: how layout and table were read, and names that are easily confused.
-        rows: what is wrong with rows of the table.
+        rows: what is wrong with rows of the table, and with tars.
+        tars: those that were read.
     """
 
     candidates: Candidates
     left_out: list[LeftOut]
     notes: list[str]
-    rows: list[RowFinding] = field(default_factory=list)
+    rows: list[RowFinding]
+    tars: TarsOfFolder
 
 
 def find_candidates(raw: Path, layout: str = "auto", ignore: Sequence[str] = ()) -> Candidates:
@@ -134,20 +140,35 @@ def find_files(
             f"{raw} is missing. Run `dvc pull {raw}`; add {raw.name!r} to data.fetch in params.yaml if it is a dataset "
             f"that Formwork can fetch; or put your own images there, a folder a class, and run `dvc add {raw}`."
         )
-    folder = RawFolder(raw, ignore)
-    labels = find_label_table(folder, table or TableParams(raw.name), layout)
+    folder = RawFolder(raw, ignore, layout)
+    try:
+        candidates, notes, rows = _find(folder, layout, table or TableParams(raw.name))
+    except DatasetError:
+        if not folder.loose:  # then this may be why
+            folder.tars.refuse_compressed()
+        raise
+    tars = folder.tars
+    if tars.used:
+        tars.refuse_compressed()
+    if (spans := tars.spans(candidates.paths)) is not None:
+        candidates = replace(candidates, spans=spans, columns=replace(candidates.columns, offsets=True))
+    return RawFiles(candidates, folder.left_out, [*_links(folder), *tars.notes, *notes], [*tars.findings, *rows], tars)
+
+
+def _find(folder: RawFolder, layout: str, table: TableParams) -> tuple[Candidates, list[str], list[RowFinding]]:
+    """The candidates, notes, and what is wrong with rows of the table."""
+    labels = find_label_table(folder, table, layout)
     if labels is None:
-        candidates, notes = _in_class_folders(folder, layout)
-        return RawFiles(candidates, folder.left_out, [*notes, *_links(folder)])
+        return *_in_class_folders(folder, layout), []
     if labels.source.columns:
-        paths = sorted_paths(labels.members if labels.shards else folder.files_below(""))
+        paths = sorted_paths(labels.members if labels.members is not None else folder.files_below(""))
         no_split = np.full(len(paths), FREE, np.int8)
-        candidates, notes = Candidates(paths, [""], np.zeros(len(paths), np.int32), no_split), []
+        candidates = Candidates(paths, [""], np.zeros(len(paths), np.int32), no_split)
+        notes: list[str] = []
     else:
         candidates, notes = _in_class_folders(folder, layout)
     read = assign(labels, folder, candidates.paths)
-    candidates = _labelled(folder, candidates, read)
-    return RawFiles(candidates, folder.left_out, [*notes, *_links(folder), *labels.notes, *read.notes], read.findings)
+    return _labelled(folder, candidates, read), [*notes, *labels.notes, *read.notes], read.findings
 
 
 def _labelled(folder: RawFolder, candidates: Candidates, read: Labels) -> Candidates:
@@ -186,7 +207,11 @@ def _in_class_folders(folder: RawFolder, layout: str) -> tuple[Candidates, list[
         _check_same_classes(raw, *(map(name_of, classes) for classes in found_files.values()))
     names = sorted({name_of(path) for classes in found_files.values() for path in classes})
     folders = {path: (split, files) for split, classes in found_files.items() for path, files in classes.items()}
-    return _columns(folders), [*found.notes, *_check_names(raw, names)]
+    candidates = _columns(folders)
+    if folder.tars.used:
+        order = sorted(range(len(candidates)), key=lambda place: path_bytes(candidates.paths[place]))
+        candidates = candidates.at(np.array(order, np.int64))
+    return candidates, [*found.notes, *_check_names(raw, names)]
 
 
 def _columns(folders: Mapping[str, tuple[str | None, list[str]]]) -> Candidates:

@@ -47,8 +47,8 @@ def find_layout(folder: RawFolder, layout: str) -> Layout:
     for parent in {ancestor for paths in classes.values() for path in paths for ancestor in _ancestors(path)}:
         content = folder.content(parent)
         images = set(content.images)
-        for name in content.files:
-            folder.leave_out(parent + name, BESIDE if name in images else OTHER)
+        for path, name in zip(content.paths(), content.files, strict=True):
+            folder.leave_out(path, BESIDE if name in images else OTHER)
     return Layout(classes, notes)
 
 

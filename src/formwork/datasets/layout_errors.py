@@ -177,7 +177,7 @@ def _no_labels(folder: RawFolder, parent: str) -> str:
 def _tables(folder: RawFolder, parent: str) -> list[str]:
     """Files that may hold labels: beside a folder, or at the top."""
     places = dict.fromkeys([parent, ""])
-    files = [place + name for place in places for name in sorted(folder.content(place).files)]
+    files = [path for place in places for path in sorted(folder.content(place).paths())]
     return [path for path in files if extension(path) in (*TABLES, *OTHER_TABLES)]
 
 

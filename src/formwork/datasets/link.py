@@ -21,7 +21,7 @@ from formwork.datasets.near_findings import near_findings
 from formwork.datasets.policy import Policy
 from formwork.datasets.sharing import check_filled, share_candidates
 from formwork.datasets.tables.assign import TableParams
-from formwork.datasets.tables.rows import RowFinding
+from formwork.datasets.tables.rows import DAMAGED_TAR, RowFinding
 from formwork.datasets.verify import Verification, verify
 from formwork.errors import DatasetError
 from formwork.escapes import printable
@@ -62,8 +62,10 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     # All paths are kept: going back from a group to all classes costs no verification.
     kept_paths = files.candidates.paths
     fetched = check_fetched(raw) if data.name in data.fetch else None
+    cache, spans = interim / CACHE_FILE, candidates.spans
     with cluster_executor(params.cluster, "link", interim, _sample(raw, candidates.paths)) as cluster:
-        verified = verify(raw, candidates.paths, data.num_workers, interim / CACHE_FILE, kept_paths, cluster=cluster)
+        verified = verify(raw, candidates.paths, data.num_workers, cache, kept_paths, spans, cluster)
+    files.tars.check_unchanged()
     if fetched:
         _check_unchanged(raw, candidates, verified, fetched)
     same = findings.equal_rows(verified.sha256, np.flatnonzero(verified.good))
@@ -200,7 +202,13 @@ def _stopped(
             f"{bad:,} {total} cannot be used as images. Repair or remove them, or leave them out with "
             "`-S data.on_bad_image=skip`."
         )
-    if bad_rows := sum(row.action(policy) == "stopped" for row in rows):
+    stopping_rows = [row for row in rows if row.action(policy) == "stopped"]
+    if tars := sum(row.kind == DAMAGED_TAR for row in stopping_rows):
+        lines.append(
+            f"{count(tars, 'tar')} cannot be read to the end. Get or pack {'it' if tars == 1 else 'them'} anew, or use "
+            "what can be read with `-S data.on_bad_image=skip`."
+        )
+    if bad_rows := len(stopping_rows) - tars:
         lines.append(
             f"{count(bad_rows, 'row')} of the table of labels cannot be used. Correct the table, or leave out what "
             "cannot be used with `-S data.on_bad_image=skip`."

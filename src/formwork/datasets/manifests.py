@@ -39,6 +39,8 @@ def write_split(path: Path, candidates: Candidates, verified: Verification, posi
         values["group"] = chosen.groups
     if chosen.weights is not None:
         values["weight"] = chosen.weights
+    if chosen.spans is not None:
+        values["offset"] = chosen.spans["offset"]
     return write_columns(path, values, columns)
 
 

@@ -28,13 +28,13 @@ from formwork.images.tar_headers import (
 
 TAR = ".tar"
 COMPRESSED = {
-    b"\x1f\x8b": "gunzip",
-    b"BZh": "bunzip2",
-    b"\xfd7zXZ": "unxz",
-    b"(\xb5/\xfd": "unzstd --rm",
-    b"\x04\x22M\x18": "unlz4 --rm",
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\xfd7zXZ": ".xz",
+    b"(\xb5/\xfd": ".zst",
+    b"\x04\x22M\x18": ".lz4",
 }
-"""The first bytes of compressed files, and the command that unpacks each in place."""
+"""How files are called that begin so: they are compressed."""
 NO_TARGET, IS_SPARSE = -2, -3
 """In place of the offset of a member that cannot be read: a link to something that is no file of the tar; a file stored
 without its gaps."""
@@ -260,8 +260,11 @@ def inner_ends(path: str) -> list[int]:
     return found
 
 
-def compression(path: str) -> str | None:
-    """The command that unpacks a compressed file in place; None for one that is none. Raises OSError."""
-    with open(path, "rb") as file:
-        start = file.read(6)
-    return next((command for magic, command in COMPRESSED.items() if start.startswith(magic)), None)
+def compression(file: int, start: int = 0) -> str | None:
+    """The extension of a compressed file; None for one that is none. Raises OSError.
+
+    Args:
+        file: descriptor. start: where it begins, if it lies in another.
+    """
+    begin = os.pread(file, 6, start)
+    return next((end for magic, end in COMPRESSED.items() if begin.startswith(magic)), None)

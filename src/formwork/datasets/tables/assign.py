@@ -18,6 +18,7 @@ from formwork.datasets.tables.labels import Labels, read_labels
 from formwork.datasets.tables.paths import NONE, match_files
 from formwork.datasets.tables.read import read_table
 from formwork.datasets.tables.rows import NO_FILE, RowFinding, Rows
+from formwork.datasets.tables.samples import NO_IMAGE, read_samples
 from formwork.datasets.tables.table import Table, as_text, joined
 from formwork.errors import DatasetError
 from formwork.escapes import printable
@@ -52,7 +53,7 @@ class LabelTable:
         source: what is to be predicted; without columns, the folders are classes.
         shards: the containers that the images lie in, if they do. Their own columns are the table, where there is no
             other.
-        members: paths of the images in containers.
+        members: paths of all files that may be images, where they were listed with the table.
     """
 
     tables: list[Table]
@@ -60,7 +61,7 @@ class LabelTable:
     roles: Roles
     source: Source
     shards: list[Shard] = field(default_factory=list)
-    members: list[str] = field(default_factory=list)
+    members: list[str] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -79,7 +80,8 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
     """
     shards = find_shards(folder)
     files = [file for file in find_tables(folder) if file.path not in {shard.path for shard in shards}]
-    if not files and not shards:
+    samples = [tar for tar in folder.tars.used if tar.sidecars]
+    if not files and not shards and not samples:
         if params.task not in ("auto", "classes") or params.columns:
             raise DatasetError(
                 f"datasets.{params.dataset} in params.yaml asks for labels from a table, and {folder.place()} has no "
@@ -91,12 +93,16 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
         if shards:
             return False
         try:
-            find_layout(RawFolder(folder.raw, folder.ignore), layout)
+            find_layout(folder.again(), layout)
         except DatasetError:
             return False
         return True
 
+    listed = members(folder, shards) if shards else None
     tables = [read_table(folder, file) for file in files] or [read_shard(folder, shard) for shard in shards]
+    if not tables:
+        listed = list(folder.files_below(""))
+        tables = read_samples(folder, samples, listed)
     table = joined(tables)
     for one in tables:
         if not len(one if files else table):
@@ -104,7 +110,7 @@ def find_label_table(folder: RawFolder, params: TableParams, layout: str) -> Lab
         folder.take(one.file.path)
     roles = find_roles(table, params.dataset, params.columns, params.group)
     source = find_source(table, roles, params.dataset, params.task, folders_are_classes)
-    return LabelTable(tables, table, roles, source, shards, members(folder, shards))
+    return LabelTable(tables, table, roles, source, shards, listed)
 
 
 def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Labels:
@@ -167,7 +173,9 @@ def _missing(labels: LabelTable, folder: RawFolder, keys: pa.Array, files: np.nd
                 ignored += 1
                 continue
             reason = f"{printable(labels.roles.key)} is empty"
-            if path:
+            if path.endswith(NO_IMAGE):
+                path, reason = path.removesuffix(NO_IMAGE), "there is no image with this key"
+            elif path:
                 there = os.path.lexists(folder.raw / place)
                 reason = "its name is none of an image" if there else "there is no such file"
             found.append(RowFinding(path, NO_FILE, f"{labels.table.at(row)}: {reason}"))
@@ -184,5 +192,5 @@ def folder_splits(folder: RawFolder, paths: Sequence[str]) -> np.ndarray | None:
     if len(set(places.values())) < 2 or SPLITS.index("train") not in places.values():
         return None
     start = len(root)
-    found = [places.get(path[: path.find("/", start) + 1], -1) for path in paths]
+    found = [places.get(path[: path.find("/", start) + 1], -1) for path in map(folder.logical, paths)]
     return None if -1 in found or len(set(found)) < 2 else np.array(found, np.int8)

@@ -1,6 +1,9 @@
 """Reading a table of labels from its file: CSV, TSV, JSON lines or Parquet."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +16,23 @@ from formwork.datasets.listing import RawFolder
 from formwork.datasets.tables.delimited import read_delimited, to_utf8
 from formwork.datasets.tables.table import Table, TableFile, check_names, is_plain, one_piece
 from formwork.errors import DatasetError
+from formwork.images.containers import image_source
 
 
 def read_table(folder: RawFolder, file: TableFile) -> Table:
     """Raises DatasetError: the table cannot be read, or is none; with file and line."""
-    place, path, kind = folder.place(file.path), folder.raw / file.path, extension(file.path)
+    place, kind = folder.place(file.path), extension(file.path)
     try:
+        source = image_source(folder.raw, file.path)  # a table may lie in a tar
         if kind == ".parquet":
-            return _read_parquet(path, file, place)
-        data = path.read_bytes()
+            return _read_parquet(BytesIO(source) if isinstance(source, bytes) else source, file, place)
+        data = source if isinstance(source, bytes) else source.read_bytes()
     except (OSError, MemoryError) as error:
         raise DatasetError(limits.unreadable(place, error, "Make it readable, or write it anew.")) from error
     return _read_json_lines(data, file, place) if kind == ".jsonl" else read_delimited(data, file, place)
 
 
-def _read_parquet(path: Path, file: TableFile, place: str) -> Table:
+def _read_parquet(path: Path | BytesIO, file: TableFile, place: str) -> Table:
     """The columns of text, numbers and lists; no others, such as images."""
     try:
         with parquet.ParquetFile(path) as opened:
@@ -45,7 +50,7 @@ def _read_parquet(path: Path, file: TableFile, place: str) -> Table:
 def _read_json_lines(data: bytes, file: TableFile, place: str) -> Table:
     """An object a line, whose keys are the columns; an object need not have all of them."""
     data, notes = to_utf8(data, place)
-    values: dict[str, list[Any]] = {}
+    objects: list[list[tuple[str, Any]]] = []
     lines: list[int] = []
     for number, line in enumerate(data.decode().split("\n"), 1):
         if not line.strip():
@@ -56,18 +61,29 @@ def _read_json_lines(data: bytes, file: TableFile, place: str) -> Table:
             raise DatasetError(f"{place}, line {number} is no JSON: {error}.") from error
         if not isinstance(pairs, list) or any(not isinstance(pair, tuple) for pair in pairs):
             raise DatasetError(f'{place}, line {number} is no JSON object, such as {{"path": "1.png"}}.')
-        for name, value in pairs:
-            column = values.setdefault(name, [])
-            if len(column) > len(lines):
+        for name, times in Counter(name for name, _ in pairs).items():
+            if times > 1:
                 raise DatasetError(f"{place}, line {number} has {name!r} twice. Remove one.")
-            column += [None] * (len(lines) - len(column))
-            column.append(value)
+        objects.append(pairs)
         lines.append(number)
     if not lines:
         raise DatasetError(f'{place} is empty. It should have a line for each image, such as {{"path": "1.png"}}.')
-    check_names(place, values)
-    columns = {name: _column(column + [None] * (len(lines) - len(column))) for name, column in values.items()}
+    columns = columns_of(objects)
+    check_names(place, columns)
     return Table(file, place, columns, lambda row: f"{place}, line {lines[row]}", notes)
+
+
+def columns_of(objects: Iterable[Sequence[tuple[str, Any]]]) -> dict[str, pa.Array]:
+    """The values of N objects by name, null where an object has none; of two with one name the last counts."""
+    values: dict[str, list[Any]] = {}
+    number = 0
+    for pairs in objects:
+        for name, value in pairs:
+            column = values.setdefault(name, [])
+            column += [None] * (number + 1 - len(column))
+            column[number] = value
+        number += 1
+    return {name: _column(column + [None] * (number - len(column))) for name, column in values.items()}
 
 
 def _column(values: list[Any]) -> pa.Array:

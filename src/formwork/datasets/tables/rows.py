@@ -9,22 +9,23 @@ from formwork.datasets.policy import Policy
 from formwork.datasets.tables.table import Table
 
 NO_FILE, CONTRADICTION, NO_LABEL = "no file", "contradiction", "no label"
+DAMAGED_TAR = "damaged tar"
 UNKNOWN_SPLIT, BAD_WEIGHT, BAD_TARGET = "unknown split", "bad weight", "bad target"
 TWICE, NO_LABELS = "listed twice", "no labels"
-BAD_ROWS = (NO_FILE, CONTRADICTION, NO_LABEL, UNKNOWN_SPLIT, BAD_WEIGHT, BAD_TARGET)
-"""Rows that cannot be used: data.on_bad_image decides."""
+BAD_ROWS = (DAMAGED_TAR, NO_FILE, CONTRADICTION, NO_LABEL, UNKNOWN_SPLIT, BAD_WEIGHT, BAD_TARGET)
+"""Rows, and tars, that cannot be used, or not as a whole: data.on_bad_image decides."""
 ODD_ROWS = (TWICE, NO_LABELS)
 """Oddities of rows that are used all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowFinding:
-    """Something that is wrong with a row of a table.
+    """Something that is wrong with a row of a table, or with a tar.
 
     Attributes:
         path: of its file; as it stands in the table where there is none.
         kind: one of BAD_ROWS and ODD_ROWS.
-        reason: for people; it names the table and the line.
+        reason: for people; of a row, it names the table and the line.
     """
 
     path: str
