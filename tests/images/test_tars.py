@@ -59,7 +59,7 @@ def test_a_tar_is_listed_as_tarfile_reads_it(tmp_path: Path, name: str) -> None:
             theirs = {one.name.removeprefix("./"): tar.extractfile(one).read() for one in tar if one.isreg()}
         index = index_of(tmp_path / "x.tar")
 
-        assert (index.damage, index.ended) == ("", True)
+        assert index.damage == ""
         assert contents(tmp_path / "x.tar", index) == files
         assert theirs.items() <= files.items()
 
@@ -80,7 +80,7 @@ def test_damage_anywhere_is_said_and_never_raised(tmp_path: Path) -> None:
     assert index_of(tmp_path / "y.tar").damage == "it ends within 3.jpg"
     assert index_of(tmp_path / "y.tar").names == ["0.jpg", "1.jpg", "2.jpg"]
     (tmp_path / "y.tar").write_bytes(data[: index.offsets[3] - 512])
-    assert (index_of(tmp_path / "y.tar").damage, index_of(tmp_path / "y.tar").ended) == ("", False)
+    assert index_of(tmp_path / "y.tar").damage == "it has no end mark: it may have been cut short"
     (tmp_path / "y.tar").write_bytes(data + data)
     assert "tars were joined by cat" in index_of(tmp_path / "y.tar").damage
     (tmp_path / "y.tar").write_bytes(b"")

@@ -108,6 +108,8 @@ def _splits(folder: RawFolder, root: str) -> dict[str, str]:
         raise errors.mixed(folder, root, list(named), [top for top in tops if top not in named])
     if len({name.rest for name in named.values()}) == 1 and not any(_holds_images(folder, top) for top in tops):
         return _complete_splits(folder, root, {top: name.split for top, name in named.items()})
+    if len({name.rest for name in named.values()}) == 1 and any(map(folder.in_tars, tops)):  # as ImageNet's own tars
+        raise errors.flat_splits(folder, root, tops, _flat(folder, tops))
     raise errors.split_in_names(folder, root, named)
 
 

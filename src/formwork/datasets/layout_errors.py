@@ -6,6 +6,7 @@ from itertools import islice
 
 from formwork.datasets.folder_names import OTHER_TABLES, TABLES, SplitName, extension, split_name
 from formwork.datasets.listing import RawFolder, name_of, parent_of
+from formwork.datasets.tar_folders import is_tar
 from formwork.errors import DatasetError
 from formwork.escapes import printable, shell_word
 from formwork.text import count
@@ -21,8 +22,8 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 def mixed(folder: RawFolder, root: str, splits: Sequence[str], others: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{_place(folder, root)} mixes split folders ({_names(splits)}) with others ({_names(others)}). Use either "
-        f"<class>/* or {{train,val,test}}/<class>/*. To leave the others out: {_ignore(folder, _patterns(others))}."
-        f"{_or_classes(folder, root)}"
+        f"<class>/* or {{train,val,test}}/<class>/*. To leave the others out: "
+        f"{_ignore(folder, _patterns(folder, others))}.{_or_classes(folder, root)}"
     )
 
 
@@ -30,7 +31,7 @@ def reserved(folder: RawFolder, top: str) -> DatasetError:
     name, path = name_of(top), top.rstrip("/")
     return DatasetError(
         f"{folder.place(path)} stands beside class folders, and {printable(name)} is reserved as the name of a split. "
-        f"If it is a class, rename it: `mv {folder.argument(path)} {folder.argument(f'{path}_class')}`."
+        f"If it is a class, rename it: `{_rename(folder, top, f'{path}_class')}`."
         f"{_or_classes(folder, parent_of(top))}"
     )
 
@@ -49,7 +50,7 @@ def split_in_names(folder: RawFolder, root: str, named: Mapping[str, SplitName])
 def flat_splits(folder: RawFolder, root: str, splits: Sequence[str], flat: Sequence[str]) -> DatasetError:
     advice = _no_labels(folder, root)
     if len(flat) < len(splits):
-        advice = f"To leave out what has no labels: {_ignore(folder, _patterns(flat))}. {advice}"
+        advice = f"To leave out what has no labels: {_ignore(folder, _patterns(folder, flat))}. {advice}"
     hold = "hold" if len(flat) > 1 else "holds"
     return DatasetError(
         f"{_place(folder, root)} has folders with names reserved for splits ({_names(splits)}), and {_names(flat)} "
@@ -60,17 +61,20 @@ def flat_splits(folder: RawFolder, root: str, splits: Sequence[str], flat: Seque
 def two_of_a_split(folder: RawFolder, tops: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{' and '.join(_place(folder, top) for top in tops)} are both named after the same split. Merge them, or "
-        f"leave one out: {_ignore(folder, _patterns(tops[1:]))}.{_or_classes(folder, parent_of(tops[0]))}"
+        f"leave one out: {_ignore(folder, _patterns(folder, tops[1:]))}.{_or_classes(folder, parent_of(tops[0]))}"
     )
 
 
 def no_such_split(folder: RawFolder, there: str, split: str) -> DatasetError:
     root = parent_of(there)
     path = there.rstrip("/")
+    source, target = folder.argument(path), folder.argument(root).rstrip("/")
+    mend = f"without folders for splits: `mv {source}/* {target}/ && rmdir {source}`"
+    if folder.in_tars(there):
+        mend = "with tars that are not called by splits, such as part-000.tar"
     return DatasetError(
         f"{_place(folder, root)} has {printable(name_of(there))}/ and no folder for the {split} split. Add "
-        f"{folder.place(f'{root}{split}')}. Or let data.split decide, without folders for splits: "
-        f"`mv {folder.argument(path)}/* {folder.argument(root).rstrip('/')}/ && rmdir {folder.argument(path)}`."
+        f"{folder.place(f'{root}{split}')}. Or let data.split decide, {mend}."
     )
 
 
@@ -113,7 +117,7 @@ def images_and_targets(folder: RawFolder, parent: str, tops: Sequence[str]) -> D
 def targets_in_classes(folder: RawFolder, top: str, targets: Sequence[str]) -> DatasetError:
     return DatasetError(
         f"{_place(folder, top)} holds images beside {_names(targets)}, which would count as images of the class. Leave "
-        f"them out: {_ignore(folder, [pattern[1:] for pattern in _patterns(f'{name}/' for name in targets)])}."
+        f"them out: {_ignore(folder, [_escaped(f'{name}/') for name in targets])}."
         f"{_or_classes(folder, parent_of(top))}"
     )
 
@@ -134,10 +138,7 @@ def splits_in_classes(folder: RawFolder, top: str, splits: Sequence[str]) -> Dat
 def same_folders(folder: RawFolder, parent: str, tops: Sequence[str], common: Sequence[str]) -> DatasetError:
     splits = ""
     if len(tops) == 2 and split_name(name_of(parent)) is None:
-        moves = [
-            f"mv {folder.argument(top.rstrip('/'))} {folder.argument(f'{parent}{split}')}"
-            for top, split in zip(tops, ("train", "val"), strict=True)
-        ]
+        moves = [_rename(folder, top, f"{parent}{split}") for top, split in zip(tops, ("train", "val"), strict=True)]
         splits = f" If they are two splits, name them so:{_commands(moves)}"
     return DatasetError(
         f"The folders of {_place(folder, parent)} ({_names(tops)}) hold the same folders ({_names(common)}), which "
@@ -184,8 +185,17 @@ def _tables(folder: RawFolder, parent: str) -> list[str]:
 def _move(folder: RawFolder, path: str, parent: str, name: str) -> str:
     """The command that moves a folder into another one, which need not exist, under a name."""
     to = parent.rstrip("/")
-    source = folder.argument(path.rstrip("/"))
-    return f"mkdir -p {folder.argument(to)} && mv {source} {folder.argument(f'{to}/{name}')}"
+    return f"mkdir -p {folder.argument(to)} && {_rename(folder, path, f'{to}/{name}')}"
+
+
+def _rename(folder: RawFolder, path: str, to: str) -> str:
+    """The command that moves a folder, or the tar that it is; what to do where there is none."""
+    if not folder.in_tars(path):
+        return f"mv {folder.argument(path.rstrip('/'))} {folder.argument(to)}"
+    tars = folder.patterns(path)
+    if len(tars) == 1 and is_tar(tars[0]):
+        return f"mv {folder.argument(path.rstrip('/'))} {folder.argument(f'{to}.tar')}"
+    return f"unpack {folder.place(path)}, and pack it anew as {printable(to)}"
 
 
 def _ignore(folder: RawFolder, patterns: Iterable[str]) -> str:
@@ -196,9 +206,13 @@ def _ignore(folder: RawFolder, patterns: Iterable[str]) -> str:
     return f"`-S {shell_word(option)}`"
 
 
-def _patterns(paths: Iterable[str]) -> list[str]:
-    """Patterns of data.ignore that match just these folders."""
-    return ["/" + re.sub(r"[\\*?\[]", r"\\\g<0>", path) for path in paths]
+def _patterns(folder: RawFolder, paths: Iterable[str]) -> list[str]:
+    """Patterns of data.ignore that match just these folders, or the tars that they are made of."""
+    return [f"/{_escaped(place)}" for path in paths for place in folder.patterns(path)]
+
+
+def _escaped(path: str) -> str:
+    return re.sub(r"[\\*?\[]", r"\\\g<0>", path)
 
 
 def _commands(lines: Sequence[str]) -> str:

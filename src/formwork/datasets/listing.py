@@ -232,7 +232,8 @@ class RawFolder:
         for name in names:
             tar = self.tars.read(place.path + name, place.tar)
             if tar is None or not tar.may_hold_images or self._is_unpacked(place, tar):
-                self.leave_out(place.path + name, OTHER)
+                if not self.tars.is_damaged(place.path + name):
+                    self.leave_out(place.path + name, OTHER)
                 continue
             for path in tar.index.outside:
                 self.leave_out(f"{tar.path}/{path}", OUTSIDE)

@@ -78,14 +78,15 @@ class TarsOfFolder:
         if index.damage:
             listed = f"; before that, it holds {count(len(index.names), 'file')}" if index.names else ""
             self._damaged(path, f"{index.damage}{listed}")
-        elif not index.ended:
-            self.notes.append(f"WARNING: {self._shown(path)} has no end mark: it may have been cut short.")
         if index.repeated:
             self.notes.append(
                 f"WARNING: {self._shown(path)} holds {count(index.repeated, 'file')} again under the same name: the "
                 "last of each counts, as when it is unpacked."
             )
         return Tar(path, index, outer is not None) if index.names else None
+
+    def is_damaged(self, path: str) -> bool:
+        return any(finding.path == path for finding in self.findings)
 
     def _damaged(self, path: str, reason: str) -> None:
         self.findings.append(RowFinding(path, DAMAGED_TAR, reason))

@@ -64,7 +64,7 @@ def entries(file: int, start: int, end: int) -> Iterator[Entry]:
             if block == ZEROS:
                 _check_end(file, at, start, end)
                 return
-            raise TarDamage(f"there is no header at byte {at - start:,}")
+            raise TarDamage(f"it has no header at byte {at - start:,}" if at > start else "it is no tar")
         kind, size, offset = block[156], number(block[124:136]), at + BLOCK
         if kind in (PAX, PAX_OF_ALL, PAX_OF_SOLARIS, LONG_NAME, LONG_LINK):
             fits = 0 <= size <= min(LONGEST, end - offset)
@@ -104,8 +104,7 @@ def entries(file: int, start: int, end: int) -> Iterator[Entry]:
             raise TarDamage(f"it ends within {name.decode('utf-8', 'surrogateescape')}")
         if kind != FOLDER and not name.endswith(b"/"):
             yield Entry(kind, name, link, offset, size)
-    if end == start:
-        raise TarDamage("it is empty")
+    raise TarDamage("it has no end mark: it may have been cut short" if end > start else "it is empty")
 
 
 def is_header(block: bytes) -> bool:

@@ -19,7 +19,6 @@ from formwork.images.tar_headers import (
     HARD_LINK,
     SPARSE,
     SYMLINK,
-    ZEROS,
     TarDamage,
     entries,
     is_header,
@@ -63,7 +62,6 @@ class TarIndex:
         outside: names with "..", which would lead out of the folder that the tar is unpacked in: they are no files.
         repeated: number of files that a later one of the same name replaces.
         damage: why the rest of the tar cannot be read; "" where all can.
-        ended: whether the tar has its end mark: zeros. Without, it may have been cut between two files.
     """
 
     names: list[str]
@@ -72,7 +70,6 @@ class TarIndex:
     outside: list[str]
     repeated: int
     damage: str
-    ended: bool
 
     def __post_init__(self) -> None:
         # No cached_property: up to Python 3.11 it has a lock, which a thread that is not there any more in a forked
@@ -127,8 +124,7 @@ def read_index(file: int, start: int = 0, size: int | None = None) -> TarIndex:
         damage = str(error)
     _follow(links, spans)
     places = np.array(list(spans.values()), np.int64).reshape(-1, 2)
-    ended = end - start < BLOCK or os.pread(file, BLOCK, end - BLOCK) == ZEROS
-    return TarIndex(list(spans), places[:, 0], places[:, 1], outside, files - len(spans), damage, ended)
+    return TarIndex(list(spans), places[:, 0], places[:, 1], outside, files - len(spans), damage)
 
 
 def _cleaned(raw_name: bytes) -> str | None:
