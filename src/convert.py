@@ -9,11 +9,13 @@ from formwork.errors import run
 
 def main() -> None:
     from formwork.beton.read import open_beton
+    from formwork.cluster.executor import cluster_executor
     from formwork.conversion.meaning import write_meaning
     from formwork.conversion.write import write_beton
     from formwork.earlier_parts import REPACK, forget
     from formwork.files import check_writable
     from formwork.formats import write_json
+    from formwork.images.containers import sample_files
     from formwork.images.manifest import read_manifest
     from formwork.params import load_params
     from formwork.system import machine_id
@@ -29,8 +31,10 @@ def main() -> None:
     params = load_params()
     check_writable(arguments.metrics, arguments.speed, arguments.meaning)  # before the work of hours
     manifest, path = read_manifest(arguments.manifest), arguments.beton
-    repack = os.environ.get(REPACK) == "1"
-    summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, params.data.num_workers, repack)
+    repack, workers = os.environ.get(REPACK) == "1", params.data.num_workers
+    seen = sample_files(arguments.raw, manifest.paths)
+    with cluster_executor(params.cluster, "convert", path.parent, seen, whole_workers=True) as cluster:
+        summary = write_beton(manifest, arguments.raw, path, params.ffcv.beton, workers, repack, cluster)
     written = open_beton(path).of_manifest(manifest) if len(manifest) else None
     write_meaning(arguments.meaning, manifest, params.ffcv.beton, written)
     write_json(arguments.metrics, summary.metrics())

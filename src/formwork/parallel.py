@@ -1,5 +1,6 @@
 """Work on threads, processes or machines, with its results in order and a bound on what is in work at once."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -9,8 +10,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+THREADS = "FORMWORK_TASK_THREADS"  # environment variable of a process that runs tasks on a worker
+
+
 class TaskKilled(BrokenExecutor):
     """A task has taken every process with it that it was given to; the message says which, without a period."""
+
+
+def threads_of_task() -> int | None:
+    """Number of threads that the task of this process may use, on a worker of a cluster; None elsewhere."""
+    threads = os.environ.get(THREADS)
+    return int(threads) if threads else None
 
 
 def in_order(

@@ -7,7 +7,6 @@ import os
 import pickle
 import select
 import signal
-import sys
 import traceback
 from typing import BinaryIO
 
@@ -15,11 +14,6 @@ from formwork import signals
 from formwork.cluster.agreement import disagreements
 
 IDLE_SECONDS = 60  # without a task, after which the process ends: the session may have been killed
-
-
-def threads() -> int:
-    """Number of threads that a task may use, in the process of a worker."""
-    return int(sys.argv[2])
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from formwork.cluster import on_worker
 from formwork.cluster.connect import connected, differences
 from formwork.errors import ClusterError
 from formwork.escapes import printable
-from formwork.parallel import TaskKilled
+from formwork.parallel import THREADS, TaskKilled
 from formwork.params.cluster import SlurmCluster, SshCluster
 from formwork.text import count
 
@@ -59,7 +59,7 @@ class Dispatcher:
 
     Args:
         cluster: that of params.yaml.
-        session: as formwork.cluster.on_worker.serve takes it, but for `threads`.
+        session: as formwork.cluster.on_worker.serve takes it, but for `env`.
         whole_workers: a worker gets one task at a time, rather than one for each of its threads.
         ready: gets a result when the first worker has been let in, and the exception where there is none.
     """
@@ -181,7 +181,7 @@ class Dispatcher:
     async def _serve_worker(self, address: str, worker: Mapping[str, Any]) -> None:
         """Let a worker in, and keep it in work."""
         threads = worker["nthreads"]
-        session = {**self._session, "threads": threads if self._whole else 1}
+        session = {**self._session, "env": {THREADS: str(threads if self._whole else 1)}}
         kind, value = await self._admit(address, session)
         if kind != "done":
             self._refuse(address, value if kind == "refused" else [f"cannot start a process: {value}"])

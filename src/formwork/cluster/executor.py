@@ -34,8 +34,8 @@ def cluster_executor(
         stage: whose code workers must have; see formwork.code.STAGES.
         folder: one that this stage writes to, and that workers must share; relative to the workspace.
         files: a few that workers must see as this process does, relative to the workspace or absolute.
-        whole_workers: a worker gets one task at a time, which may use all its threads (formwork.cluster.child.threads),
-            rather than a task for each thread.
+        whole_workers: a worker gets one task at a time, which may use all its threads (see threads_of_task in
+            formwork.parallel), rather than a task for each thread.
     """
     if cluster is None:
         yield None

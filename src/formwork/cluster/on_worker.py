@@ -33,8 +33,8 @@ def serve(session: dict[str, Any], payload: bytes | None) -> bytes:
 
     Args:
         session: `token` names it; `folder` and `src` are the workspace and its code; `files` are the digests of files
-            that this machine must see, too; `agreement` is that of formwork.cluster.agreement, `threads` how many the
-            task may use.
+            that this machine must see, too; `agreement` is that of formwork.cluster.agreement; `env` are variables for
+            the process.
         payload: pickled (function, arguments); None: only start the process.
 
     Returns:
@@ -90,12 +90,11 @@ def start_of(path: str) -> str | None:
 
 
 def start(session: dict[str, Any]) -> subprocess.Popen:
+    """A process for tasks; libraries in it start no threads of their own."""
+    command = [sys.executable, "-c", BOOT, session["src"]]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    command = [sys.executable, "-c", BOOT, session["src"], str(session["threads"])]
-    environment = threads | dict(os.environ)
-    return subprocess.Popen(
-        command, cwd=session["folder"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    env = {**threads, **os.environ, **session["env"]}
+    return subprocess.Popen(command, cwd=session["folder"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def ask(child: subprocess.Popen, message: bytes) -> bytes | None:

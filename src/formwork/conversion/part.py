@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from formwork.conversion.earlier import part_name
 from formwork.conversion.encode import Stored, encode
 from formwork.files import writing
 from formwork.images.manifest import Manifest, read_manifest
-from formwork.parallel import in_order
+from formwork.parallel import in_order, threads_of_task
 from formwork.params import BetonParams
 
 LOOKAHEAD = 8  # samples encoded in advance, for each worker: evens out slow images
@@ -143,8 +144,9 @@ def write_part(manifest: Manifest, job: PartJob, images: Iterator[tuple[int, Sto
 
 
 def run_job(job: PartJob, workers: int) -> str:
-    """Do a job in a process of its own, on threads; see write_part."""
-    manifest = read_manifest(job.manifest)
+    """Do a job in a process of its own, on threads: those of a worker, or as many as `workers`; see write_part."""
+    workers = threads_of_task() or workers
+    manifest = _manifest(job.manifest, job.manifest.stat().st_mtime_ns)
     copied = np.full(len(manifest), -1, np.int64)
     copied[job.rows] = job.copied
     images = Images(manifest, job.raw, job.params, job.earlier, copied)
@@ -153,6 +155,12 @@ def run_job(job: PartJob, workers: int) -> str:
         return write_part(manifest, job, in_storage_order(images, manifest, job.rows.tolist(), pool, workers))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@lru_cache(1)
+def _manifest(path: Path, changed: int) -> Manifest:
+    """The manifest, read once for many jobs. changed: time of its last change, as in another version's key."""
+    return read_manifest(path)
 
 
 class _Names(Sequence[str]):

@@ -21,15 +21,19 @@ from formwork.conversion.plan import cut, kept_files
 from formwork.conversion.sizes import estimated_sizes
 from formwork.conversion.spool import reordered
 from formwork.conversion.summary import Summary, of_parts
+from formwork.errors import BetonError
+from formwork.escapes import printable
 from formwork.files import atomic_folder
 from formwork.formats import write_json
 from formwork.images.containers import reads_in_groups
 from formwork.images.manifest import Manifest
-from formwork.parallel import in_order
+from formwork.parallel import TaskKilled, in_order
 from formwork.params import BetonParams
 from formwork.progress import progress
+from formwork.text import count
 
 MB = 1e6
+NAMED = 5  # images of a part, in a message
 
 
 def write_parts(
@@ -73,7 +77,7 @@ def write_parts(
         if cluster is None:
             _write_here(manifest, images, jobs, path, workers)
         else:
-            _write_on(cluster, jobs, path, workers)
+            _write_on(cluster, manifest, images, jobs, path, workers)
         for left in folder.glob(".*"):  # by a process that was killed
             left.unlink()
         for name in plan.kept:
@@ -145,7 +149,7 @@ def _job(manifest: Manifest, images: Images, folder: Path, rows: np.ndarray) -> 
     found = copied >= 0
     earlier = images.earlier.take(copied[found]) if images.earlier is not None and found.any() else None
     copied = np.where(found, np.cumsum(found) - 1, -1)
-    return PartJob(manifest.path.absolute(), images.raw.absolute(), folder, images.params, rows, copied, earlier)
+    return PartJob(manifest.path.absolute(), images.raw, folder, images.params, rows, copied, earlier)
 
 
 def _write_here(manifest: Manifest, images: Images, jobs: Sequence[PartJob], path: Path, workers: int) -> None:
@@ -165,8 +169,25 @@ def _write_here(manifest: Manifest, images: Images, jobs: Sequence[PartJob], pat
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _write_on(cluster: Executor, jobs: Sequence[PartJob], path: Path, workers: int) -> None:
-    """Let others write the parts."""
+def _write_on(
+    cluster: Executor, manifest: Manifest, images: Images, jobs: Sequence[PartJob], path: Path, workers: int
+) -> None:
+    """Let others write the parts.
+
+    Raises:
+        BetonError: a part ended each process that was to write it.
+    """
+    done = 0
     with progress(total=sum(len(job.rows) for job in jobs), name=path.name, unit="images") as bar:
-        for job, _ in in_order(cluster, partial(run_job, workers=max(workers, 1)), jobs, ahead=len(jobs)):
-            bar.update(len(job.rows))
+        try:
+            for job, _ in in_order(cluster, partial(run_job, workers=max(workers, 1)), jobs, ahead=len(jobs)):
+                bar.update(len(job.rows))
+                done += 1
+        except TaskKilled as error:
+            rows = jobs[done].rows
+            names = ", ".join(printable(images.raw / manifest.paths[row]) for row in rows[:NAMED].tolist())
+            more = ", ..." if len(rows) > NAMED else ""
+            raise BetonError(
+                f"{error} while they stored {count(len(rows), 'image')}: {names}{more}; often it is for lack of "
+                "memory. Start workers with more memory or fewer threads, or look at these files."
+            ) from error

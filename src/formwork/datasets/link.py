@@ -28,7 +28,7 @@ from formwork.escapes import printable
 from formwork.fetched import check_fetched, edited
 from formwork.files import check_writable
 from formwork.formats import write_json
-from formwork.images.containers import in_container
+from formwork.images.containers import sample_files
 from formwork.images.manifest import SPLITS
 from formwork.images.row import SEPARATOR
 from formwork.interim.tree import ensure_tree
@@ -36,7 +36,6 @@ from formwork.params import Params
 from formwork.text import count
 
 CACHE_FILE = ".verified.sqlite3"  # beside the manifests: no output for DVC, ignored by git, harmless to delete
-SAMPLED = 8  # files
 NEAR_CACHE_FILE = ".near_duplicates.npz"  # the same
 
 
@@ -63,7 +62,7 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     kept_paths = files.candidates.paths
     fetched = check_fetched(raw) if data.name in data.fetch else None
     cache, spans = interim / CACHE_FILE, candidates.spans
-    with cluster_executor(params.cluster, "link", interim, _sample(raw, candidates.paths)) as cluster:
+    with cluster_executor(params.cluster, "link", interim, sample_files(raw, candidates.paths)) as cluster:
         verified = verify(raw, candidates.paths, data.num_workers, cache, kept_paths, spans, cluster)
     files.tars.check_unchanged()
     if fetched:
@@ -85,12 +84,6 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     _write(params, candidates, verified, positions, raw, interim)
     now = candidates.paths, verified.sha256, candidates.splits
     _say(name_moved(interim / SPLITS_FILE, data.split, *now, used=np.flatnonzero(used)))
-
-
-def _sample(raw: Path, paths: Sequence[str]) -> list[Path]:
-    """A few of the files, or their containers, by which workers of a cluster are found to see the raw images."""
-    few = paths[:: -(-len(paths) // SAMPLED) or 1]
-    return [raw / (in_container(raw, path) or path) for path in few]
 
 
 def _say(*lines: str | None) -> None:

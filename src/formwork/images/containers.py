@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -80,6 +80,12 @@ def _read_member(folder: str | os.PathLike, container: str, path: str, span: Spa
     if data is None:
         raise OSError(errno.EINVAL, "its row holds no image", f"{os.fspath(folder)}/{path}")
     return data
+
+
+def sample_files(folder: Path, paths: Sequence[str], number: int = 8) -> list[Path]:
+    """A few of the files of a dataset's images, or their containers, evenly chosen."""
+    few = range(0, len(paths), -(-len(paths) // number) or 1)
+    return [folder / (in_container(folder, paths[at]) or paths[at]) for at in few]
 
 
 def is_there(folder: str | os.PathLike, path: str) -> bool:
