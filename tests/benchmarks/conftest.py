@@ -1,11 +1,12 @@
-"""Workloads of the loader benchmark, with a handful of images."""
+"""Workloads of the loader benchmark, with a handful of images; and contenders that need no process of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.loader_process import Epoch, First, Job, Load, Loader, load_first, run_epoch
 from benchmarks.workloads import DIGIT, PHOTO, SMALLER, TINY, Prepared, Workload, prepare
 from formwork.params import BetonParams
 
@@ -31,3 +32,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepar
         return made[kind]
 
     return get
+
+
+class LoaderHere:
+    """A LoaderProcess in this process, which has imported everything already. (test_loader_process.py has real ones.)"""
+
+    def __init__(self, name: str, load: Load, job: Job, environment: Mapping[str, str] | None = None):
+        self.make = load(Job.load(job.dump()))
+        self.loader: Loader | None = None
+
+    def __enter__(self) -> "LoaderHere":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loader = None
+
+    def first(self) -> First:
+        return load_first(self.make)
+
+    def epoch(self) -> Epoch:
+        self.loader = self.make() if self.loader is None else self.loader
+        return run_epoch(self.loader)

@@ -14,7 +14,7 @@ from benchmarks.loader_page import FFCV, LIBJPEG, PIL, RESIZED, Measured
 from benchmarks.loader_process import First
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
-from tests.benchmarks.conftest import BATCH, IMAGES
+from tests.benchmarks.conftest import BATCH, IMAGES, LoaderHere
 from tests.benchmarks.test_loader_page import measured
 
 pytestmark = pytest.mark.slow
@@ -115,6 +115,7 @@ def test_all_contenders_of_a_workload_are_measured_on_its_images(
 ) -> None:
     monkeypatch.setattr(loader, "ALWAYS", (loader.ALWAYS[0], Contender(PIL, contenders.pytorch_pil)))
     monkeypatch.setattr(loader, "FIRST_ROUNDS", 1)
+    monkeypatch.setattr(loader, "LoaderProcess", LoaderHere)
 
     found = loader.measure(prepared("photo"), [1], rounds=1, with_peers=False, once=False)
 

@@ -13,7 +13,7 @@ from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Tur
 from benchmarks.reading import HELD, READ
 from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
 from benchmarks.workloads import Prepared
-from tests.benchmarks.conftest import BATCH, IMAGES
+from tests.benchmarks.conftest import BATCH, IMAGES, LoaderHere
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +71,7 @@ def test_timesteps_share_memory_and_copies_do_not(
 def test_comparing_checksums_is_measured_in_first_and_later_epochs(
     prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verification, "LoaderProcess", LoaderHere)
     monkeypatch.setattr(verification, "WORKLOADS", verification.WORKLOADS[1:2])
 
     folder = run(verification, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
@@ -104,6 +105,7 @@ def test_reading_is_measured_of_each_workload_either_way(
     prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workloads = [prepared(kind).workload for kind in ("photo", "tiny")]
+    monkeypatch.setattr(reading, "LoaderProcess", LoaderHere)
     monkeypatch.setattr(reading, "WORKLOADS", workloads)
 
     folder = run(reading, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
