@@ -19,6 +19,10 @@ from tests.workspace import BIN, Workspace, copy_sources
 
 sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests
 
+# Threads of torch that wait for each other sleep, here and in all that tests start: tests share the cores, and threads
+# that spin take them from one another. Before anything imports torch, which reads it then.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def pytest_configure() -> None:
     """Listen to Ctrl-C: a shell lets what it starts in the background ignore it, and so would all that tests start."""
