@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff label-errors doctor split preview tune repack report bench docs test test-fast fuzz check lock clean
+.PHONY: help setup run compare diff label-errors doctor split preview tune repack report bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -63,11 +63,15 @@ test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
 fuzz: setup  ## Feed random input to the code that reads files (ARGS="images --count 10000 --seed 0"): docs/robustness.md
 	@"$(BIN)/python" -m tests.fuzz $(ARGS)
 
-check: setup  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
+check: check-code check-checkout  ## Check style, types, spelling, and that docs and dvc.lock belong to this code
+
+check-code: setup
 	@"$(BIN)/ruff" check
 	@"$(BIN)/ruff" format --check
 	@"$(BIN)/mypy"
 	@"$(BIN)/codespell"
+
+check-checkout: setup
 	@"$(BIN)/pytest" -m checkout
 
 lock: setup  ## Compile pyproject.toml into requirements.txt (newer versions: delete it first)

@@ -14,7 +14,10 @@ from formwork.datasets.splits import share_out
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.params.sections import Split
 from tests.make_images import make_dataset
+from tests.tools.compare.conftest import Quick, quick, quick_base
 from tests.workspace import Workspace, snapshot
+
+__all__ = ["quick", "quick_base"]  # fixtures
 
 CONVERT = {"convert@train", "convert@val", "convert@test"}
 TRAIN = {"train", "evaluate"}
@@ -166,23 +169,23 @@ def test_a_beton_that_is_gone_or_edited_comes_back(repo: Workspace):
     assert snapshot(repo / "data/processed") == before
 
 
-def test_switching_datasets_and_back_converts_nothing(repo: Workspace):
+def test_switching_datasets_and_back_converts_nothing(quick: Quick):
     """data.name to a second dataset, back, and forth again: each is converted once, and git sees no stray file."""
-    make_dataset(repo / "data/raw/others", classes=("x", "y"), per_class=20, size=(9, 9))
-    repo.dvc("add data/raw/others")
-    assert repo.changes() == {"data/raw/others.dvc"}  # and no .gitignore
-    repo.commit("Add the dataset others")
+    make_dataset(quick / "data/raw/others", classes=("x", "y"), per_class=20, size=(9, 9))
+    quick.dvc("add data/raw/others")
+    assert quick.changes() == {"data/raw/others.dvc"}  # and no .gitignore
+    quick.commit("Add the dataset others")
 
-    repo.set_params(data__name="others")
-    assert set(repo.dvc("repro convert").ran) == {"link"} | CONVERT
+    quick.set_params(data__name="others")
+    assert set(quick.dvc("repro convert").ran) == {"link"} | CONVERT
     metrics = {f"results/{path}{split}.json" for path in ("convert/", "speed/convert_") for split in SPLITS}
-    assert repo.changes() == {"dvc.lock", "params.yaml"} | metrics
-    others = snapshot(repo / "data/processed/others")
+    assert quick.changes() == {"dvc.lock", "params.yaml"} | metrics
+    others = snapshot(quick / "data/processed/others")
 
-    repo.set_params(data__name="shapes")
-    assert repo.dvc("repro").ran == []
-    assert repo.changes() == set()
+    quick.set_params(data__name="shapes")
+    assert quick.dvc("repro").ran == []
+    assert quick.changes() == set()
 
-    repo.set_params(data__name="others")
-    assert repo.dvc("repro convert").ran == []
-    assert snapshot(repo / "data/processed/others") == others
+    quick.set_params(data__name="others")
+    assert quick.dvc("repro convert").ran == []
+    assert snapshot(quick / "data/processed/others") == others

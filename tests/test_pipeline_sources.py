@@ -9,7 +9,7 @@ from torchvision.datasets import CIFAR100
 from formwork.images.manifest import SPLITS
 from tests import archives
 from tests.make_images import make_dataset
-from tests.tools.compare.conftest import EVALUATE, TRAIN
+from tests.tools.compare.conftest import EVALUATE, TRAIN, TRY
 from tests.workspace import Workspace, copy_sources, snapshot
 
 FILE = CIFAR100.filename
@@ -24,9 +24,10 @@ SETTINGS = {
 
 @pytest.fixture
 def new(tmp_path: Path, environment: dict[str, str]) -> Workspace:
-    """A repository in which nothing ran yet."""
+    """A repository in which nothing ran yet; `try`, `train` and `evaluate` take no time there."""
     new = Workspace(tmp_path / "repo", environment | {"no_proxy": "*", "MACHINE": "CPU", "TRAININGS": "/dev/null"})
     copy_sources(new.path, cifar100=SETTINGS)
+    (new / "src/try.py").write_text(TRY.format(text="tried\n"))
     (new / "src/train.py").write_text(TRAIN)
     (new / "src/evaluate.py").write_text(EVALUATE)
     new.set_params(data__num_workers=0, trainer__max_epochs=1)

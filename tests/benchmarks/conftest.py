@@ -35,7 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Prepar
 
 
 class LoaderHere:
-    """A LoaderProcess in this process, which has imported everything already. (test_loader_process.py has real ones.)"""
+    """A LoaderProcess in this process, which has imported everything: test_loader_process.py has real ones."""
 
     def __init__(self, name: str, load: Load, job: Job, environment: Mapping[str, str] | None = None):
         self.make = load(Job.load(job.dump()))

@@ -62,7 +62,9 @@ TRY = """
 import sys
 from pathlib import Path
 
-Path(sys.argv[1]).write_text({text!r})
+tried = Path(sys.argv[1])
+tried.parent.mkdir(exist_ok=True)
+tried.write_text({text!r})
 """
 EVALUATE = """
 import json, sys
