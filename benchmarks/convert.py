@@ -201,8 +201,8 @@ def _peak(manifest: Manifest, raw: Path, folder: Path, count: int, workers: int)
     )
     outputs = [folder / name for name in ("memory.beton", "memory.json", "metrics.json", "speed.json")]
     command = [sys.executable, ROOT / "src/convert.py", folder, csv, *outputs]
-    seconds, peak = run_measured(command, folder)
-    return peak, count / seconds
+    spent, _ = run_measured(command, folder)
+    return spent.peak_bytes, count / spent.seconds
 
 
 def _endless(manifest: Manifest):

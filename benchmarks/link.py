@@ -4,7 +4,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -141,13 +140,9 @@ def _runs(repository: Path, files: int, workers: int) -> dict[str, Run]:
 def run_stage(repository: Path, raw: Path, files: int) -> Run:
     """Run src/link.py there, as DVC does."""
     outputs = ["data/interim/small", "data/processed/small", "findings.csv", "data/splits/small.csv"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, peak = run_measured(
-        [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), *outputs], repository
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(files, seconds, cpu, peak)
+    command = [sys.executable, ROOT / "src/link.py", raw.relative_to(repository), *outputs]
+    spent, _ = run_measured(command, repository)
+    return Run(files, spent.seconds, spent.cpu_seconds, spent.peak_bytes)
 
 
 # --- Decoding alone -----------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from formwork.tools.measure import environment
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def add_page_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/benchmarks.md", help="Markdown page to write into")
+def add_page_arguments(parser: argparse.ArgumentParser, page: str = "benchmarks.md") -> None:
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / page, help="Markdown page to write into")
     parser.add_argument("--results", type=Path, default=ROOT / "results/bench", help="folder for the figures as JSON")
 
 

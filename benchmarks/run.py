@@ -15,6 +15,7 @@ BENCHMARKS = {
     "manifest": "manifests: reading one, its tree of links after a change, and memory of loader workers",
     "diff": "comparing two states of a dataset: time and peak memory of src/diff.py on manifests of a million images",
     "near_duplicates": "verification: which copies of photos are found, and how many other images are taken for copies",
+    "scale": "at size: what each command costs on a million images and more, loose and in tars",
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
