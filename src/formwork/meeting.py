@@ -221,7 +221,7 @@ class Meeting:
             print(error.message, file=sys.stderr, flush=True)
         self.store.set("formwork/told", str(status))
         with suppress(FormworkError):
-            self._wait([f"formwork/gone/{rank}" for rank in range(1, process.world_size)], PATIENCE_SECONDS / 2)
+            self._wait([f"formwork/gone/{rank}" for rank in range(1, process.world_size)], 4 * LOOK_SECONDS)
         if isinstance(error, FormworkError | signals.Interrupted):
             os._exit(status)
 

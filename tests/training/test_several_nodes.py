@@ -2,11 +2,16 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,18 +19,22 @@ import pytest
 from formwork.conversion.write import write_beton
 from formwork.images.manifest import read_manifest
 from formwork.launch import LAUNCHER
+from formwork.loading import ffcv_loader
 from formwork.meeting import WAIT
 from formwork.params import BetonParams
 from formwork.training.module import ImageModule
 from formwork.yaml import dump_yaml
+from tests.slurm import cluster, missing
 from tests.training.conftest import folders_of, merged
 from tests.training.forked import Hook, finish, start
-from tests.training.test_signals import kill_in
+from tests.training.test_signals import do_in, kill_in
 from tests.workspace import snapshot
 
 pytestmark = pytest.mark.slow
 
-TRAIN = Path(__file__).parents[2] / "src" / "train.py"
+ROOT = Path(__file__).parents[2]
+TRAIN = ROOT / "src/train.py"
+PAGE = ROOT / "docs/several-nodes.md"
 FOLDERS = [f"data/{kind}/colours" for kind in ("raw", "interim", "processed")]
 COMMAND = [str(TRAIN), *FOLDERS, "models/best.pt", "train", "speed"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
@@ -220,3 +229,81 @@ def test_a_node_that_never_comes(nodes, rank, message):
     status, output = finish(*start(nodes[0], alone, trainer=NODES, **DISTRIBUTED))
     assert status == 1
     assert re.fullmatch(f"ERROR: {message}.*", output.strip())
+
+
+def test_an_error_of_any_kind_ends_all_and_has_its_traceback(nodes):
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    first, second = train_on(*nodes, hooks={1: do_in(ImageModule, "training_step", 5, fail)})
+    assert first[0] == 1
+    assert re.search(r"ERROR: node 1 \(.*, rank 1\): ValueError: a bug$", first[1].strip())
+    assert second == (99, "ValueError: a bug\n"), "as forked.py says what would be a traceback"
+
+
+def test_a_fallback_in_one_process_alone_is_refused(nodes):
+    def fail() -> None:
+        raise ImportError("no kernels here")
+
+    def hook() -> None:
+        warnings.simplefilter("default")  # as where no test runs
+        do_in(ffcv_loader.FFCVDataLoader, "__init__", 1, fail)()
+
+    (status, output), second = train_on(*nodes, hooks={1: hook})
+    assert status == second[0] == 1
+    assert "ERROR: FFCV loading of train failed in the process of rank 1, and not in the others." in output
+    assert output.count("ERROR: ") == 1
+    assert "falling back to PyTorch DataLoader: no kernels here" in second[1]
+
+
+# --- SLURM --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """The environment for commands of a SLURM with two nodes."""
+    if reason := missing():
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, cluster(Path(folder) / "toy") as environment:
+        yield {**environment, "MASTER_ADDR": "127.0.0.1"}  # n1 and n2 are names of SLURM's alone
+
+
+def test_a_job_of_slurm_is_requeued_before_its_time_is_up_and_goes_on(nodes, slurm):
+    """With the script of the page, whose `dvc repro` is the command of the stage alone."""
+    folder, whole = nodes
+    trainer = {**NODES, "max_epochs": 60, "accelerator": "cpu"}
+    (folder / "params.yaml").write_text(dump_yaml(merged(trainer=trainer, **DISTRIBUTED)))
+    script = re.search(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
+    for old, new in [
+        (r"(ntasks-per-node)=4 ", r"\1=1 "),
+        (r"#SBATCH --[gc]pus-per-.*\n", ""),
+        (r" --cpus-per-task=\$SLURM_CPUS_PER_TASK", ""),
+        (r"^dvc repro", shlex.join([sys.executable, *COMMAND])),
+    ]:
+        script, count = re.subn(old, new, script, flags=re.MULTILINE)
+        assert count, old
+    (folder / "train.sh").write_text(script)
+
+    def said() -> str:
+        return "".join(path.read_text() for path in folder.glob("slurm-*.out"))
+
+    def run(*command: str) -> str:
+        return subprocess.run(command, cwd=folder, env=slurm, check=True, capture_output=True, text=True).stdout
+
+    job = run("sbatch", "--parsable", "train.sh").strip()
+    wait_for(lambda: "Epoch 2/" in said(), said)
+    run("scancel", "--batch", "--signal=TERM", job)
+    wait_for(lambda: run("squeue", "-h", "-o", "%t").strip() == "PD", said)
+    assert re.search("Received SIGUSR1: wrote a checkpoint of epoch .*; the next run goes on from there.", said())
+    run("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM lets a requeued job wait two minutes
+    wait_for(lambda: not run("squeue", "-h"), said)
+    assert "Going on from step" in said()
+    assert train_on(whole, whole, sections={rank: {"trainer": trainer} for rank in (0, 1)})[1] == (0, "")
+    assert (folder / "models/best.pt").read_bytes() == (whole / "models/best.pt").read_bytes()
+
+
+def wait_for(condition: Callable[[], bool], said: Callable[[], str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, said()
+        time.sleep(0.1)

@@ -1,11 +1,13 @@
 """Lightning's LightningDataModule over the loaders of a repository."""
 
+import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
-from formwork.errors import ParamsError
+from formwork.errors import FormworkError, ParamsError
 from formwork.loading.base import BaseLoader, Batch
 from formwork.loading.dtypes import normalise
 from formwork.loading.project import ProjectData
@@ -39,7 +41,24 @@ class ImageDataModule(pl.LightningDataModule):
         loader = self.data.loader(split, self.trainer.global_rank, world_size)
         self.seconds_to_make[split] = time.perf_counter() - start
         self.loaders[split] = loader
+        if world_size > 1:
+            self._check_same_loader(split, loader.name, world_size)
         return loader
+
+    def _check_same_loader(self, split: str, name: str, world_size: int) -> None:
+        """Refuse another loader in another process, which may have fallen back: their images could differ."""
+        assert self.trainer is not None
+        names: list[str] = [""] * world_size
+        torch.distributed.all_gather_object(names, name)
+        if len(set(names)) == 1:
+            return
+        if not self.trainer.is_global_zero:
+            sys.exit(1)  # the first process says so
+        ranks = ", ".join(str(rank) for rank, other in enumerate(names) if other != "ffcv")
+        raise FormworkError(
+            f"FFCV loading of {split} failed in the process of rank {ranks}, and not in the others. It has said why. "
+            "With data.use_ffcv: false all would use the PyTorch DataLoader."
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise the images on the device, and give them the dtype of the weights where autocast does not."""

@@ -1,6 +1,7 @@
 """The processes of one training: what they tell each other, and what becomes of all when one ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ PATIENCE_SECONDS = 5.0  # that a process has to say itself why it ends, when ano
 TOLD: dict[int, int] = {  # signals by which one process tells another which signal it got; macOS has none to spare
     number: signal.SIGRTMIN + 1 + place for place, number in enumerate(signals.ENDING) if hasattr(signal, "SIGRTMIN")
 }
+BROKEN = re.compile("gloo|nccl|connection|socket|peer", re.IGNORECASE)  # in words of torch.distributed
 MEANT = {told: number for number, told in TOLD.items()}
 
 
@@ -126,7 +128,7 @@ class Ranks:
             if failure := self.failure():
                 raise FormworkError(failure) from error
             time.sleep(0.05)  # in which the first process ends this one, if it has ended
-        if self.meeting.process:
+        if self.meeting.process and isinstance(error, RuntimeError) and BROKEN.search(str(error)):
             raise FormworkError(f"{GONE} {AGAIN}") from error
 
 
