@@ -35,7 +35,7 @@ class Run:
     """One run of src/link.py.
 
     Attributes:
-        cpu_seconds: of the process itself, which does all the work where nothing changed.
+        cpu_seconds: of all its processes.
         peak_bytes: of the memory of all its processes together; see PeakMemory.
     """
 

@@ -26,6 +26,7 @@ MILLION = 1e6
 DVC_CONFIG = """
 [core]
     analytics = false
+    check_update = false
     remote = folder
 ['remote "folder"']
     url = ../../remote
