@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff label-errors doctor split preview tune repack report bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare diff label-errors doctor pack split preview tune repack report bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ label-errors: setup  ## Show images whose label is likely wrong, and list them: 
 
 doctor:  ## Say what would stop a run or slow it down, and the command that mends it
 	@python3 src/doctor.py $(ARGS)
+
+pack: setup  ## Put a folder of images into tars, as DVC likes them (ARGS="~/photos data/raw/photos": docs/tars.md)
+	@"$(BIN)/python" src/pack.py $(ARGS)
 
 split: setup  ## Write the split of each image into a file for git, which then decides (docs/splits.md)
 	@"$(BIN)/python" src/split.py $(ARGS)

@@ -125,6 +125,17 @@ def test_names_of_tars() -> None:
     assert folder_names((name, False) for name in shards)["a-000.tar"] == "a-000"
 
 
+def test_numbered_tars_of_images_alone_are_classes_only_where_params_say_so(raw: Path) -> None:
+    for prefix in ("data-", ""):
+        for number in range(2):
+            write_tar(raw / f"{prefix}{number:03d}.tar", flat(8 * number))
+        with pytest.raises(DatasetError, match=r"taken for shards of one whole.*`-S \+\+datasets\.mine\.layout=classes`"):
+            found(raw)
+        assert found(raw, layout="classes")[f"{prefix}001.tar/8.png"] == ("", f"{prefix}001")
+        for path in raw.iterdir():
+            path.unlink()
+
+
 def test_the_manifest_says_where_images_lie_and_no_tree_is_made(raw: Path, tmp_path: Path) -> None:
     write_tar(raw / "photos.tar", folders("a", "b"))
     run_link(tmp_path, split=ALL_TRAIN)

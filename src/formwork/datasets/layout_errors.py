@@ -87,6 +87,8 @@ def no_classes(folder: RawFolder, parent: str) -> DatasetError:
     if content.images:
         lie = "lies" if len(content.images) == 1 else "lie"
         more = f": {count(len(content.images), 'image')} {lie} loose there. {_no_labels(folder, parent)}"
+        if folder.in_tars(parent) or any(is_tar(place.rstrip("/")) for place, _ in content.places):
+            more += _or_tars_are_classes(folder, parent)
     elif archives:
         more = f", but {printable(archives[0])}: unpack it there."
     else:
@@ -103,6 +105,8 @@ def one_class(folder: RawFolder, top: str, flat: bool) -> DatasetError:
     images = len(folder.content(top).images)
     if images and (flat or _tables(folder, parent)):
         message += f" All {count(images, 'image')} lie in one folder. {_no_labels(folder, parent)}"
+    if images and len(folder.patterns(top)) > 1 and folder.in_tars(top):
+        message += _or_tars_are_classes(folder, parent)
     return DatasetError(message)
 
 
@@ -152,11 +156,21 @@ def same_folders(folder: RawFolder, parent: str, tops: Sequence[str], common: Se
 
 def _or_classes(folder: RawFolder, parent: str) -> str:
     """How to say that all is well. parent: the folder that holds what would be the classes."""
+    return f" If each folder in {_place(folder, parent)} is a class all the same: {_setting(folder, parent)}."
+
+
+def _or_tars_are_classes(folder: RawFolder, parent: str) -> str:
+    """How to say that tars are no shards. parent: the folder that they lie in."""
+    return f" Its tars are taken for shards of one whole, by their numbers; if each is a class: {_setting(folder, parent)}."
+
+
+def _setting(folder: RawFolder, parent: str) -> str:
+    """What says that the folders in one are classes."""
     layout, name = "splits" if split_name(name_of(parent)) else "classes", folder.raw.name
     setting = f"`-S ++datasets.{name}.layout={layout}`"
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):  # hydra, which reads -S for DVC, takes no other as a key
         setting = f"`layout: {layout}` in datasets.{printable(name)} of params.yaml"
-    return f" If each folder in {_place(folder, parent)} is a class all the same: {setting}."
+    return setting
 
 
 def _no_labels(folder: RawFolder, parent: str) -> str:

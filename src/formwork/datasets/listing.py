@@ -95,7 +95,7 @@ class RawFolder:
         """
         Args:
             ignore: patterns as in a .gitignore, relative to `raw`; of a file in a tar with the tar's path before it.
-            layout: "classes": tars without folders are classes, and no shards, whatever they are called.
+            layout: but for "auto", tars without folders are classes, and no shards, whatever they are called.
         """
         self.raw, self.ignore, self._layout = raw, list(ignore), layout
         self._ignored = parse_patterns(ignore) if ignore else None
@@ -238,7 +238,7 @@ class RawFolder:
             for path in tar.index.outside:
                 self.leave_out(f"{tar.path}/{path}", OUTSIDE)
             tars[name] = tar
-        plain = self._layout != "classes"
+        plain = self._layout == "auto"
         named = folder_names((name, plain or not tar.is_flat) for name, tar in tars.items())
         for name, tar in tars.items():
             self.tars.folder_of[f"{tar.path}/"] = f"{folder}{named[name]}/" if named[name] else folder

@@ -12,6 +12,8 @@ from formwork.images.tars import TAR, TarIndex
 COUNTED = re.compile(r"(?P<name>.*?)(?P<between>[-_. ]*)(?P<number>\d+)(?P<of>[-_]of[-_]\d+)?", re.DOTALL)
 SHARDS = {"shard", "shards", "chunk", "chunks", "part", "parts", "batch", "archive", "tar"} | FILLERS | IMAGES
 """Words that name no class: where a number follows one of them, it counts parts of one whole."""
+CLASSES = {"class", "cls", "category", "label"}
+"""Words after which a number names a class."""
 LABEL, FACTS = ".cls", ".json"
 """Extensions of what WebDataset keeps beside an image: its class, and an object of whatever else is known of it."""
 PROBES = 16  # images of a tar that are looked for beside it
@@ -100,7 +102,7 @@ def folder_names(tars: Iterable[tuple[str, bool]]) -> dict[str, str]:
     called by numbers alone are parts of the folder that they lie in: "".
 
     A number counts shards where it stands alone or apart, with zeros before it, in names of the same length; where it
-    follows a word that names no class; or as `-00000-of-00010`.
+    follows a word that names no class; or as `-00000-of-00010`. After a word such as "class", it is of the name.
 
     Args:
         tars: file names, and whether the tar may be a shard.
@@ -109,7 +111,8 @@ def folder_names(tars: Iterable[tuple[str, bool]]) -> dict[str, str]:
     groups: dict[tuple[str, str], list[tuple[str, re.Match[str]]]] = {}
     for file, may_be_shard in tars:
         found[file] = file[: -len(TAR)]
-        if may_be_shard and (counted := COUNTED.fullmatch(found[file])):
+        counted = COUNTED.fullmatch(found[file])
+        if may_be_shard and counted and counted["name"].casefold() not in CLASSES:
             groups.setdefault((counted["name"], counted["between"]), []).append((file, counted))
     for (name, between), group in groups.items():
         numbers = [counted["number"] for _, counted in group]

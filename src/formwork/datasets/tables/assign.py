@@ -123,7 +123,9 @@ def assign(labels: LabelTable, folder: RawFolder, paths: Sequence[str]) -> Label
     keys = _keys(table.columns[key])
     found, notes, start = [], [], 0
     for one in labels.tables:
-        matched = match_files(one, keys.slice(start, len(one)), paths, folder.raw)
+        # A folder may be one that tars stand for.
+        inside = list(map(folder.logical, paths)) if one.file.folder else paths
+        matched = match_files(one, keys.slice(start, len(one)), inside, folder.raw)
         found.append(matched.files)
         notes += matched.notes
         start += len(one)

@@ -28,8 +28,8 @@ def find_tables(folder: RawFolder) -> list[TableFile]:
                 f"{named} may both be the table of labels. Join them, or leave one out: {leave_out(several[1])}."
             )
     if at_top:
-        return [TableFile(at_top[0], _folder_of(at_top[0]))]
-    return [TableFile(paths[0], _folder_of(paths[0]), _split(top)) for top, paths in in_splits.items() if paths]
+        return [TableFile(at_top[0], "" if at_top[0] in _tables_in(folder, "") else root)]
+    return [TableFile(paths[0], top, _split(top)) for top, paths in in_splits.items() if paths]
 
 
 def leave_out(path: str) -> str:
@@ -44,10 +44,6 @@ def _tables_in(folder: RawFolder, place: str) -> list[str]:
     if not any(name.lower().startswith(NAMES) for name in content.files):
         return []
     return sorted(path for path in content.paths() if extension(path) in TABLES and _stem(name_of(path)) in NAMES)
-
-
-def _folder_of(path: str) -> str:
-    return path[: path.rfind("/") + 1]
 
 
 def _stem(name: str) -> str:

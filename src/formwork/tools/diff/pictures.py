@@ -4,13 +4,14 @@ import hashlib
 import json
 import mmap
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from formwork.folders import Folders
-from formwork.images.containers import read_image
+from formwork.images.containers import possible_containers, read_image
+from formwork.images.tars import TAR, TarFile
 from formwork.tools.diff.images import Images
 from formwork.tools.diff.sides import Files, Side
 from formwork.tools.thumbnails import thumbnail
@@ -32,19 +33,40 @@ def raw_contents(files: Files, side: Side, paths: Sequence[str], digests: Sequen
     wanted = [path for path, content in zip(paths, found, strict=True) if content is None]
     if side.raw is None or not wanted:
         return found
-    cached = _in_folder(files.cached(side.raw), wanted)
+    inside = {path: possible_containers(path) for path in wanted}
+    cached = _in_folder(files.cached(side.raw), [*wanted, *{one for several in inside.values() for one in several}])
+    tars: dict[str, TarFile] = {}
+
+    def read(path: str, digest: bytes) -> bytes | None:
+        if path in cached:
+            return _read(files.cached(cached[path]).parent, files.cached(cached[path]).name, digest)
+        tar = next((one for one in inside.get(path, ()) if one in cached and one.lower().endswith(TAR)), None)
+        if tar is None:
+            return None
+        return _checked(lambda: _tar(files.cached(cached[tar]), tars).read(path[len(tar) + 1 :]), digest)
+
     return [
-        _read(files.cached(cached[path]).parent, files.cached(cached[path]).name, digest)
-        if content is None and path in cached
-        else content
+        read(path, digest) if content is None else content
         for path, digest, content in zip(paths, digests, found, strict=True)
     ]
 
 
 def _read(folder: Path, path: str, digest: bytes) -> bytes | None:
     """The content of an image's file, if it is there and still the one of that digest."""
+    return _checked(lambda: read_image(folder, path), digest)
+
+
+def _tar(path: Path, opened: dict[str, TarFile]) -> TarFile:
+    """A tar in DVC's cache, opened once."""
+    if str(path) not in opened:
+        opened[str(path)] = TarFile(str(path))
+    return opened[str(path)]
+
+
+def _checked(read: Callable[[], bytes], digest: bytes) -> bytes | None:
+    """A content, if it can be read and is still the one of that digest."""
     try:
-        content = read_image(folder, path)
+        content = read()
     except OSError:
         return None
     return content if hashlib.sha256(content).digest() == digest else None

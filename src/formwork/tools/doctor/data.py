@@ -108,11 +108,11 @@ def originals(project: Project) -> Result:
     total = sum(map(len, manifests))
     step = 1 if project.full else max(total // SAMPLES, 1)
     looked_at = [
-        (manifest.paths[sample], int(manifest.numbers("bytes")[sample]))
+        (manifest.paths[sample], int(manifest.numbers("bytes")[sample]), manifest.span(sample))
         for manifest in manifests
         for sample in range(0, len(manifest), step)
     ]
-    wrong = [path for path, size in looked_at if _bytes(project.raw, path) != size]
+    wrong = [path for path, size, span in looked_at if _bytes(project.raw, path, span) != size]
     if wrong:
         named = ", ".join(map(printable, wrong[:NAMED])) + (", ..." if len(wrong) > NAMED else "")
         return note(
@@ -124,9 +124,9 @@ def originals(project: Project) -> Result:
     return ok(f"{len(looked_at)} of {count(total, 'file')} looked at: there, with the sizes in the manifest")
 
 
-def _bytes(raw: Path, path: str) -> int | None:
+def _bytes(raw: Path, path: str, span: tuple[int, int] | None) -> int | None:
     try:
-        source = image_source(raw, path)
+        source = image_source(raw, path, span)
         return len(source) if isinstance(source, bytes) else source.stat().st_size
     except OSError:
         return None

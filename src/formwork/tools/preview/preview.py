@@ -257,7 +257,7 @@ def _stored_images(split: SplitFiles) -> Iterator[Callable[[int], np.ndarray | N
     def original(sample: int) -> np.ndarray:
         path = split.manifest.paths[sample]
         try:
-            return np.asarray(read_rgb(image_source(split.raw, path)))
+            return np.asarray(read_rgb(image_source(split.raw, path, split.manifest.span(sample))))
         except (OSError, MemoryError) as error:
             advice = f"Run `dvc pull {split.raw}` or `dvc repro`."
             raise DatasetError(unreadable(printable(split.raw / path), error, advice)) from error

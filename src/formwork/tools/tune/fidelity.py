@@ -56,7 +56,7 @@ def originals(manifest: Manifest, raw: Path, augmentation: Augmentation, workers
     def make(i: int) -> np.ndarray:
         path = raw / rows[i].path
         try:
-            return apply_plan(read_rgb(image_source(raw, rows[i].path)), plan, i, augmentation.resolution)
+            return apply_plan(read_rgb(image_source(raw, rows[i].path, rows[i].span)), plan, i, augmentation.resolution)
         except (OSError, MemoryError) as error:
             advice = "Run `dvc repro -f link` to list all bad images."
             raise DatasetError(unreadable(printable(path), error, advice)) from error
