@@ -129,7 +129,9 @@ def test_numbered_tars_of_images_alone_are_classes_only_where_params_say_so(raw:
     for prefix in ("data-", ""):
         for number in range(2):
             write_tar(raw / f"{prefix}{number:03d}.tar", flat(8 * number))
-        with pytest.raises(DatasetError, match=r"taken for shards of one whole.*`-S \+\+datasets\.mine\.layout=classes`"):
+        with pytest.raises(
+            DatasetError, match=r"taken for shards of one whole.*`-S \+\+datasets\.mine\.layout=classes`"
+        ):
             found(raw)
         assert found(raw, layout="classes")[f"{prefix}001.tar/8.png"] == ("", f"{prefix}001")
         for path in raw.iterdir():

@@ -161,7 +161,8 @@ def _or_classes(folder: RawFolder, parent: str) -> str:
 
 def _or_tars_are_classes(folder: RawFolder, parent: str) -> str:
     """How to say that tars are no shards. parent: the folder that they lie in."""
-    return f" Its tars are taken for shards of one whole, by their numbers; if each is a class: {_setting(folder, parent)}."
+    setting = _setting(folder, parent)
+    return f" Its tars are taken for shards of one whole, by their numbers; if each is a class: {setting}."
 
 
 def _setting(folder: RawFolder, parent: str) -> str:
