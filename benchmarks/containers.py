@@ -49,7 +49,8 @@ def main(arguments: argparse.Namespace) -> None:
         for command, cpu in found.items()
     ]
     command = f"python benchmarks/run.py containers --images {arguments.images} --tars {arguments.tars}"
-    body = f"{arguments.images:,} JPEGs of {size / arguments.images / 1e3:.1f} kB, in files and in {number} tars; CPU seconds.\n\n"
+    images = f"{arguments.images:,} JPEGs of {size / arguments.images / 1e3:.1f} kB"
+    body = f"{images}, in files and in {number} tars, with one process; CPU seconds.\n\n"
     body += table(["command", "files, CPU s", "tars, CPU s", "files over tars"], rows)
     publish("containers", command, body, {"cpu_seconds": found}, arguments.page, arguments.results)
 
