@@ -20,6 +20,7 @@ from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
 from formwork.params import Model, Params
+from formwork.tools.inspect.contents import contents_of, find_manifest
 from formwork.tools.inspect.describe import describe
 from formwork.tools.inspect.verify import verify
 from formwork.tools.preview.preview import preview
@@ -81,7 +82,9 @@ def test_what_tools_print_and_write_is_safe(evil: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(evil)
     folders = Folders.of("evil", Path())
 
-    said = [describe(open_beton(folders.beton(split))) for split in SPLITS]
+    betons = [open_beton(folders.beton(split)) for split in SPLITS]
+    said = [describe(beton, contents_of(beton, find_manifest(beton, None))) for beton in betons]
+    said += [describe(beton, contents_of(beton, None)) for beton in betons]
     said += preview(make_params(), folders, tmp_path / "preview.png")
     report(make_params(), folders, tmp_path / "report.html")
 
@@ -103,7 +106,8 @@ def test_errors_about_samples_are_safe(evil: Path, capsys: pytest.CaptureFixture
     said: list[str] = []
 
     with error_in(said):
-        verify(open_beton(tmp_path / "damaged.beton"), manifest, 1)
+        damaged = open_beton(tmp_path / "damaged.beton")
+        verify(damaged, contents_of(damaged, manifest), 1)
     for name in {row.class_name for row in manifest.rows}:
         path = folders.raw / next(row.path for row in manifest.rows if row.class_name == name)
         sound = path.read_bytes()

@@ -26,6 +26,7 @@ from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
 from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leaves numba's types as they are
 from formwork.params import BetonParams
+from formwork.tools.inspect.contents import contents_of
 from formwork.tools.inspect.describe import describe
 from tests.make_images import make_manifest, noise, photo
 
@@ -261,8 +262,8 @@ def test_what_ffcv_writes_is_read_here(
     for sample, (pixels, label) in enumerate(read):
         assert label == 7 * sample
         assert np.array_equal(pixels, pillow(path, beton, sample))
-    others = [name for i, name in enumerate(names) if i not in (beton.image_field, beton.label_field)]
-    shown = " ".join(describe(beton).split())
+    others = [name for i, name in enumerate(names) if i not in (beton.files[0].image_field, beton.files[0].label_field)]
+    shown = " ".join(describe(beton, contents_of(beton, None)).split())
     assert (f"and not read: {', '.join(others)} Stored as" if others else "Fields image, label Stored as") in shown
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from formwork import system
+from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
 from formwork.images.manifest import read_manifest
-from formwork.params import BetonParams
+from formwork.params import BetonParams, load_params
+from formwork.text import format_bytes
 from formwork.tools.doctor import resources
 from formwork.tools.doctor.project import SPLITS, Project
 from tests import permissions
@@ -77,6 +79,34 @@ def test_an_image_too_large_for_memory_is_named(patient: Patient, monkeypatch: p
     found = patient.look("memory")
     assert found.verdict == "note"
     assert "the largest image is data/raw/colours/" in found.finding
+
+
+def test_betons_in_parts_are_looked_at_like_others(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All parts count, and a damaged one is named with what mends it."""
+    patient.set_params(ffcv={"beton": {"part_mb": 0.01, "write_mode": "raw"}})
+    params = load_params()
+    for split in ("train", "val"):
+        manifest = read_manifest(Path(f"data/interim/colours/{split}.csv"))
+        beton = BETON.with_name(f"{split}.beton")
+        write_beton(manifest, Path("data/raw/colours"), beton, params.ffcv.beton, 1)
+    total = sum(path.stat().st_size for path in BETON.parent.glob("*.beton/part-*"))
+
+    looked = patient.look_at_all("beton train", "page cache", "caching", "disk space")
+    assert {result.verdict for result in looked.values()} == {"ok"}
+    assert f"betons of {format_bytes(total)}, " in looked["caching"].finding
+    monkeypatch.setattr(system, "cached_bytes", lambda path: 0)
+    monkeypatch.setattr(resources, "SLOW_BYTES", 0)
+    commands = patient.look("page cache").commands
+    assert commands == tuple(f"cat data/processed/colours/{split}.beton/* > /dev/null" for split in ("train", "val"))
+
+    part = open_beton(BETON).path_of(0)
+    content = bytearray(part.read_bytes())
+    content[int(open_beton(BETON).offsets[0])] ^= 1
+    part.write_bytes(content)
+    found = patient.look("beton train")
+    assert found.verdict == "problem"
+    assert [str(part) in command for command in found.commands] == [True, False, False]
+    assert found.commands[1:] == ("dvc pull --force data/processed/colours/train.beton", "make repack")
 
 
 # --- Disk ---------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
 from formwork.kernels import libjpeg
 from formwork.params import BetonParams
+from formwork.tools.inspect.contents import contents_of, find_manifest
 from formwork.tools.inspect.describe import describe, histogram
-from formwork.tools.inspect.verify import find_damage, find_manifest, verify
+from formwork.tools.inspect.verify import find_damage, verify
 from tests.beton.test_stock_ffcv import write_stock
 from tests.make_images import make_dataset, make_manifest
 
@@ -194,8 +195,36 @@ def test_verify_says_how_many_are_bad(tmp_path: Path, capsys: pytest.CaptureFixt
     flip(path, *range(30))
 
     with pytest.raises(BetonError, match="30 of 30 samples"):
-        verify(open_beton(path), None, 2)
+        verify(open_beton(path), contents_of(open_beton(path), None), 2)
     assert capsys.readouterr().out.splitlines()[0].startswith("sample 0 (cat): ")
+
+
+def test_a_beton_in_parts_is_shown_by_its_manifest(tmp_path: Path) -> None:
+    """Labels in parts are positions: classes, sources and what no image needs any more are those of the manifest."""
+    path, manifest = make_beton(tmp_path / "data", write_mode="raw", part_mb=0.05)
+    (tmp_path / "data/raw/pets/cat/000.jpeg").unlink()
+    make_manifest(tmp_path / "data/raw/pets", manifest.path)
+    dead = int(open_beton(path).samples_of(manifest.sha256[:1])[0])
+    bad = 0 if dead else 1
+    flip(part := open_beton(path).path_of(bad), 0)
+
+    done = tool(tmp_path, path.relative_to(tmp_path), "--verify")
+
+    text = " ".join(done.stdout.split())
+    assert f"29 images of 3 classes, {len(open_beton(path).files)} parts, " in text
+    assert "Beside them 1 sample of images that are no more, 10.5 kB; `make repack` removes them" in text
+    assert "cat (9), dog (10), dog & co (10)" in text
+    row = int(np.flatnonzero(open_beton(path).samples_of(manifest.sha256) == 0)[0])
+    source = f"{manifest.rows[row].class_name}, data/raw/pets/{manifest.paths[row]}"
+    assert f"sample 0 in {part.name} ({source}): it does not have the checksum" in text
+    assert f"touch {part.relative_to(tmp_path)}" in done.stderr
+    assert (tmp_path / "results/inspect/pets_train.png").is_file()
+
+    done = tool(tmp_path, part, "--sheet", "part.png")
+    assert done.returncode == 0
+    assert " of 3 classes, " in done.stdout
+    manifest.path.unlink()
+    assert "Classes" not in tool(tmp_path, part, "--sheet", "part.png").stdout
 
 
 # --- Manifest -----------------------------------------------------------------------------------
@@ -251,7 +280,7 @@ def test_every_value_is_in_one_bin(high: int) -> None:
 def test_the_report_says_what_is_stored(tmp_path: Path) -> None:
     path, _ = make_beton(tmp_path, **PARAMS["smart"])
 
-    text = describe(open_beton(path))
+    text = describe(open_beton(path), contents_of(open_beton(path), None))
 
     assert f"({path.stat().st_size:,} bytes), in pages of 8.39 MB" in text
     beton = open_beton(path)

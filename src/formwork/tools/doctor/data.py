@@ -158,7 +158,7 @@ def beton(project: Project, split: str) -> Result:
         return problem(
             f"{len(damage)} of {count(looked_at, 'sample')} looked at in {path} are damaged; sample {first}: "
             f"{damage[first]}",
-            *commands_to_mend(path),
+            *commands_to_mend(*dict.fromkeys(map(opened.path_of, damage))),
         )
     sound = f"{looked_at} of {count(len(opened), 'sample')} looked at are sound"
     try:

@@ -99,12 +99,15 @@ class Project:
         return self._betons[split]
 
     def beton_files(self) -> list[Path]:
-        """Paths of the betons that exist.
+        """Paths of the betons that exist, or of their parts.
 
         Raises:
             NotChecked: there is none.
         """
-        found = [path for path in map(self.folders.beton, SPLITS) if path.is_file()]
+        from formwork.beton.read import PARTS
+
+        betons = [path for path in map(self.folders.beton, SPLITS) if path.exists()]
+        found = [file for path in betons for file in (sorted(path.glob(PARTS)) if path.is_dir() else [path])]
         if not found:
             raise NotChecked("there are no betons yet")
         return found

@@ -156,7 +156,10 @@ def page_cache(project: Project) -> Result:
         return ok(finding)
     if total > available:
         return note(finding)  # what to do is said by `caching`
-    return note(finding, *(f"cat {path} > /dev/null" for path in files))
+    from formwork.beton.faults import is_part
+
+    folders = dict.fromkeys(path.parent / "*" if is_part(path) else path for path in files)
+    return note(finding, *(f"cat {path} > /dev/null" for path in folders))
 
 
 def caching(project: Project) -> Result:

@@ -10,6 +10,7 @@ from formwork.beton.beton import Beton
 from formwork.beton.format import MODE_NAMES
 from formwork.escapes import printable
 from formwork.text import count, format_bytes
+from formwork.tools.inspect.contents import NONE, Contents
 
 WIDTH = 100  # characters a line
 BAR = 40  # characters of the longest bar
@@ -17,28 +18,23 @@ BINS = 10  # of a histogram, at most
 NO_BREAK = "\u00a0"  # a space at which no line ends
 
 
-def describe(beton: Beton) -> str:
+def describe(beton: Beton, contents: Contents) -> str:
     """Size, provenance, storage modes, classes, and histograms of bytes and resolutions."""
     size = beton.size
-    images, classes = count(len(beton), "image"), count(len(np.unique(beton.labels)), "class", "classes")
+    parts = f", {count(len(beton.files), 'part')}" if len(beton.files) > 1 else ""
     return "\n\n".join(
         [
-            f"{beton.path}: {images} of {classes}, {format_bytes(size)} ({size:,} bytes), in pages of "
+            f"{beton.path}: {contents}{parts}, {format_bytes(size)} ({size:,} bytes), in pages of "
             f"{format_bytes(beton.page_size)}",
+            *_dead(beton, contents),
             _provenance(beton),
             _lines("Fields", _fields(beton)),
             _lines("Stored as", _shares(beton)),
-            _classes(beton),
+            *_classes(contents),
             "Bytes a sample\n" + histogram(beton.sizes),
             "Resolutions, width x height in pixels\n" + _resolutions(beton),
         ]
     )
-
-
-def class_names(beton: Beton) -> dict[int, str]:
-    """What to call each label, safe to print."""
-    known = beton.provenance.facts.get("class_names", {}) if beton.provenance else {}
-    return {label: printable(known.get(str(label), f"label {label}")) for label in np.unique(beton.labels).tolist()}
 
 
 def histogram(values: np.ndarray) -> str:
@@ -114,11 +110,22 @@ def _shares(beton: Beton) -> str:
     )
 
 
-def _classes(beton: Beton) -> str:
-    labels, counts = np.unique(beton.labels, return_counts=True)
-    names = class_names(beton)
-    pairs = zip(labels.tolist(), counts.tolist(), strict=True)
-    return _lines("Classes", ", ".join(f"{names[label]} ({count})".replace(" ", NO_BREAK) for label, count in pairs))
+def _classes(contents: Contents) -> list[str]:
+    if contents.names is None:
+        return []
+    counts = {label: np.count_nonzero(contents.labels == label) for label in contents.names}
+    listed = (f"{name} ({counts[label]})".replace(" ", NO_BREAK) for label, name in contents.names.items())
+    return [_lines("Classes", ", ".join(listed))]
+
+
+def _dead(beton: Beton, contents: Contents) -> list[str]:
+    """What no image of the manifest needs."""
+    dead = contents.labels == NONE
+    if not dead.any():
+        return []
+    size = int(beton.sizes[dead].sum())
+    held = f"{count(int(np.count_nonzero(dead)), 'sample')} of images that are no more, {format_bytes(size)}"
+    return [_lines("Beside them", f"{held}; `make repack` removes them")]
 
 
 def _lines(name: str, text: str) -> str:

@@ -12,14 +12,13 @@ from formwork.beton.beton import Beton
 from formwork.beton.faults import how_to_mend, unreadable
 from formwork.beton.format import RAW
 from formwork.conversion.passthrough import plain_size
-from formwork.errors import BetonError, DatasetError
+from formwork.errors import BetonError
 from formwork.escapes import printable
-from formwork.images.manifest import Manifest, read_manifest
 from formwork.images.pixels import read_rgb
 from formwork.kernels import libjpeg
 from formwork.parallel import in_order
 from formwork.progress import progress
-from formwork.tools.inspect.describe import class_names
+from formwork.tools.inspect.contents import Contents
 
 BLOCK = 64  # samples that a thread checks in one go
 
@@ -129,8 +128,8 @@ def find_damage(beton: Beton, workers: int) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def verify(beton: Beton, manifest: Manifest | None, workers: int) -> str:
-    """Check every sample; print sample id, class and, where the manifest is known, source of each bad one.
+def verify(beton: Beton, contents: Contents, workers: int) -> str:
+    """Check every sample; print sample id and, where they are known, class and source of each bad one.
 
     Returns:
         A line that says that all are whole.
@@ -139,46 +138,12 @@ def verify(beton: Beton, manifest: Manifest | None, workers: int) -> str:
         BetonError: any sample is bad.
     """
     damage = find_damage(beton, workers)
-    names = class_names(beton)
+    files = dict.fromkeys(map(beton.path_of, damage))
     for sample, fault in damage.items():
-        source = f", {printable(_source(manifest, sample))}" if manifest else ""
-        print(f"sample {sample} ({names[int(beton.labels[sample])]}{source}): {fault}")
+        known = ", ".join(filter(None, (contents.name(sample), contents.source(sample))))
+        within = f" in {printable(beton.path_of(sample).name)}" if len(beton.files) > 1 else ""
+        print(f"sample {sample}{within}{f' ({known})' if known else ''}: {fault}")
     if damage:
-        raise BetonError(
-            f"{len(damage)} of {len(beton)} samples of {beton.path} are damaged. {how_to_mend(beton.path)}"
-        )
+        raise BetonError(f"{len(damage)} of {len(beton)} samples of {beton.path} are damaged. {how_to_mend(*files)}")
     found = "have the checksums they were written with, and decode" if beton.provenance else "decode without a warning"
     return f"All {len(beton)} samples of {beton.path} {found}."
-
-
-def find_manifest(beton: Beton, given: Path | None) -> Manifest | None:
-    """The manifest that a beton was made from: the given one, or data/interim/<name>/<split>.csv of a beton that is
-    data/processed/<name>/<split>.beton, where it is still the same.
-
-    Raises:
-        DatasetError: the given one cannot be read.
-        BetonError: the beton was not made from the given one.
-    """
-    if given:
-        manifest = read_manifest(given)
-        beton.of_manifest(manifest)
-        return manifest
-    folder = beton.path.absolute().parent  # where it was named, not in the cache that it may be a link into
-    path = folder.parent.parent / "interim" / folder.name / f"{beton.path.stem}.csv"
-    if beton.provenance is None or folder.parent.name != "processed" or not path.is_file():
-        return None
-    try:
-        manifest = read_manifest(path)
-    except DatasetError:  # of another version: names are missing in messages, and nothing else
-        return None
-    return manifest if manifest.images_digest == beton.provenance.manifest_sha256 else None
-
-
-def _source(manifest: Manifest, sample: int) -> Path:
-    """The file of a sample; its path in the raw dataset where the manifest does not stand in data/interim."""
-    path = Path(manifest.paths[sample])
-    folder = manifest.path.absolute().parent
-    if folder.parent.name != "interim":
-        return path
-    source = folder.parent.parent / "raw" / folder.name / path
-    return source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source

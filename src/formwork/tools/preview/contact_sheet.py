@@ -9,7 +9,7 @@ from formwork.beton.beton import Beton
 from formwork.conversion.encode import scale_down
 from formwork.drawing.image_grid import COLUMNS, Row, image_rows, in_rows
 from formwork.text import count
-from formwork.tools.inspect.describe import class_names
+from formwork.tools.inspect.contents import NONE, Contents
 from formwork.tools.inspect.verify import open_samples
 
 ROWS = 16  # of a sheet, where each class has one or more
@@ -17,20 +17,23 @@ SIDE = 160  # pixels that an image has in the picture; larger ones are scaled do
 DAMAGED = np.full((SIDE, SIDE, 3), 224, np.uint8)
 
 
-def contact_sheet(beton: Beton, path: Path) -> None:
-    """Write a PNG of images of each class of a beton; of ROWS of its classes, where it has more.
+def contact_sheet(beton: Beton, contents: Contents, path: Path) -> None:
+    """Write a PNG of images of each class of a beton; of ROWS of its classes, where it has more; of any, where the
+    classes are not known.
 
     Raises:
         BetonError: the file can no longer be read.
         FormworkError: `path` cannot be written.
     """
-    names = class_names(beton)
-    classes = spread(np.unique(beton.labels), ROWS).tolist()
-    samples = {label: np.flatnonzero(beton.labels == label) for label in classes}
+    names = contents.names or {0: "all"}
+    classes = spread(np.array(list(names)), ROWS).tolist()
+    samples = {label: np.flatnonzero(contents.labels == label) for label in classes}
     headings = {f"{names[label]}: {count(len(found), 'image')}": found for label, found in samples.items()}
     with open_samples(beton) as file:
         rows = class_rows(headings, file.pixels, lambda sample: f"sample {sample}")
-    title = f"{beton.path.parent.name}/{beton.path.name}: {count(len(beton), 'image')} of {of_classes(classes, names)}"
+    shown = f" of {of_classes(classes, names)}" if contents.names else ""
+    images = count(int(np.count_nonzero(contents.labels != NONE)), "image")
+    title = f"{beton.path.parent.name}/{beton.path.name}: {images}{shown}"
     image_rows(path, title, rows)
 
 
