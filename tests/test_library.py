@@ -16,12 +16,14 @@ from PIL import Image
 
 import formwork
 from formwork.beton.read import open_beton
+from formwork.conversion.write import write_beton
 from formwork.folders import Folders
 from formwork.interim.settings import Settings
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
-from formwork.params import Model
+from formwork.params import BetonParams, Model
+from tests.make_images import make_dataset, make_manifest
 from tests.workspace import ROOT, Workspace
 
 HEAVY = {"torch", "numpy", "numba", "pydantic", "PIL", "yaml", "ffcv", "pytorch_lightning", "torchvision"}
@@ -205,6 +207,33 @@ def test_a_beton_is_a_sequence_of_images_and_labels(base: Workspace, elsewhere: 
     assert np.array_equal(pickle.loads(pickle.dumps(images))[len(images) - 1][0], last)
     with pytest.raises(IndexError):
         images[len(images)]
+
+
+def test_a_beton_in_parts_has_the_order_and_labels_of_its_manifest(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    raw = make_dataset(data / "raw/pets", ["cat", "dog"], per_class=9, size=(20, 20))
+    manifest = make_manifest(raw, data / "interim/pets/train.csv")
+    path = data / "processed/pets/train.beton"
+    write_beton(manifest, raw, path, BetonParams(write_mode="raw", part_mb=0.006), workers=1)
+    parts = sorted(path.iterdir())[1:]
+    assert len(parts) > 2
+    expected = [np.asarray(Image.open(raw / row.path)) for row in manifest.rows]
+
+    images = formwork.read_beton(path)
+    assert all(np.array_equal(images[i][0], expected[i]) for i in range(18))
+    assert images.labels.tolist() == manifest.labels.tolist()
+    assert images.class_names == {0: "cat", 1: "dog"}
+    one = formwork.read_beton(parts[0])
+    assert 0 < len(one) < 18
+    assert [images.class_names[label] for _, label in one] == sorted(images.class_names[label] for _, label in one)
+    assert len(formwork.read_beton(parts[:2])) == len(one) + len(formwork.read_beton(parts[1]))
+
+    manifest.path.unlink()
+    images = formwork.read_beton(path)
+    with pytest.raises(formwork.FormworkError, match="no beton"):
+        formwork.read_beton([])
+    assert len(images) == 18
+    assert images.class_names is None
 
 
 def test_a_damaged_sample_is_refused(repo: Workspace) -> None:

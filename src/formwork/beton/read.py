@@ -25,13 +25,15 @@ def open_beton(path: Path | Sequence[Path]) -> Beton:
     Image data is not read here: it is checked sample by sample when it is read.
 
     Args:
-        path: a file, a folder of parts, or several files, which are read as one.
+        path: a file, a folder of parts, or several of them, which are read as one.
 
     Raises:
         BetonError: a file is missing, must not be read, is cut short or damaged, or is no beton that can be used.
     """
     if not isinstance(path, Path):
-        return join(path[0], [_open(one) for one in path])
+        if not path:
+            raise BetonError("There is no beton to be opened: the list of them is empty.")
+        return join(path[0], [open_beton(one) for one in path])
     if not path.is_dir():
         return _open(path)
     parts = sorted(path.glob(PARTS))
