@@ -113,17 +113,21 @@ class TarsOfFolder:
 
     def spans(self, paths: Sequence[str]) -> np.ndarray | None:
         """(N,) SPAN of files; None where there are no tars."""
-        by_prefix = {f"{tar.path}/": tar.index for tar in self.used}
-        if not by_prefix:
+        tars = {f"{tar.path}/": tar.index for tar in self.used}
+        if not tars:
             return None
-
-        def span(path: str) -> tuple[int, int]:
-            for end in reversed(inner_ends(path)):
-                if index := by_prefix.get(path[: end + 1]):
-                    return index.span(path[end + 1 :]) or LOOSE
-            return LOOSE
-
-        return np.fromiter(map(span, paths), SPAN, len(paths))
+        found = np.full(len(paths), np.array(LOOSE, SPAN))
+        by_tar: dict[str, tuple[list[int], list[str]]] = {prefix: ([], []) for prefix in tars}
+        prefix = "/"
+        for place, path in enumerate(paths):
+            if not path.startswith(prefix) or inner_ends(path[len(prefix) :]):  # else in the same tar as the one before
+                prefix = next((path[: end + 1] for end in reversed(inner_ends(path)) if path[: end + 1] in tars), "/")
+            if prefix != "/":
+                by_tar[prefix][0].append(place)
+                by_tar[prefix][1].append(path[len(prefix) :])
+        for prefix, (places, names) in by_tar.items():
+            found[places] = tars[prefix].spans(names)
+        return found
 
     def check_unchanged(self) -> None:
         """Raises DatasetError: a tar is no longer what it was when it was read."""

@@ -7,6 +7,7 @@ A member's path is that of its tar, a slash, and its name there: `shard-000.tar/
 import errno
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ WHY_NOT = {
     IS_SPARSE: "it is stored sparse, without its gaps, and has no place of its own in the tar: make the tar without "
     "--sparse",
 }
+ODD = re.compile(rb"^[./]|//|/\.|^$")  # a name that may be another path's
 NEWER = "its tar is no longer what it was when its images were listed"
 
 Span = tuple[int, int]
@@ -76,11 +78,23 @@ class TarIndex:
         # process may hold for ever.
         self._place_of: dict[str, int] | None = None
 
+    @property
+    def place_of(self) -> dict[str, int]:
+        """Positions by name."""
+        if self._place_of is None:
+            self._place_of = dict(zip(self.names, range(len(self.names)), strict=True))
+        return self._place_of
+
+    def spans(self, names: Sequence[str]) -> np.ndarray:
+        """(N,) SPAN of files that there are."""
+        places = np.fromiter(map(self.place_of.__getitem__, names), np.int64, len(names))
+        found = np.empty(len(names), SPAN)
+        found["offset"], found["size"] = self.offsets[places], self.sizes[places]
+        return found
+
     def span(self, name: str) -> Span | None:
         """None where there is no such file."""
-        if self._place_of is None:
-            self._place_of = {name: place for place, name in enumerate(self.names)}
-        place = self._place_of.get(name)
+        place = self.place_of.get(name)
         return None if place is None else (int(self.offsets[place]), int(self.sizes[place]))
 
 
@@ -101,7 +115,9 @@ def read_index(file: int, start: int = 0, size: int | None = None) -> TarIndex:
     files, damage = 0, ""
     try:
         for kind, raw_name, link, offset, length in entries(file, start, end):
-            name = _cleaned(raw_name)
+            name: str | None = raw_name.decode("utf-8", "surrogateescape")
+            if ODD.search(raw_name):
+                name = _cleaned(raw_name)
             if name is None:
                 outside.append(raw_name.decode("utf-8", "surrogateescape"))
             elif kind in FILES:
@@ -130,8 +146,6 @@ def read_index(file: int, start: int = 0, size: int | None = None) -> TarIndex:
 def _cleaned(raw_name: bytes) -> str | None:
     """A name as a relative path; None for one with "..", or for that of the folder itself."""
     name = raw_name.decode("utf-8", "surrogateescape")
-    if name and not name.startswith(("/", ".")) and "//" not in name and "/." not in name:
-        return name
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return None if ".." in parts or not parts else "/".join(parts)
 
