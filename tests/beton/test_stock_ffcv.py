@@ -1,6 +1,7 @@
 """Betons written here are read by FFCV's own Loader, and those of its own DatasetWriter are read here."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,8 @@ from formwork.loading.ffcv.import_ffcv import Loader  # FFCV's, which then leave
 from formwork.params import BetonParams
 from formwork.tools.inspect.contents import contents_of
 from formwork.tools.inspect.describe import describe
-from tests.make_images import make_manifest, noise, photo
+from tests.make_images import make_dataset, make_manifest, noise, photo
+from tests.workspace import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +199,27 @@ STOCK = {
     "fields of all types": ("jpg", 3, ["text", "json", "image", "box", "label", "weight", "tensor"]),
 }
 """write_mode, workers and fields of a beton that FFCV writes: <name>=<kind>, or a kind that is its name."""
+
+
+def test_a_stock_loader_reads_parts_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_python: None
+) -> None:
+    """Of each image that the manifest lists, and no other, the pixels and the class."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/betons.md").read_text(), re.DOTALL)
+    raw = make_dataset(Path("data/raw/photos"), per_class=9, size=(24, 24), content="noise")
+    manifest = make_manifest(raw, Path("data/interim/photos/train.csv"))
+    params = BetonParams(write_mode="raw", part_mb=0.01)
+    write_beton(manifest, raw, Path("data/processed/photos/train.beton"), params, workers=1)
+    (raw / "dog/003.png").unlink()
+    manifest = make_manifest(raw, manifest.path)
+
+    seen: list[tuple[bytes, int]] = []
+    code = code.replace("224, 224), 224 / 256", "24, 24), 1")
+    code += "        seen += zip([np.asarray(image).tobytes() for image in images], targets)\n"
+    exec(code, {"seen": seen})
+    expected = [(np.asarray(Image.open(raw / row.path)).tobytes(), row.label) for row in manifest.rows]
+    assert sorted(seen) == sorted(expected)
 
 
 def write_stock(path: Path, images: Sequence[np.ndarray], mode: str, workers: int, names: Sequence[str]) -> None:
