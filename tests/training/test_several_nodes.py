@@ -246,14 +246,13 @@ def test_a_fallback_in_one_process_alone_is_refused(nodes):
         raise ImportError("no kernels here")
 
     def hook() -> None:
-        warnings.simplefilter("default")  # as where no test runs
+        warnings.simplefilter("default")  # no error, as where no test runs
         do_in(ffcv_loader.FFCVDataLoader, "__init__", 1, fail)()
 
     (status, output), second = train_on(*nodes, hooks={1: hook})
     assert status == second[0] == 1
     assert "ERROR: FFCV loading of train failed in the process of rank 1, and not in the others." in output
     assert output.count("ERROR: ") == 1
-    assert "falling back to PyTorch DataLoader: no kernels here" in second[1]
 
 
 # --- SLURM --------------------------------------------------------------------------------------
