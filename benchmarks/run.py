@@ -21,6 +21,7 @@ BENCHMARKS = {
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
     "reading": "loading: what reading each sample costs over a beton in memory",
+    "parts": "loading: a thousand parts against one file, and how long opening takes",
     "verification": "loading: what comparing samples with their checksums costs",
     "lightning": "training: what Lightning costs over bare loops",
     "timesteps": "loading: time and memory of images repeated in time",

@@ -36,7 +36,7 @@ def replace_images(raw: Path, images: int, tars: bool) -> None:
     for label in range(0, CLASSES, CHANGED if tars else 1):
         of_class = count(images, label)
         numbers = range(0, of_class, 1 if tars else CHANGED)
-        write_class(raw, label, drawn(numbers, np.random.default_rng([1, label])), tars)
+        write_class(raw, label, drawn(numbers, np.random.default_rng([1, label])), tars, OLD + 1)
 
 
 def count(images: int, label: int) -> int:
@@ -57,19 +57,19 @@ def drawn(numbers: Iterable[int], rng: np.random.Generator) -> Iterable[Image]:
         yield f"{number:06d}.jpg", simplejpeg.encode_jpeg(pixels, quality=85, colorsubsampling="420")
 
 
-def write_class(raw: Path, label: int, images: Iterable[Image], tars: bool) -> None:
-    """Write the images of a class; others of its folder stay."""
-    name = f"class {label:04d}"
+def write_class(raw: Path, label: int, images: Iterable[Image], tars: bool, made: int = OLD) -> None:
+    """Write the images of a class; others of its folder stay. `made`: when, which DVC and `link` tell changes by."""
+    name = f"n{label:08d}"  # as those of ImageNet
     if tars:
         with tarfile.open(raw / f"{name}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for file, content in images:
                 member = tarfile.TarInfo(file)
-                member.size, member.mtime = len(content), OLD
+                member.size, member.mtime = len(content), made
                 tar.addfile(member, io.BytesIO(content))
-        os.utime(raw / f"{name}.tar", (OLD, OLD))
+        os.utime(raw / f"{name}.tar", (made, made))
         return
     (raw / name).mkdir(exist_ok=True)
     for file, content in images:
         path = raw / name / file
         path.write_bytes(content)
-        os.utime(path, (OLD, OLD))
+        os.utime(path, (made, made))
