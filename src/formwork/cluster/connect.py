@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
 import warnings
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from inspect import signature
@@ -54,38 +55,54 @@ async def connected(cluster: str | SlurmCluster | SshCluster) -> AsyncIterator[C
     Raises:
         ClusterError: there is no such cluster, or it cannot be started.
     """
-    kind = "address" if isinstance(cluster, str) else "ssh" if isinstance(cluster, SshCluster) else "slurm"
-    require(PACKAGES[kind])
     if isinstance(cluster, str):
         await _reach(cluster)
-    keep_quiet()
-    if isinstance(cluster, str):
         advice = f"`dask worker {cluster}` starts one"
         async with _client(cluster, cluster) as client:
             yield Connected(client, f"the scheduler {printable(cluster)}", WAIT_SECONDS, advice)
     elif isinstance(cluster, SshCluster):
-        async with _started(_ssh(cluster.ssh), f"ssh {', '.join(cluster.ssh)}") as (client, name):
+        async with _started(_ssh(cluster.ssh), f"the SSH hosts {', '.join(cluster.ssh)}") as (client, name):
             yield Connected(client, name, WAIT_SECONDS, "They were started and have ended")
     else:
+        workers = cluster.slurm.workers
         async with _started(_slurm(cluster.slurm), "SLURM") as (client, name):
+            client.cluster.adapt(minimum=workers, maximum=workers)  # a job whose time is up is replaced
             advice = f"`squeue --me` shows their jobs, and {LOGS} has their logs"
             yield Connected(client, name, 60 * cluster.slurm.wait_minutes, advice)
 
 
-def require(packages: Sequence[str]) -> None:
-    """Raises ClusterError: Dask is not installed."""
+def import_dask(cluster: str | SlurmCluster | SshCluster) -> None:
+    """Import what `connected` needs, in the main thread, as one of the packages changes how Ctrl-C is handled.
+
+    Raises:
+        ClusterError: Dask is not installed.
+    """
+    kind = "address" if isinstance(cluster, str) else "ssh" if isinstance(cluster, SshCluster) else "slurm"
+    packages = PACKAGES[kind]
     lacking = [name.replace("_", "-") for name in packages if find_spec(name) is None]
     if lacking:
         raise ClusterError(
             f"cluster in params.yaml needs {' and '.join(lacking)}, which this Python ({sys.executable}) lacks. Run "
             f"`{sys.executable} -m pip install 'formwork[cluster]'` or `make setup`, {TO_LOCAL}."
         )
+    import distributed  # noqa: F401 - it makes the loggers that are to be quiet
+
+    if kind == "slurm":
+        with _handler_kept(signal.SIGINT):
+            import dask_jobqueue  # noqa: F401
+    _keep_quiet()
 
 
-def keep_quiet() -> None:
+@contextmanager
+def _handler_kept(number: signal.Signals) -> Iterator[None]:
+    before = signal.getsignal(number)
+    yield
+    if signal.getsignal(number) is not before:
+        signal.signal(number, before)
+
+
+def _keep_quiet() -> None:
     """Keep what Dask logs and warns of from the terminal: what matters of it is said in our words."""
-    import distributed  # noqa: F401 - it makes its loggers when it is imported
-
     for name in [*logging.root.manager.loggerDict, *CHATTY]:
         if name.split(".")[0] in CHATTY:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -167,9 +184,9 @@ async def _started(cluster: Any, name: str) -> AsyncIterator[tuple[Any, str]]:
         try:
             await cluster
         except Exception as error:  # of asyncssh, of sbatch, ...
-            raise ClusterError(f"Workers cannot be started by {name}: {_words(error)}. See docs/cluster.md.") from error
+            raise ClusterError(f"No workers can be started on {name}: {_words(error)}. See docs/cluster.md.") from error
         async with _client(cluster, name) as client:
-            yield client, f"workers by {name}"
+            yield client, name
     finally:
         with suppress(Exception):
             await asyncio.wait_for(cluster.close(), CLOSE_SECONDS)
@@ -202,11 +219,9 @@ def _slurm(slurm: Slurm) -> Any:
     options = {"processes": 1, "log_directory": str(Path(LOGS).absolute()), **slurm.options}
     options["scheduler_options"] = {"dashboard": False, **options.get("scheduler_options", {})}
     try:
-        cluster = SLURMCluster(**options, asynchronous=True)
-        cluster.adapt(minimum=slurm.workers, maximum=slurm.workers)  # a job whose time is up is replaced
+        return SLURMCluster(**options, n_workers=slurm.workers, asynchronous=True)
     except Exception as error:  # of Dask, for options that do not fit together
         raise ClusterError(f"cluster.slurm in params.yaml cannot be used: {_words(error)}.") from error
-    return cluster
 
 
 def _words(error: BaseException) -> str:

@@ -84,10 +84,12 @@ class ClusterExecutor(Executor):
     def _start(self) -> None:
         """Connect, and wait for the first worker. What this needs is imported now: most stages have no cluster."""
         from formwork.cluster.agreement import agreement
+        from formwork.cluster.connect import import_dask
         from formwork.cluster.dispatch import Dispatcher
         from formwork.cluster.on_worker import start_of
 
         cluster, stage, files, whole_workers = self._arguments
+        import_dask(cluster)
         with writing(self._mark):
             self._mark.parent.mkdir(parents=True, exist_ok=True)
             self._mark.write_text(self._token)
