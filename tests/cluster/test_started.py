@@ -102,9 +102,5 @@ def test_options_that_slurm_does_not_know_are_refused(shared: Path, monkeypatch:
     refused(r"^cluster\.slurm\.que in params\.yaml is no option of SLURMCluster\. Did you mean 'queue'\?", que="all")
     refused(r"^cluster\.slurm in params\.yaml cannot be used: You must specify how much cores and memory")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
-    refused(
-        r"^No workers can be started on SLURM: .*No such file or directory: 'sbatch'",
-        cores=1,
-        memory="1GB",
-        interface="lo",
-    )
+    job = {"cores": 1, "memory": "1GB", "interface": "lo"}
+    refused(r"^No workers can be started on SLURM: .*No such file or directory: 'sbatch'", **job)

@@ -180,16 +180,24 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
 @asynccontextmanager
 async def _started(cluster: Any, name: str) -> AsyncIterator[tuple[Any, str]]:
     """A cluster that Dask starts for this stage, with its client."""
+    from distributed import Status
+
     try:
         try:
             await cluster
+            for worker in cluster.workers.values():
+                await worker  # one that could not be started tries again, and says why not
         except Exception as error:  # of asyncssh, of sbatch, ...
+            for worker in cluster.workers.values():
+                if worker.status == Status.created:
+                    worker.status = Status.failed  # or the cluster could not be closed
             raise ClusterError(f"No workers can be started on {name}: {_words(error)}. See docs/cluster.md.") from error
         async with _client(cluster, name) as client:
             yield client, name
     finally:
-        with suppress(Exception):
+        with suppress(Exception):  # of Dask's own check, the last step, where a job has ended by itself
             await asyncio.wait_for(cluster.close(), CLOSE_SECONDS)
+        cluster.status = Status.closed
 
 
 def _ssh(hosts: Sequence[str]) -> Any:
