@@ -17,6 +17,7 @@ BENCHMARKS = {
     "near_duplicates": "verification: which copies of photos are found, and how many other images are taken for copies",
     "scale": "at size: what each command costs on a million images and more, loose and in tars",
     "containers": "raw data: what DVC and link take for images in tars, over what they take for loose files",
+    "cluster": "several machines: what a second worker gains, and what a task costs",
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
