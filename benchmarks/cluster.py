@@ -29,8 +29,8 @@ EMPTY = 200  # tasks without work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--photos", type=int, default=600, help="images to verify, 500 x 375 pixels")
-    parser.add_argument("--task", type=int, default=25, help="images of a task")
+    parser.add_argument("--photos", type=int, default=1400, help="images to verify, 500 x 375 pixels")
+    parser.add_argument("--task", type=int, default=35, help="images of a task: those of 4 MB, as in verification")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--page", type=Path, default=ROOT / "docs/cluster.md", help="page to write into")
     parser.add_argument("--results", type=Path, default=ROOT / "results/bench", help="folder for the figures as JSON")

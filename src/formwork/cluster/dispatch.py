@@ -190,7 +190,8 @@ class Dispatcher:
         self.waiting = None
         if not self._ready.done():
             self._ready.set_result(None)
-        await asyncio.gather(*(self._keep_busy(address, session) for _ in range(1 if self._whole else threads)))
+        at_once = 1 if self._whole else threads + 1  # one waits there, so that no thread does
+        await asyncio.gather(*(self._keep_busy(address, session) for _ in range(at_once)))
 
     async def _admit(self, address: str, session: dict[str, Any]) -> tuple[str, Any]:
         from distributed.versions import get_versions
@@ -263,7 +264,7 @@ class Dispatcher:
     # --- Tasks ----------------------------------------------------------------------------------
 
     async def _keep_busy(self, address: str, session: dict[str, Any]) -> None:
-        """Give tasks to one thread of a worker, until this is cancelled or the worker fails."""
+        """Give a worker one task after the other, until this is cancelled or the worker fails."""
         while True:
             task = await self._queue.get()
             if not task.started and not task.future.set_running_or_notify_cancel():
