@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -209,9 +210,16 @@ def _in_class_folders(folder: RawFolder, layout: str) -> tuple[Candidates, list[
     folders = {path: (split, files) for split, classes in found_files.items() for path, files in classes.items()}
     candidates = _columns(folders)
     if folder.tars.used:
-        order = sorted(range(len(candidates)), key=lambda place: path_bytes(candidates.paths[place]))
-        candidates = candidates.at(np.array(order, np.int64))
+        candidates = candidates.at(_order(candidates.paths))
     return candidates, [*found.notes, *_check_names(raw, names)]
+
+
+def _order(paths: Sequence[str]) -> np.ndarray:
+    """(N,) int64, positions of paths in the order of their bytes."""
+    key: Callable[[int], Any] = paths.__getitem__
+    if not is_text("".join(paths)):
+        key = list(map(path_bytes, paths)).__getitem__
+    return np.array(sorted(range(len(paths)), key=key), np.int64)
 
 
 def _columns(folders: Mapping[str, tuple[str | None, list[str]]]) -> Candidates:

@@ -23,7 +23,7 @@ from formwork.datasets.verification_cache import ANY_SIZE, STATUS, VerificationC
 from formwork.datasets.verify_file import RECORD, BadFile, File, ImageInfo, Result, Unchanged, verify_files
 from formwork.errors import DatasetError
 from formwork.escapes import printable
-from formwork.images.containers import container_status, possible_containers
+from formwork.images.containers import container_status, in_container
 from formwork.images.manifest import SHA256_BYTES
 from formwork.images.tars import LOOSE
 from formwork.parallel import TaskKilled, in_order
@@ -156,19 +156,18 @@ def _status(raw: Path, paths: Sequence[str], spans: np.ndarray | None) -> np.nda
     )
 
     def each() -> Iterator[tuple[int, int, int]]:
-        stamps: dict[str, tuple[int, int] | None] = {}
+        prefix, stamp = "/", (0, 0)  # of the container of the image before, which most images share
         for path, size in zip(paths, sizes, strict=False):
             try:
-                for container in possible_containers(path):
-                    if container not in stamps:
-                        is_file = os.path.isfile(f"{folder}/{container}")
-                        stamps[container] = container_status(f"{folder}/{container}") if is_file else None
-                    if stamp := stamps[container]:
-                        yield size, *stamp
-                        break
-                else:
-                    found = os.stat(f"{folder}/{path}")
-                    yield found.st_size, found.st_mtime_ns, found.st_ino
+                if not path.startswith(prefix):
+                    container = in_container(folder, path)
+                    prefix = f"{container}/" if container else "/"
+                    stamp = container_status(f"{folder}/{container}") if container else (0, 0)
+                if prefix != "/":
+                    yield size, *stamp
+                    continue
+                found = os.stat(f"{folder}/{path}")
+                yield found.st_size, found.st_mtime_ns, found.st_ino
             except OSError:
                 yield 0, 0, 0  # reading the file fails, too, and gives the reason
 

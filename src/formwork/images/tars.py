@@ -184,10 +184,6 @@ class TarFile:
             os.close(self._file)
 
     @property
-    def is_listed(self) -> bool:
-        return self._index is not None
-
-    @property
     def index(self) -> TarIndex:
         if self._index is None:
             self._index = read_index(self._file)

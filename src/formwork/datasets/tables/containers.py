@@ -66,6 +66,8 @@ def find_shards(folder: RawFolder) -> list[Shard]:
 def _containers(folder: RawFolder, place: str, deepest: int) -> tuple[list[str], bool]:
     """The files that may be containers, and whether there are loose images."""
     content = folder.content(place)
+    if folder.in_tars(place):
+        return [], bool(content.files)  # nothing in a tar is a container
     found = [place + name for name in content.files if name.lower().endswith(EXTENSIONS)]
     loose = any(extension(name) in IMAGE_EXTENSIONS for name in content.files)
     for name in content.folders if deepest and not loose else ():
