@@ -11,6 +11,7 @@ import pytest
 from formwork import system
 from formwork.beton.read import open_beton
 from formwork.conversion.write import write_beton
+from formwork.earlier_parts import keep
 from formwork.images.manifest import read_manifest
 from formwork.params import BetonParams, load_params
 from formwork.text import format_bytes
@@ -94,6 +95,8 @@ def test_betons_in_parts_are_looked_at_like_others(patient: Patient, monkeypatch
     looked = patient.look_at_all("beton train", "page cache", "caching", "disk space")
     assert {result.verdict for result in looked.values()} == {"ok"}
     assert f"betons of {format_bytes(total)}, " in looked["caching"].finding
+    keep(BETON)  # as `link` does; and then the run cache had what `convert` would make
+    assert patient.look("disk space").commands == ("rm -r data/processed/colours/.train.parts",)
     monkeypatch.setattr(system, "cached_bytes", lambda path: 0)
     monkeypatch.setattr(resources, "SLOW_BYTES", 0)
     commands = patient.look("page cache").commands

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formwork import system
+from formwork.earlier_parts import kept_folder
 from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.text import format_bytes
@@ -65,6 +66,11 @@ def space(project: Project) -> Result:
         places.append(nearest(cache))
     finding = ", ".join(f"{format_bytes(shutil.disk_usage(place).free)} free in {place}" for place in places)
     missing = [split for split in SPLITS if not _in_step(project, split)]
+    left = [kept for path in map(project.folders.beton, SPLITS) if (kept := kept_folder(path)).is_dir()]
+    if not missing and left:
+        size = format_bytes(sum(path.stat().st_size for kept in left for path in kept.iterdir()))
+        listed = " ".join(map(str, left))
+        return note(f"{size} of parts were kept for a conversion that was not needed: {listed}", f"rm -r {listed}")
     if not missing:
         return ok(f"the betons are there; {finding}")
     need = sum(estimate(project, split) for split in missing)
