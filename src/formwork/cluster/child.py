@@ -5,6 +5,7 @@ Messages are a length of 8 bytes and a pickle. The first says what must be in co
 
 import os
 import pickle
+import resource
 import select
 import signal
 import traceback
@@ -19,6 +20,7 @@ IDLE_SECONDS = 60  # without a task, after which the process ends: the session m
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signals.end_with_parent(signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a library that crashes leaves nothing in the repository
     source, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a task prints goes to the worker's log
     expected = _receive(source)
