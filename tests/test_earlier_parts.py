@@ -144,6 +144,8 @@ def test_versions_of_the_workspace_and_of_both_sides_of_a_merge_are_found(reposi
     assert sorted(map(str, found())) == sorted(map(str, map(content, (1, 2, 3))))
 
     git("commit", "--quiet", "--message", "merge")
+    Path("dvc.lock").unlink()
+    assert sorted(map(str, found())) == sorted(map(str, map(content, (1, 2, 3))))
     lock(cache(4, NAMES))
     assert found()[0] == content(4)
     assert sorted(map(str, found())) == sorted(map(str, map(content, (1, 2, 3, 4))))

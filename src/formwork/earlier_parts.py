@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,13 +184,14 @@ def _find_cache(repository: Path) -> _Cache | None:
 
 def _locks(repository: Path) -> Iterator[bytes]:
     """The contents of dvc.lock: in the workspace, and in the last commits that changed it, the newest first."""
-    try:
+    with suppress(OSError):
         yield (repository / LOCK).read_bytes()
+    try:
         heads = ["HEAD", *(["MERGE_HEAD"] if _is_merging(repository) else [])]
         commits = git(repository, "rev-list", "--full-history", f"--max-count={COMMITS}", *heads, "--", LOCK)
         yield from filter(None, read_files(repository, [f"{commit}:{LOCK}" for commit in commits.decode().split()]))
-    except (OSError, FormworkError):
-        return  # nothing was ever run here, or committed
+    except FormworkError:
+        return  # nothing was ever committed here, or there is no git
 
 
 def _is_merging(repository: Path) -> bool:
