@@ -197,11 +197,12 @@ def test_samples_of_webdataset(raw: Path, tmp_path: Path) -> None:
     assert all_rows(tmp_path)["x-001.tar/8.png"] == ("d", 1)  # a table counts, and finds images by their keys
 
 
-def test_splits_of_samples_are_those_of_their_tars(raw: Path, tmp_path: Path) -> None:
-    write_tar(raw / "train-000.tar", samples())
-    write_tar(raw / "val-000.tar", samples(8))
+@pytest.mark.parametrize("name", ["{}-000.tar", "{}/000.tar", "of/imagenet1k-{}-0000.tar"])
+def test_splits_of_samples_are_those_of_their_tars(raw: Path, tmp_path: Path, name: str) -> None:
+    write_tar(raw / name.format("train"), samples())
+    write_tar(raw / name.format("validation"), samples(8))
     run_link(tmp_path)
-    assert all(path.startswith("train-000.tar/") for path in rows(tmp_path, "train"))
+    assert all(path.startswith(name.format("train")) for path in rows(tmp_path, "train"))
     assert len(rows(tmp_path, "val")) == 8
 
 

@@ -190,7 +190,9 @@ def folder_splits(folder: RawFolder, paths: Sequence[str]) -> np.ndarray | None:
     all in one: a test set without labels leaves the images to train on."""
     root = descend(folder, "")
     named = {f"{root}{name}/": split_name(name) for name in folder.content(root).folders}
-    places = {top: SPLITS.index(name.split) for top, name in named.items() if name is not None and not name.rest}
+    rests = {name.rest if name else None for top, name in named.items() if folder.in_tars(top)}
+    same = rests.pop() if len(rests) == 1 else ()  # as of imagenet1k-train-0000.tar, imagenet1k-validation-0000.tar
+    places = {top: SPLITS.index(name.split) for top, name in named.items() if name and name.rest in ((), same)}
     if len(set(places.values())) < 2 or SPLITS.index("train") not in places.values():
         return None
     start = len(root)
