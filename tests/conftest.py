@@ -25,8 +25,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_configure() -> None:
-    """Listen to Ctrl-C: a shell lets what it starts in the background ignore it, and so would all that tests start."""
+    """Listen to Ctrl-C: a shell lets what it starts in the background ignore it, and so would all that tests start.
+
+    And let torch, not imported yet, say no more than it does in formwork.meeting: some tests fork this process.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ AGAIN = "The next run goes on from the last checkpoint, if there is one."
 
 
 class Meeting:
-    """`with Meeting(process) as meeting:` around all that a process does; it begins when all have come.
+    """`with Meeting(process) as meeting:` around all that a process does. The block begins when all have come.
 
     An error in the block ends all processes, and the first one says it, once. Without `process`, of a training that
     was started as one process, it does nothing.
@@ -67,7 +67,7 @@ class Meeting:
             return
         self.done.set()
         self.watcher.join()  # if it ends all, it never returns
-        with suppress(RuntimeError):  # the process that serves has ended
+        with suppress(RuntimeError, FormworkError):  # the process that serves has ended: nobody is there to tell
             if not self.first:
                 self._leave(self.process, error)
             elif error is not None:
@@ -170,7 +170,7 @@ class Meeting:
         return word
 
     def _wait(self, keys: list[str], seconds: float) -> bool:
-        """Whether all keys are there in time. Not by the store's own wait, which keeps this process's thread out."""
+        """Whether all keys are there in time. The store's own wait would keep the thread that watches out of it."""
         end = time.monotonic() + seconds
         try:
             while not self.store.check(keys):
@@ -196,6 +196,8 @@ class Meeting:
         if isinstance(error, Exception):
             words = str(error) if isinstance(error, FormworkError) else f"{type(error).__name__}: {error}"
             self.store.compare_set("formwork/failed", "", json.dumps([_here(process), words]))
+        elif isinstance(error, signals.Interrupted):
+            self.store.set("formwork/signal", str(int(error.number)))
         told = error is not None and self._wait(["formwork/told"], PATIENCE_SECONDS)
         if told and isinstance(error, FormworkError | signals.Interrupted | SystemExit):
             self._exit_as_told(process)

@@ -22,6 +22,7 @@ from formwork.launch import LAUNCHER
 from formwork.loading import ffcv_loader
 from formwork.meeting import WAIT
 from formwork.params import BetonParams
+from formwork.training import fit
 from formwork.training.module import ImageModule
 from formwork.yaml import dump_yaml
 from tests.slurm import cluster, missing
@@ -154,6 +155,14 @@ def test_a_signal_to_one_before_the_first_step_ends_both(nodes):
     (status, output), second = train_on(*nodes, hooks={1: kill_in(ImageModule, "validation_step", 1)})
     assert re.match("Received SIGTERM: (no step was done|wrote a checkpoint)", output.splitlines()[-1])
     assert (status, second) == (143, (143, ""))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_while_data_are_read_ends_both(nodes, rank):
+    results = train_on(*nodes, hooks={rank: kill_in(fit, "checkpoint_path", 1)})
+    assert [status for status, _ in results] == [143, 143]
+    assert re.fullmatch("Received SIGTERM: .*", results[0][1].strip())
+    assert results[1][1] == ""
 
 
 @pytest.mark.parametrize("rank", [0, 1])

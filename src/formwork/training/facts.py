@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -32,8 +33,8 @@ def facts(params: Params, folders: Folders, data: ProjectData) -> dict[str, str]
             found[f"{section}.{key} in params.yaml" if key else f"{section} in params.yaml"] = _short(json.dumps(part))
     found["the code in src"] = code_digest(CHECKPOINT, own.folder())[:12]
     found |= {"the version of torch": torch.__version__, "the version of pytorch_lightning": pl.__version__}
-    for path in (folders.settings, *(split.manifest.path for split in data.splits.values())):
-        found[str(path)] = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    found[str(folders.settings)] = hashlib.sha256(folders.settings.read_bytes()).hexdigest()[:12]
+    found |= {str(split.manifest.path): split.manifest.digest[:12] for split in data.splits.values()}
     if params.data.use_ffcv:
         found |= {str(split.beton): _content(split) for split in data.splits.values()}
     return found
@@ -57,5 +58,5 @@ def _content(split: SplitFiles) -> str:
     digest = hashlib.sha256()
     for table in (beton.modes, beton.widths, beton.heights, beton.sizes, beton.stored_checksums):
         if table is not None:
-            digest.update(table.tobytes())
+            digest.update(np.ascontiguousarray(table).data)
     return digest.hexdigest()[:12]

@@ -226,8 +226,8 @@ def conversion(project: Project) -> Result:
 def workers(project: Project) -> Result:
     """data.num_workers against the cores, and against what the last training waited for."""
     data, cores = project.params.data, system.cores()
-    devices = project.params.trainer.devices
-    processes = devices if isinstance(devices, int) else project.devices
+    devices, nodes = project.params.trainer.devices, project.params.trainer.num_nodes
+    processes = devices if isinstance(devices, int) else project.devices // nodes
     wanted = data.num_workers * processes
     finding = f"data.num_workers {data.num_workers}{f' x {processes} devices' if processes > 1 else ''}, {cores} cores"
     better = max(cores // processes, 1)
