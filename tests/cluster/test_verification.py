@@ -6,11 +6,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from formwork.cluster.executor import ClusterExecutor
-from formwork.datasets import verify
+from formwork.cluster.executor import ClusterExecutor, cluster_executor
+from formwork.datasets import near_search, verify
 from formwork.datasets.link import link
+from formwork.datasets.perceptual_hash import COEFFICIENTS
 from formwork.datasets.verify_file import File
 from formwork.errors import DatasetError
 from formwork.images.manifest import SPLITS
@@ -46,6 +48,22 @@ def test_link_writes_the_same_and_asks_for_the_cluster_only_if_there_is_work(das
     assert run_link(raw, "cluster", dask.address) == run_link(raw, "local", None)
     assert not list(Path("cluster").glob(".cluster-*"))
     assert run_link(raw, "local", "tcp://127.0.0.1:1") == run_link(raw, "local", None)  # nearly all is in the cache
+
+
+def test_copies_at_sight_are_found_as_on_one_machine(
+    dask: DaskProcesses, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_search, "CLUSTER_FROM", 2)
+    monkeypatch.setattr(near_search, "OF_A_TASK", 90)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-100, 101, (300, COEFFICIENTS), dtype=np.int8)
+    codes[200:] = codes[:100] + rng.integers(-3, 4, (100, COEFFICIENTS), dtype=np.int8)
+    views = np.resize([near_search.UNCROPPED, near_search.FEW_CROPS, near_search.ALL_CROPS], 300)
+    with cluster_executor(dask.address, "link", Path("out")) as cluster:
+        found = near_search.find_pairs(codes, views, cluster, Path("out"))
+    assert len(found.first) >= 100
+    assert all(map(np.array_equal, found, near_search.find_pairs(codes, views)))
+    assert not list(Path("out").iterdir())
 
 
 def test_a_worker_that_is_killed_in_the_middle_changes_nothing(

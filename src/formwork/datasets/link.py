@@ -64,11 +64,11 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     cache, spans = interim / CACHE_FILE, candidates.spans
     with cluster_executor(params.cluster, "link", interim, sample_files(raw, candidates.paths)) as cluster:
         verified = verify(raw, candidates.paths, data.num_workers, cache, kept_paths, spans, cluster)
-    files.tars.check_unchanged()
-    if fetched:
-        _check_unchanged(raw, candidates, verified, fetched)
-    same = findings.equal_rows(verified.sha256, np.flatnonzero(verified.good))
-    alike = find_near_duplicates(verified, same, interim / NEAR_CACHE_FILE)
+        files.tars.check_unchanged()
+        if fetched:
+            _check_unchanged(raw, candidates, verified, fetched)
+        same = findings.equal_rows(verified.sha256, np.flatnonzero(verified.good))
+        alike = find_near_duplicates(verified, same, interim / NEAR_CACHE_FILE, cluster)
     together = clusters(alike, same, len(candidates)) if data.on_near_duplicate == "same_split" else None
     shared = share_candidates(raw, candidates, verified, data.split, split_file, together)
     _say(*shared.notes)

@@ -5,6 +5,7 @@ docs/near-duplicates.md says which copies are found, measured on photos.
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,15 @@ DARK = 8  # grey levels added to each, as the shares of what is nearly black are
 FIELDS = ["hash", "width", "height", "moments"]
 
 
-def find_near_duplicates(verified: Verification, same: Sequence[Sequence[int]], cache: Path) -> np.ndarray:
+def find_near_duplicates(
+    verified: Verification, same: Sequence[Sequence[int]], cache: Path, cluster: Executor | None = None
+) -> np.ndarray:
     """(P, 2) int64 pairs of positions, ascending, of images that are copies of each other at sight.
 
     Args:
         same: groups of files with the same content, ascending: the first stands for all.
         cache: see formwork.datasets.kept_arrays; it holds the result for the same images, and need not exist.
+        cluster: where many images are searched; see formwork.cluster.
     """
     first = verified.good.copy()
     first[[position for group in same for position in group[1:]]] = False
@@ -39,23 +43,24 @@ def find_near_duplicates(verified: Verification, same: Sequence[Sequence[int]], 
     kept = kept_arrays(cache, "key", "pairs")
     if kept is not None and str(kept[0]) == key:
         return positions[kept[1]]
-    pairs = look_alike(images)
+    pairs = look_alike(images, cluster, cache.parent)
     keep_arrays(cache, key=key, pairs=pairs)
     return positions[pairs]
 
 
-def look_alike(images: np.ndarray) -> np.ndarray:
+def look_alike(images: np.ndarray, cluster: Executor | None = None, folder: Path = Path()) -> np.ndarray:
     """(P, 2) int64 pairs of positions, ascending, of images that look alike.
 
     Args:
         images: (N,) with the fields in FIELDS.
+        cluster, folder: see formwork.datasets.near_search.find_pairs.
     """
     codes, scales = decode_hashes(images["hash"])
     used = np.flatnonzero(structure(codes, scales) >= LEAST_STRUCTURE)
     images, codes, scales = images[used], codes[used], scales[used]
     side = np.minimum(images["width"], images["height"])
     views = np.select([side >= LARGE, side >= CROPPABLE], [ALL_CROPS, FEW_CROPS], UNCROPPED)
-    pairs = find_pairs(codes, views)
+    pairs = find_pairs(codes, views, cluster, folder)
     means = images["moments"][:, ::2] / (images["width"].astype(np.int64) * images["height"])[:, None] + DARK
     tints = means / means.sum(axis=1, keepdims=True)
     alike = np.flatnonzero(np.abs(tints[pairs.first] - tints[pairs.second]).max(axis=1, initial=0) <= LARGEST_TINT)

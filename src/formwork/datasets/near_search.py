@@ -12,13 +12,19 @@ looked at, and of an image at most KEPT candidates are kept. All is counted in w
 not depend on the order of the images or on the machine.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from functools import lru_cache, partial
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from formwork.datasets.perceptual_hash import FREQUENCIES, MIRROR, SIDE, TRANSFORM, times
+from formwork.files import atomic_write
+from formwork.parallel import in_order
 
 BITS = 64
 BUCKET_BITS = 8, 24  # fewest and most
@@ -28,6 +34,8 @@ FARTHEST = 16  # bits of BITS, in which a candidate may differ
 LEAST_ALIKE = 0.65  # cosine of the angle between the hashes of a candidate and of the image, cropped or mirrored
 SHARE = 0.07  # that a view leaves out at one side or two
 QUERIES = 1 << 11  # at once: what is computed of them fits a core's cache
+OF_A_TASK = 1 << 15  # images that a task of a cluster looks up
+CLUSTER_FROM = 1 << 16  # images; fewer take two seconds at most
 STEPS = 1 << 10  # of a crop's factors, which are whole: sums stay below 2**24, up to which float32 counts exactly
 
 
@@ -67,23 +75,31 @@ class Pairs(NamedTuple):
     view: np.ndarray
 
 
-def find_pairs(codes: np.ndarray, views: np.ndarray) -> Pairs:
+def find_pairs(codes: np.ndarray, views: np.ndarray, cluster: Executor | None = None, folder: Path = Path()) -> Pairs:
     """Pairs of images whose hashes are alike.
 
     Args:
         codes: (N, COEFFICIENTS) int8, see formwork.datasets.perceptual_hash.decode_hashes.
         views: (N,) UNCROPPED, FEW_CROPS or ALL_CROPS: in how many of VIEWS each image is looked up.
+        cluster: where many images are looked up; see formwork.cluster.
+        folder: shared with its workers, which read the hashes there.
     """
     if len(codes) < 2:
         nothing = np.empty(0, np.int64)
         return Pairs(nothing, nothing, nothing)
     order = by_content(codes)
-    index = _Index(codes[order])
-    found = [
-        index.look_up(rows, range(start, end), probed)
+    if len(codes) < CLUSTER_FROM:
+        cluster = None
+    queries = [
+        (rows, range(start, end), probed)
         for start, end, probed in LOOK_UPS
-        for rows in _parts(np.flatnonzero(views[order] >= end))
+        for rows in _parts(np.flatnonzero(views[order] >= end), QUERIES if cluster is None else OF_A_TASK)
     ]
+    if cluster is None:
+        index = _Index(codes[order])
+        found = [index.look_up(*query) for query in queries]
+    else:
+        found = list(_look_up_on(cluster, codes[order], queries, folder / ".hashes.npy"))
     first, second, view, alike = (np.concatenate(column) for column in zip(*found, strict=True))
     pairs = np.minimum(first, second) * len(codes) + np.maximum(first, second)
     best = np.lexsort((first, view, -alike, pairs))
@@ -99,8 +115,8 @@ def by_content(codes: np.ndarray) -> np.ndarray:
     return np.argsort(numbers, kind="stable")
 
 
-def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (rows[start : start + QUERIES] for start in range(0, len(rows), QUERIES))
+def _parts(rows: np.ndarray, size: int = QUERIES) -> Iterator[np.ndarray]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _factors(view: View) -> np.ndarray:
@@ -123,6 +139,36 @@ VIEWED = [_factors(view) for view in VIEWS]
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(P,) each: positions of an image and of a candidate, the view of the image, and how alike they are then."""
+
+
+Query = tuple[np.ndarray, range, int]
+"""The arguments of _Index.look_up."""
+
+
+def _look_up_on(cluster: Executor, codes: np.ndarray, queries: list[Query], file: Path) -> Iterator[Found]:
+    """Let others look up images; file: by which they get the codes."""
+    with atomic_write(file) as stream:
+        np.save(stream, codes)
+    try:
+        work = partial(_look_up, str(file), hashlib.sha256(codes.tobytes()).digest())
+        for _, found in in_order(cluster, work, queries, ahead=len(queries)):
+            yield found
+    finally:
+        file.unlink()
+
+
+def _look_up(file: str, digest: bytes, query: Query) -> Found:
+    """In the process of a worker; digest: of the codes in the file."""
+    rows, views, probed = query
+    index = _index(file, digest)
+    found = [index.look_up(part, views, probed) for part in _parts(rows)]
+    image, candidate, view, alike = (np.concatenate(column) for column in zip(*found, strict=True))
+    return image, candidate, view, alike
+
+
+@lru_cache(1)
+def _index(file: str, digest: bytes) -> "_Index":
+    return _Index(np.load(file))
 
 
 class _Index:
