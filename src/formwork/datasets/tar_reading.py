@@ -118,9 +118,10 @@ class TarsOfFolder:
             return None
         found = np.full(len(paths), np.array(LOOSE, SPAN))
         by_tar: dict[str, tuple[list[int], list[str]]] = {prefix: ([], []) for prefix in tars}
-        prefix = "/"
+        prefix, nested = "/", any(tar.inside for tar in self.used)
         for place, path in enumerate(paths):
-            if not path.startswith(prefix) or inner_ends(path[len(prefix) :]):  # else in the same tar as the one before
+            # Else it is in the same tar as the one before.
+            if not path.startswith(prefix) or (nested and inner_ends(path[len(prefix) :])):
                 prefix = next((path[: end + 1] for end in reversed(inner_ends(path)) if path[: end + 1] in tars), "/")
             if prefix != "/":
                 by_tar[prefix][0].append(place)

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def read_index(file: int, start: int = 0, size: int | None = None) -> TarIndex:
     except TarDamage as error:
         damage = str(error)
     _follow(links, spans)
-    places = np.array(list(spans.values()), np.int64).reshape(-1, 2)
+    places = np.fromiter(chain.from_iterable(spans.values()), np.int64, 2 * len(spans)).reshape(-1, 2)
     return TarIndex(list(spans), places[:, 0], places[:, 1], outside, files - len(spans), damage)
 
 
