@@ -292,6 +292,15 @@ def test_archives_beside_loose_images_are_left_out(raw: Path) -> None:
     assert any("its images lie beside it" in note for note in files.notes)
 
 
+def test_a_tar_of_another_dataset_that_lies_beside_is_no_archive(raw: Path) -> None:
+    for path, content in folders("a", "b").items():
+        (raw.parent / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        (raw.parent / "photos" / path).write_bytes(content)
+    write_tar(raw / "photos.tar", {f"photos/{path}": content for path, content in folders("a", "b").items()})
+
+    assert len(found(raw)) == 16
+
+
 def test_links_in_a_tar(raw: Path, tmp_path: Path) -> None:
     write_tar(raw / "x.tar", folders("a", "b"))
     with tarfile.open(raw / "x.tar", "a") as tar:

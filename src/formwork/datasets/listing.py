@@ -246,9 +246,8 @@ class RawFolder:
 
     def _is_unpacked(self, place: Place, tar: Tar) -> bool:
         """Whether a tar lies beside its own images."""
-        here = self._on_disk(place.path).rstrip("/")
-        stem = tar.path[: -len(TAR)]
-        if place.tar or not tar.is_unpacked_at(f"{here}/", f"{self.raw}/{stem}/", f"{os.path.dirname(here)}/"):
+        folders = {place.path, f"{tar.path[: -len(TAR)]}/", parent_of(place.path) if place.path else ""}
+        if place.tar or not tar.is_unpacked_at(*(f"{self.raw}/{folder}" for folder in folders)):
             return False
         self.tars.notes.append(f"{self.place(tar.path)} is left out: its images lie beside it, unpacked.")
         return True
