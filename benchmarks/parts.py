@@ -11,12 +11,13 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.contenders import EpochLoader, formwork_parts
 from benchmarks.loader import folder_of, positive
@@ -71,6 +72,7 @@ KINDS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=positive, default=1_000_000, help="small ones; a fifth of it photos")
     parser.add_argument("--workers", type=positive, default=cores(), help="of the loader")
+    parser.add_argument("--only", metavar="WAY", choices=WAYS, help="one way; nothing is written")
     parser.add_argument("--rounds", type=positive, default=7, help="epochs measured, after one to warm up")
     parser.add_argument("--folder", type=Path, help="keep the betons here for the next run; default: a temporary one")
     add_page_arguments(parser, "scale.md")
@@ -142,7 +144,6 @@ def _ffcv(job: Job, **changes: object) -> Callable[[], Loader]:
 def drop_from_page_cache(beton: Path) -> None:
     for path in beton.iterdir() if beton.is_dir() else [beton]:
         descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)  # what is not on the disk yet stays
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
 
@@ -160,6 +161,7 @@ def make_betons(folder: Path, kind: Kind, images: int, workers: int) -> None:
         params = BetonParams(write_mode="jpg", max_resolution=None, part_mb=size)
         write_beton(manifest, folder / "raw", folder / name, params, workers)
     shutil.rmtree(folder / "raw")
+    os.sync()  # what is not on the disk yet cannot be dropped from the page cache
 
 
 def small() -> Iterator[bytes]:
@@ -197,7 +199,7 @@ def write_tars(folder: Path, contents: Iterable[bytes], kind: Kind) -> Manifest:
 
 
 def main(a: argparse.Namespace) -> None:
-    rates: dict[str, dict[str, dict[str, Rates]]] = {}
+    found: dict[str, dict[str, dict[str, Found]]] = {}
     opened: dict[str, dict[str, float]] = {}
     with folder_of(a.folder) as root:
         for kind in KINDS:
@@ -205,61 +207,90 @@ def main(a: argparse.Namespace) -> None:
             make = partial(make_betons, kind=kind, images=images, workers=a.workers)
             folder = made_once(root / f"{kind.name}-{images}", make)
             opened[kind.name] = {name: opening(folder, name) for name in (ONE, MANY)}
-            rates[kind.name] = {way: measure(folder, kind, way, a.workers, a.rounds) for way in WAYS}
+            found[kind.name] = {
+                way: measure(folder, kind, way, a.workers, a.rounds) for way in ([a.only] if a.only else WAYS)
+            }
+    text = body(found, opened, a.images, a.workers, a.rounds)
+    if a.only:
+        print(text)
+        return
     command = f"python benchmarks/run.py parts --images {a.images} --workers {a.workers} --rounds {a.rounds}"
     results = {
-        "opening_seconds_a_million": opened,
-        "images_per_second": {
-            kind: {way: {name: rate.values for name, rate in found.items()} for way, found in ways.items()}
-            for kind, ways in rates.items()
+        "opening_cpu_seconds": opened,
+        "found": {
+            kind: {way: {name: asdict(values) for name, values in by.items()} for way, by in ways.items()}
+            for kind, ways in found.items()
         },
     }
-    publish("parts", command, body(rates, opened, a.images, a.workers, a.rounds), results, a.page, a.results)
+    publish("parts", command, text, results, a.page, a.results)
 
 
 def opening(folder: Path, name: str) -> float:
-    """Seconds for a million samples: opening, and finding each image of the manifest."""
+    """CPU seconds: opening, and finding each image of the manifest."""
     manifest = read_manifest(folder / "train.csv")
     manifest.sha256  # noqa: B018 (read now)
     seconds = []
     for _ in range(OPENINGS):
-        start = time.perf_counter()
+        start = time.process_time()
         open_beton(folder / name).of_manifest(manifest)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds) / len(manifest) * 1e6
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds)
 
 
-def measure(folder: Path, kind: Kind, way: str, workers: int, rounds: int) -> dict[str, Rates]:
-    """Images/s by beton, in turn."""
+@dataclass(frozen=True)
+class Found:
+    """Of one beton: images a second, and images a CPU second of the process that loads, which other work of the machine
+    changes less."""
+
+    rates: Rates
+    cpu: Rates
+
+
+def measure(folder: Path, kind: Kind, way: str, workers: int, rounds: int) -> dict[str, Found]:
+    """By beton, in turn."""
+    per_cpu: dict[str, list[float]] = {ONE: [], MANY: []}
     with ExitStack() as stack:
         contenders = {}
         for name in (ONE, MANY):
             job = Job(folder, folder, folder / name, kind.crop, kind.side, kind.batch_size, workers)
             process = stack.enter_context(LoaderProcess(f"{kind.name}, {way}, {name}", WAYS[way], job))
-            contenders[name] = partial(_epoch, process)
-        return alternate(contenders, rounds)
+            contenders[name] = partial(_epoch, process, psutil.Process(process.process.pid), per_cpu[name])
+        rates = alternate(contenders, rounds)
+    return {name: Found(rates[name], Rates(tuple(per_cpu[name][1:]))) for name in (ONE, MANY)}
 
 
-def _epoch(process: LoaderProcess) -> int:
-    return process.epoch().images
+def _epoch(process: LoaderProcess, watched: psutil.Process, per_cpu: list[float]) -> int:
+    before = watched.cpu_times()
+    images = process.epoch().images
+    after = watched.cpu_times()
+    per_cpu.append(images / (after.user + after.system - before.user - before.system))
+    return images
 
 
 def body(
-    rates: Mapping[str, Mapping[str, Mapping[str, Rates]]],
+    found: Mapping[str, Mapping[str, Mapping[str, Found]]],
     opened: Mapping[str, Mapping[str, float]],
     images: int,
     workers: int,
     rounds: int,
 ) -> str:
+    counts = {kind.name: f"{kind.name}, {round(images * kind.share):,}" for kind in KINDS}
     rows = [
-        [kind, way, str(found[ONE]), str(found[MANY]), f"**{median_ratio(found[MANY], found[ONE]):.3f} x**"]
-        for kind, ways in rates.items()
-        for way, found in ways.items()
+        [
+            counts[kind],
+            way,
+            str(by[ONE].rates),
+            str(by[MANY].rates),
+            f"{median_ratio(by[MANY].rates, by[ONE].rates):.2f} x",
+            f"**{median_ratio(by[MANY].cpu, by[ONE].cpu):.3f} x**",
+        ]
+        for kind, ways in found.items()
+        for way, by in ways.items()
     ]
-    opening_rows = [[kind, f"{found[ONE]:.2f}", f"{found[MANY]:.2f}"] for kind, found in opened.items()]
+    header = ["images", "way", "one file, images/s", "parts, images/s", "ratio", "ratio of images a CPU s"]
+    opening_rows = [[counts[kind], f"{by[ONE]:.2f}", f"{by[MANY]:.2f}"] for kind, by in opened.items()]
     return (
-        f"{images:,} JPEGs of {SIDE} pixels and {round(images * KINDS[0].share):,} of 256, in one file and in about "
-        f"{PARTS:,} parts: FFCVDataLoader, {of_workers(workers)}, in turn; medians of {rounds} epochs after one to "
-        f"warm up.\n\n{table(['images', 'way', 'one file, images/s', 'parts, images/s', 'ratio'], rows)}\n\n"
-        f"Opening, seconds for a million images:\n\n{table(['images', 'one file', 'parts'], opening_rows)}"
+        f"JPEGs of {SIDE} pixels and photos of 256, in one file and in about {PARTS:,} parts: FFCVDataLoader, "
+        f"{of_workers(workers)}, in turn; medians of {rounds} epochs after one to warm up.\n\n{table(header, rows)}\n\n"
+        f"Opening, CPU seconds:\n\n{table(['images', 'one file', 'parts'], opening_rows)}"
     )

@@ -1,8 +1,10 @@
 """Workloads of the loader benchmark, with a handful of images; and contenders that need no process of their own."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +40,7 @@ class LoaderHere:
     """A LoaderProcess in this process, which has imported everything: test_loader_process.py has real ones."""
 
     def __init__(self, name: str, load: Load, job: Job, environment: Mapping[str, str] | None = None):
+        self.process = SimpleNamespace(pid=os.getpid())
         self.make = load(Job.load(job.dump()))
         self.loader: Loader | None = None
 

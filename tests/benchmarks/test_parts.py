@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import parts
 from benchmarks.loader_process import Job
-from benchmarks.parts import KINDS, MANY, ONE, WAYS, body, make_betons, measure, opening
+from benchmarks.parts import KINDS, MANY, ONE, WAYS, Found, body, make_betons, measure, opening
 from formwork.beton.read import open_beton
 from formwork.images.manifest import read_manifest
 from formwork.tools.measure import Rates
@@ -54,9 +54,12 @@ def test_each_way_gives_the_same_batches_from_either(folder: Path, way: str) -> 
 
 def test_the_table_has_the_ratio_of_parts_to_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LoaderProcess", LoaderHere)
-    rates = measure(folder, SMALL, "random", workers=1, rounds=1)
-    assert all(len(rates[name].values) == 1 and rates[name].median > 0 for name in (ONE, MANY))
-    rates = {ONE: Rates((100.0, 200.0)), MANY: Rates((98.0, 200.0))}
-    text = body({"small": {"random": rates}}, {"small": {ONE: 0.5, MANY: 1.25}}, 1000, 2, 2)
-    assert "| small | random | 150 ± 33% | 149 ± 34% | **0.990 x** |" in text
-    assert "| small | 0.50 | 1.25 |" in text
+    found = measure(folder, SMALL, "random", workers=1, rounds=2)
+    assert all(len(found[name].cpu.values) == 2 and found[name].rates.median > 0 for name in (ONE, MANY))
+    found = {
+        ONE: Found(Rates((100.0, 200.0)), Rates((10.0, 10.0))),
+        MANY: Found(Rates((98.0, 200.0)), Rates((9.5, 9.5))),
+    }
+    text = body({"small": {"random": found}}, {"small": {ONE: 0.5, MANY: 1.25}}, 1000, 2, 2)
+    assert "| small, 1,000 | random | 150 ± 33% | 149 ± 34% | 0.99 x | **0.950 x** |" in text
+    assert "| small, 1,000 | 0.50 | 1.25 |" in text
