@@ -85,7 +85,8 @@ def test_what_the_package_imports_is_what_it_depends_on() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
-    declared = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["ffcv"])
+    extras = PROJECT["optional-dependencies"]
+    declared = names(PROJECT["dependencies"]) | names(extras["ffcv"]) | names(extras["cluster"])
     brought_by = packages_distributions()
     third_party = imported - set(sys.stdlib_module_names) - OF_THE_REPOSITORY
     assert {module for module in third_party if not names(brought_by.get(module, [])) & declared} == set()
