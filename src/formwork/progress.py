@@ -5,6 +5,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+# No thread of tqdm's own, which looks for bars that stand still: it takes a lock that a process forked in that moment
+# would wait for without end. Each bar looks at the clock at every step instead.
+tqdm.monitor_interval = 0
+
 
 def progress(items: Iterable[Any] | None = None, total: int | None = None, *, name: str, unit: str) -> tqdm:
     """A bar over `items`, or one that is updated by hand; stderr must be a terminal, or nothing is drawn.
@@ -18,4 +22,4 @@ def progress(items: Iterable[Any] | None = None, total: int | None = None, *, na
 
 def options() -> dict[str, Any]:
     """Of all bars, for those that a library draws, too."""
-    return {"disable": None, "leave": False, "dynamic_ncols": True, "mininterval": 0.5}
+    return {"disable": None, "leave": False, "dynamic_ncols": True, "mininterval": 0.5, "miniters": 1}

@@ -33,6 +33,8 @@ def raw(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (raw / "a/no image.png").write_bytes(b"no image")
     (raw / "b/broken.png").symlink_to("nowhere")
     shutil.copy(raw / "a/000.png", raw / "b/copy.png")
+    for path in raw.rglob("*"):  # what changed just now is not kept in the cache
+        os.utime(path, (0, 0), follow_symlinks=False)
     return raw
 
 
