@@ -4,6 +4,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import BinaryIO
 
 from formwork import limits
 from formwork.errors import FormworkError
+
+PATIENCE = 20  # times that a folder is tried to be removed, a tenth of a second apart
 
 
 @contextmanager
@@ -159,7 +162,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 os.replace(partial, path)
             except BaseException:
                 _restore(old, path)
-                _remove(partial)
+                for _ in range(PATIENCE):
+                    with suppress(OSError):  # another process may be writing into it: then the next run removes it
+                        _remove(partial)
+                        break
+                    time.sleep(0.1)
                 raise
             _remove(old)
         finally:
