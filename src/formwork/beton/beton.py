@@ -12,7 +12,7 @@ import numpy as np
 from formwork.beton import provenance as origin
 from formwork.beton.provenance import Provenance
 from formwork.errors import BetonError
-from formwork.images.manifest import Manifest
+from formwork.images.manifest import Manifest, digest_starts
 
 Identity = tuple[int, ...]
 """Of a file: another one of its name, or the same after an edit, has another."""
@@ -160,7 +160,7 @@ class Beton:
         """
         assert self.keys is not None
         order, ordered = self._by_key
-        asked, wanted = origin.key_starts(sha256), np.ascontiguousarray(sha256).view("<u8")
+        asked, wanted = digest_starts(sha256), np.ascontiguousarray(sha256).view("<u8")
         # Sorted first: a search for neighbours finds them in the processor's cache.
         by_start = np.argsort(asked)
         places = np.empty(len(asked), np.int64)
@@ -183,7 +183,7 @@ class Beton:
     def _by_key(self) -> tuple[np.ndarray, np.ndarray]:
         """Samples by their keys, and the start of the key of each."""
         assert self.keys is not None
-        starts = origin.key_starts(self.keys)
+        starts = digest_starts(self.keys)
         order = np.argsort(starts, kind="stable")
         return order, starts[order]
 

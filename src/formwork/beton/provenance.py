@@ -89,11 +89,6 @@ def checksum(data: bytes | memoryview | np.ndarray) -> int:
     return checksum_kernel(content)
 
 
-def key_starts(sha256: np.ndarray) -> np.ndarray:
-    """(N,) uint64, the first bytes of (N, 32) digests: nearly always different where these are."""
-    return np.ascontiguousarray(sha256[:, :8]).view("<u8")[:, 0]
-
-
 def encode_json(facts: dict[str, Any]) -> bytes:
     return json.dumps(facts, sort_keys=True).encode()
 

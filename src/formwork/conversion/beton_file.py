@@ -1,6 +1,6 @@
 """Writing one file of a beton, from images that are encoded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,7 +19,7 @@ def write_samples(
     labels: np.ndarray,
     facts: dict[str, Any],
     samples: Iterable[tuple[int, Stored]],
-    names: Sequence[str],
+    name_of: Callable[[int], str],
     keys: np.ndarray | None = None,
 ) -> bytes:
     """Write a beton of N samples with the fields `image` and `label` into an empty file.
@@ -28,7 +28,7 @@ def write_samples(
         labels: (N,) int64, by sample id.
         facts: what the beton was made from, see formwork.beton.provenance.
         samples: each sample id once, in the order in which they are stored.
-        names: what an error calls a sample.
+        name_of: what an error calls a sample.
         keys: (N,) KEY, in a part: what is written of them is complete once all samples are taken.
 
     Returns:
@@ -53,7 +53,7 @@ def write_samples(
         page = max(page, 1 << (size - 1).bit_length())
         if page >= layout.MAX_PAGE_SIZE:
             raise BetonError(
-                f"{printable(names[sample])} takes {size / 1e9:.1f} GB, too much for a beton. Set "
+                f"{printable(name_of(sample))} takes {size / 1e9:.1f} GB, too much for a beton. Set "
                 "ffcv.beton.max_resolution in params.yaml."
             )
         if position // page != (position + size - 1) // page:

@@ -33,12 +33,10 @@ def write_meaning(path: Path, manifest: Manifest, params: BetonParams, beton: Be
 
 def describe(manifest: Manifest, params: BetonParams, beton: Beton | None) -> dict[str, Any]:
     """The content of the file: which images they are, how they were to be stored, and what was stored."""
-    facts = provenance.describe(manifest, params)
     return {
         "images": len(manifest),
-        "manifest": facts["manifest"]["sha256"],
-        "params": facts["params"],
-        "software": facts["software"],
+        "manifest": manifest.images_digest,
+        **provenance.describe_part(params),
         "samples": samples_digest(beton),
     }
 

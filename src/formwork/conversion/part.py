@@ -126,13 +126,15 @@ def write_part(manifest: Manifest, job: PartJob, images: Iterator[tuple[int, Sto
             keys["passed_through"][sample] = stored.passed_through
             yield sample, stored
 
-    names = _Names(manifest, job.rows)
+    def name_of(sample: int) -> str:
+        return manifest.paths[int(job.rows[sample])]
+
     with writing(job.folder):
         path = job.folder / f".{uuid4().hex}"  # two processes may do the same job
         try:
             with path.open("x+b") as file:
                 facts = provenance.describe_part(job.params)
-                digest = write_samples(file, np.arange(count), facts, numbered(), names, keys)
+                digest = write_samples(file, np.arange(count), facts, numbered(), name_of, keys)
                 file.flush()
                 os.fsync(file.fileno())
             name = part_name(digest)
@@ -161,16 +163,3 @@ def run_job(job: PartJob, workers: int) -> str:
 def _manifest(path: Path, changed: int) -> Manifest:
     """The manifest, read once for many jobs. changed: time of its last change, as in another version's key."""
     return read_manifest(path)
-
-
-class _Names(Sequence[str]):
-    """The paths of some rows, each made when it is asked for."""
-
-    def __init__(self, manifest: Manifest, rows: np.ndarray):
-        self._paths, self._rows = manifest.paths, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # a slice of it has no use
-        return self._paths[int(self._rows[index])]

@@ -26,7 +26,7 @@ from formwork.escapes import printable
 from formwork.files import atomic_folder
 from formwork.formats import write_json
 from formwork.images.containers import reads_in_groups
-from formwork.images.manifest import Manifest
+from formwork.images.manifest import Manifest, digest_starts
 from formwork.parallel import TaskKilled, in_order
 from formwork.params import BetonParams
 from formwork.progress import progress
@@ -132,7 +132,7 @@ def _name(file: BetonFile) -> str:
 def _of_different_content(manifest: Manifest) -> np.ndarray:
     """Rows in storage order, of those with equal content the first."""
     order = manifest.storage_order
-    starts = provenance.key_starts(manifest.sha256)[order]
+    starts = digest_starts(manifest.sha256)[order]
     if len(np.unique(starts)) == len(order):
         return order
     first = np.unique(manifest.sha256[order], axis=0, return_index=True)[1]

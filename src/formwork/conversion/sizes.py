@@ -26,18 +26,16 @@ def estimated_sizes(
     Returns:
         (M,) float64.
     """
-    width, height = (manifest.numbers(name)[rows].astype(np.int64) for name in ("width", "height"))
-    longer = np.maximum(np.maximum(width, height), 1)
+    sides = np.stack([manifest.numbers(name)[rows].astype(np.int64) for name in ("width", "height")], axis=1)
     most = params.max_resolution or MAX_SIDE
-    scaled = np.where(longer > most, np.maximum(width * most // longer, 1) * np.maximum(height * most // longer, 1), 0)
-    pixels = np.where(longer > most, scaled, width * height)
+    pixels = scaled_sides(sides, most).prod(axis=1)
     raw = 3.0 * pixels
     if params.write_mode == "raw":
         return raw
     files = manifest.numbers("bytes")[rows].astype(np.float64)
     kinds = {"format": "JPEG", "mode": "RGB"}
     of_kind = [pc.equal(manifest.table.column(name), kind).to_numpy()[rows] for name, kind in kinds.items()]
-    passes = np.logical_and(*of_kind) & (longer <= most) & params.passthrough
+    passes = np.logical_and(*of_kind) & (sides.max(axis=1) <= most) & params.passthrough
     jpeg = files.copy()
     if len(others := np.flatnonzero(~passes)):
         looked_at = others[:SAMPLE]
@@ -49,3 +47,10 @@ def estimated_sizes(
         share = params.compress_probability
         return np.where(passes, share * jpeg + (1 - share) * raw, jpeg)
     return jpeg
+
+
+def scaled_sides(sides: np.ndarray, max_resolution: int) -> np.ndarray:
+    """(N, 2) int64 pixels, the sides (N, 2) of images as formwork.conversion.encode.scale_down leaves them."""
+    longer = sides.max(axis=1, keepdims=True)
+    scaled = np.maximum(sides * max_resolution // np.maximum(longer, 1), 1)
+    return np.where(longer > max_resolution, scaled, sides)

@@ -83,7 +83,7 @@ def _write_file(manifest: Manifest, raw: Path, path: Path, params: BetonParams, 
                     encoded = reordered(encoded, order, path)
                 # Labels from a table may change while the file stays: in their place, what a reader finds them by.
                 labels = np.arange(len(manifest)) if manifest.columns.from_table else manifest.labels
-                write_samples(file, labels, provenance.describe(manifest, params), encoded, manifest.paths)
+                write_samples(file, labels, provenance.describe(manifest, params), encoded, manifest.paths.__getitem__)
             summary.beton_bytes = file.seek(0, 2)
     finally:
         # Without waiting: Ctrl-C is not to wait for a source that hangs, on a mount that is gone for example.

@@ -12,10 +12,10 @@ from formwork.datasets.candidates import Candidates
 from formwork.datasets.listing import LEFT_OUT, LeftOut
 from formwork.datasets.policy import Policy
 from formwork.datasets.tables.rows import BAD_ROWS, ODD_ROWS, RowFinding
-from formwork.datasets.verify import Verification, content_keys
+from formwork.datasets.verify import Verification
 from formwork.escapes import cell, printable
 from formwork.formats import write_csv
-from formwork.images.manifest import path_bytes
+from formwork.images.manifest import digest_starts, path_bytes
 from formwork.images.pixels import EXTENSIONS
 from formwork.text import count
 
@@ -111,7 +111,7 @@ def equal_rows(digests: np.ndarray, positions: np.ndarray) -> list[list[int]]:
     Args:
         digests: (N, 32) uint8. positions: of the digests to compare, ascending.
     """
-    starts = content_keys(digests)[positions]
+    starts = digest_starts(digests)[positions]
     order = np.argsort(starts, kind="stable")
     same = starts[order[1:]] == starts[order[:-1]]
     near = np.zeros(len(order) + 1, bool)

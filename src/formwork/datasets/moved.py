@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from formwork.datasets.kept_arrays import keep_arrays, kept_arrays
-from formwork.datasets.verify import content_keys
 from formwork.escapes import printable
-from formwork.images.manifest import SPLITS
+from formwork.images.manifest import SPLITS, digest_starts
 from formwork.params.sections import Split
 from formwork.text import count
 
@@ -28,7 +27,7 @@ def name_moved(
         used: positions of those that are images of the dataset.
     """
     sha256, splits = sha256[used], splits[used]
-    contents = content_keys(sha256)
+    contents = digest_starts(sha256)
     settings = np.frombuffer(split.model_dump_json().encode(), np.uint8)
     before = _read(path)
     keep_arrays(path, settings=settings, contents=contents, splits=splits)

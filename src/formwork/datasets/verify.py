@@ -61,11 +61,6 @@ class Verification:
         return np.ascontiguousarray(self.images["sha256"]).view(np.uint8).reshape(-1, SHA256_BYTES)
 
 
-def content_keys(sha256: np.ndarray) -> np.ndarray:
-    """(N,) uint64, the start of each digest (N, 32): of few files equal but by content."""
-    return np.ascontiguousarray(sha256[:, :8]).view(np.uint64)[:, 0]
-
-
 def verify(
     raw: Path,
     paths: Sequence[str],

@@ -61,8 +61,8 @@ class BetonReader:
         self.buffers = BufferPool()
         self.held = keep and opened.size <= SMALL
         self.whole: np.ndarray | None = None
-        sizes = np.array([file.size for file in self.files])
-        self.starts = np.cumsum(sizes) - sizes  # of each file, where all are held in one piece
+        self.sizes = np.array([file.size for file in self.files])
+        self.starts = np.cumsum(self.sizes) - self.sizes  # of each file, where all are held in one piece
 
     def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(bytes,) uint8 memory, and the (B,) int64 offset in it of each sample's data.
@@ -88,10 +88,9 @@ class BetonReader:
 
     def _hold(self) -> np.ndarray:
         """All files in memory, one behind the other."""
-        sizes = np.array([file.size for file in self.files])
         every = np.arange(len(self.files), dtype=np.int32)
-        whole = np.empty(int(sizes.sum()), np.uint8)
-        self._read(every, np.zeros(len(every), np.int64), sizes, self.starts, whole)
+        whole = np.empty(int(self.sizes.sum()), np.uint8)
+        self._read(every, np.zeros(len(every), np.int64), self.sizes, self.starts, whole)
         pending = np.flatnonzero(self.verification.pending)
         self._check_padding(pending, whole, self._held_at(pending))
         return whole

@@ -9,6 +9,7 @@ import numpy as np
 from formwork.beton import format as layout
 from formwork.beton.beton import Beton
 from formwork.beton.provenance import CHECKSUM
+from formwork.conversion.sizes import scaled_sides
 from formwork.images.manifest import path_bytes
 from formwork.images.row import Row
 
@@ -66,11 +67,7 @@ class Images:
 
     def raw_bytes(self, max_resolution: int | None) -> np.ndarray:
         """(N,) float64, what the pixels of each take where they are stored as they are."""
-        sides = self.sides
-        if max_resolution is not None:
-            longer = sides.max(axis=1, keepdims=True)
-            scaled = np.maximum(sides * max_resolution // longer, 1)  # as formwork.conversion.encode.scale_down
-            sides = np.where(longer > max_resolution, scaled, sides)
+        sides = self.sides if max_resolution is None else scaled_sides(self.sides, max_resolution)
         return 3 * sides.prod(axis=1, dtype=float)
 
 
