@@ -78,8 +78,9 @@ check-checkout: setup
 	@"$(BIN)/pytest" -m checkout
 
 lock: setup  ## Compile pyproject.toml into requirements.txt (newer versions: delete it first)
-	@"$(BIN)/uv" pip compile --quiet pyproject.toml --extra ffcv --extra cluster --extra dev --output-file requirements.txt \
-		--universal --python-version 3.10 --annotation-style line --custom-compile-command "make lock"
+	@"$(BIN)/uv" pip compile --quiet pyproject.toml --extra ffcv --extra cluster --extra sweep --extra export \
+		--extra loggers --extra dev --output-file requirements.txt --universal \
+		--python-version 3.10 --annotation-style line --custom-compile-command "make lock"
 
 clean:  ## Remove caches, never data
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .coverage .coverage.* dvc_plots build src/*.egg-info

@@ -62,7 +62,7 @@ class Recorded(ImageModule):
 
     def __init__(self, params: Params, data: ProjectData):
         targets = targets_of(data.splits["train"].manifest, data.settings.class_names)
-        super().__init__(params.model.name, data.settings, params.train, targets)
+        super().__init__(params, data.settings, targets)
         self.model = nn.ParameterList([torch.zeros(1)])
 
     def training_step(self, batch: Batch) -> Tensor:

@@ -322,7 +322,7 @@ def test_a_recurrent_model_is_shown_each_image_as_often_as_in_training(elsewhere
         augment_val=[{"Resize": {}}],
     )
     torch.manual_seed(0)
-    weights = build_model("rcnn", 2, 8).state_dict()
+    weights = build_model(Model(name="rcnn"), 2, 8).state_dict()
     images = list(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8))
     found = {}
     for timesteps in (1, 3):

@@ -56,7 +56,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
         manifest = read_manifest(folders.manifest(split))
         write_beton(manifest, folders.raw, folders.beton(split), params.ffcv.beton, 1)
     settings = read_settings(folders.settings)
-    weights = build_model("small_cnn", len(CLASSES), settings.resolution).state_dict()
+    weights = build_model(Model(name="small_cnn"), len(CLASSES), settings.resolution).state_dict()
     save_model(root / "best.pt", Model(), settings, weights, epoch=1, val={"accuracy": 0.5})
     evaluate(params, folders, root / "best.pt", root / "results/evaluate")
     return root

@@ -40,7 +40,7 @@ from formwork.loading.project import ProjectData
 from formwork.loading.pytorch_loader import PyTorchDataLoader, TreeDataset
 from formwork.meeting import WAIT, Meeting, _differences, _here
 from formwork.models.build import build_model
-from formwork.params import BetonParams, Params, Sources, load_params
+from formwork.params import BetonParams, Model, Params, Sources, load_params
 from formwork.sources.download import download as download_archive
 from formwork.sources.fetch import fetch
 from formwork.system import machine_id
@@ -497,7 +497,7 @@ def doctor_merge(patient: Patient) -> Said:
 @pytest.fixture
 def one_value() -> Said:
     params = make_params(data={"batch_size": 1}, model={"name": "resnet18"})
-    return error_of(lambda: check_model(build_model("resnet18", 3, 8), params, 8, 1))
+    return error_of(lambda: check_model(build_model(Model(name="resnet18"), 3, 8), params, 8, 1))
 
 
 # --- Augmentation -------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_nothing_of_the_training_split_is_needed(run, folders, tmp_path):
 
 
 def test_a_model_of_other_classes_is_refused(folders, tmp_path):
-    weights = build_model("small_cnn", 3, 12).state_dict()
+    weights = build_model(Model(name="small_cnn"), 3, 12).state_dict()
     save_model(tmp_path / "best.pt", Model(), SETTINGS, weights, epoch=1, val={"accuracy": 0.5})
     with pytest.raises(FormworkError, match="was trained on other classes than 'colours' has"):
         evaluate(make_params(), folders, tmp_path / "best.pt", tmp_path / "results")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from formwork.models.build import MODELS, build_model
-from formwork.params import ModelName
+from formwork.params import Model, ModelName
 
 
 def test_params_yaml_knows_the_models_that_there_are():
@@ -16,7 +16,7 @@ def test_params_yaml_knows_the_models_that_there_are():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("resolution", [8, 32, 64])
 def test_images_to_logits(name, resolution):
-    model = build_model(name, outputs=7, resolution=resolution)
+    model = build_model(Model(name=name), outputs=7, resolution=resolution)
     logits = model(torch.rand(2, 3, resolution, resolution))
     assert logits.shape == (2, 7)
     logits.sum().backward()
@@ -26,7 +26,7 @@ def test_images_to_logits(name, resolution):
 
 def test_the_recurrent_model_gives_an_answer_for_each_step():
     torch.manual_seed(0)
-    model = build_model("rcnn", outputs=5, resolution=16).eval()
+    model = build_model(Model(name="rcnn"), outputs=5, resolution=16).eval()
     image = torch.rand(3, 3, 16, 16)
     logits = model(image.unsqueeze(1).expand(-1, 4, -1, -1, -1))
     assert logits.shape == (3, 4, 5)

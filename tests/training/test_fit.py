@@ -248,7 +248,7 @@ def test_a_beton_that_is_not_there_is_no_reason_to_fall_back(folders, tmp_path):
 def trained(folders: Folders, path: Path) -> Path:
     """A model file that suits the dataset."""
     settings = read_settings(folders.settings)
-    weights = build_model("small_cnn", settings.outputs, settings.resolution).state_dict()
+    weights = build_model(Model(name="small_cnn"), settings.outputs, settings.resolution).state_dict()
     save_model(path, Model(), settings, weights, epoch=1, val={"accuracy": 0.5})
     return path
 

@@ -7,6 +7,7 @@ from torch import nn
 from formwork.errors import ParamsError
 from formwork.images.manifest import read_manifest
 from formwork.models.build import MODELS, build_model
+from formwork.params import Model
 from formwork.training.geometry import check_model, check_params
 from tests.training.conftest import make_params
 
@@ -20,7 +21,7 @@ ENOUGH = {"small_cnn": 5, "resnet18": 9, "rcnn": 5}
 def test_batch_norm_of_one_value_is_refused(name: str, timesteps: int) -> None:
     if timesteps > 1 and name != "rcnn":
         pytest.skip("no recurrent model")
-    model = build_model(name, 3, ENOUGH[name])
+    model = build_model(Model(name=name), 3, ENOUGH[name])
     one = make_params(model={"name": name, "timesteps": timesteps}, data={"batch_size": 1})
     check_model(model, one, ENOUGH[name], 1)
     for side in (1, 2, ENOUGH[name] - 1):
@@ -35,7 +36,7 @@ def test_batch_norm_of_one_value_is_refused(name: str, timesteps: int) -> None:
 
 
 def test_a_batch_is_shared_by_devices() -> None:
-    model = build_model("resnet18", 3, 8)
+    model = build_model(Model(name="resnet18"), 3, 8)
     with pytest.raises(
         ParamsError, match=r"one image a device \(4 devices\).* data.batch_size to 8 or more \(it is 4\)"
     ):
@@ -45,7 +46,7 @@ def test_a_batch_is_shared_by_devices() -> None:
 
 def test_the_sizes_of_a_schedule_are_tried() -> None:
     sections = {"data": {"batch_size": 1}, "model": {"name": "resnet18"}, "ffcv": {"resolution_schedule": [[2, 32]]}}
-    model = build_model("resnet18", 3, 224)  # of large images: 32 pixels become one
+    model = build_model(Model(name="resnet18"), 3, 224)  # of large images: 32 pixels become one
     with pytest.raises(ParamsError, match=r"32 x 32 pixels .*: ffcv\.resolution_schedule\."):
         check_model(model, make_params(**sections), 224, 1)
 
@@ -72,7 +73,7 @@ def test_params_alone_are_enough() -> None:
 
 
 def test_a_trial_changes_neither_the_model_nor_what_is_drawn_next() -> None:
-    model = build_model("resnet18", 3, 32)
+    model = build_model(Model(name="resnet18"), 3, 32)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     check_model(model, make_params(), 32, 1)

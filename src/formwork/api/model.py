@@ -84,7 +84,7 @@ class Model:
         self.target_names = tuple(trained.settings.target_names)
         self._task = task_of(trained.settings)
         self._device = torch.device(device)
-        self._timesteps = trained.timesteps
+        self._timesteps = trained.params.timesteps
         self._augmentation = Augmentation(self.settings.augment_val, self.settings.resolution, 0, "augment.val")
         self._normal = shift_and_scale(self.settings.mean, self.settings.std)
 

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from formwork.params import ModelName
+from formwork.params import Model, ModelName
 
 SMALL_IMAGE = 64  # pixels; below it resnet18's first two reductions would leave nothing to look at
 
 
-def build_model(name: ModelName, outputs: int, resolution: int) -> nn.Module:
+def build_model(params: Model, outputs: int, resolution: int) -> nn.Module:
     """A model with random weights, drawn from torch's generator.
 
     Args:
+        params: the section `model` of params.yaml.
         outputs: their number: of classes, labels or targets.
         resolution: side of its images in pixels, so that a model can suit them; it must take any other size, too.
     """
-    return MODELS[name](outputs, resolution)
+    return MODELS[params.name](outputs, resolution)
 
 
 def _small_cnn(outputs: int, resolution: int) -> nn.Module:

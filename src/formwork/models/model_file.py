@@ -17,15 +17,20 @@ from formwork.params import Model
 
 class TrainedModel(NamedTuple):
     """network: in evaluation mode on the CPU. settings: of the dataset that it was trained on, with the augmentation
-    lists that it was trained and validated with. timesteps: that each image was shown for."""
+    lists that it was trained and validated with. params: the section `model` of params.yaml, as it was trained."""
 
     network: nn.Module
     settings: Settings
-    timesteps: int
+    params: Model
 
 
 def save_model(
-    path: Path, model: Model, settings: Settings, weights: dict[str, torch.Tensor], epoch: int, val: Mapping[str, float]
+    path: Path,
+    params: Model,
+    settings: Settings,
+    weights: dict[str, torch.Tensor],
+    epoch: int,
+    val: Mapping[str, float],
 ) -> None:
     """Write a model of build_model.
 
@@ -35,10 +40,9 @@ def save_model(
         epoch: that the weights are of, counted from 1. val: its loss and metrics on the validation split.
     """
     content = {
-        "model": model.name,
-        "timesteps": model.timesteps,
+        "model": params.model_dump(),
         "settings": settings.model_dump(),
-        "weights": weights,
+        "weights": dict(weights),
         "epoch": epoch,
         "val": dict(val),
     }
@@ -57,9 +61,10 @@ def load_model(path: Path) -> TrainedModel:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = Settings.model_validate(content["settings"])
-        network = build_model(content["model"], settings.outputs, settings.resolution)
+        params = Model.model_validate(content["model"])
+        network = build_model(params, settings.outputs, settings.resolution)
         network.load_state_dict(content["weights"])
-        return TrainedModel(network.eval(), settings, content["timesteps"])
+        return TrainedModel(network.eval(), settings, params)
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error
     except Exception as error:  # torch.load and what follows raise many kinds on damaged files

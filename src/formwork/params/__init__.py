@@ -1,24 +1,22 @@
 """params.yaml as typed, checked values: its sections, and how it is read."""
 
+from formwork.params.evaluate import Evaluate
 from formwork.params.fields import Operations, Section
+from formwork.params.model import Model, ModelName
 from formwork.params.read import load_params
 from formwork.params.sections import (
     Augment,
     BetonParams,
     Data,
     Dataset,
-    Evaluate,
     Ffcv,
     ImagenetteSource,
-    Model,
-    ModelName,
     NoOptions,
     Params,
     Sources,
     SyntheticSource,
-    Train,
-    Trainer,
 )
+from formwork.params.train import Train, Trainer
 
 __all__ = [
     "Augment",

@@ -14,7 +14,7 @@ PAGE = "docs/parameters.md"
 
 HEAD = """# Every parameter
 
-<!-- Made by `make docs` from the descriptions in src/formwork/params/sections.py. Edit those. -->
+<!-- Made by `make docs` from the descriptions in src/formwork/params. Edit those. -->
 
 `params.yaml` is the only configuration. An unknown key, a wrong type or a value out of range is refused before any
 work. For one run, `dvc exp run -S <key>=<value>`. The default is the value in `params.yaml` as it comes; under

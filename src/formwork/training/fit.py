@@ -82,7 +82,7 @@ def _train(
     data.need_betons()
     settings = data.settings
     targets = targets_of(data.splits["train"].manifest, settings.class_names)
-    module = ImageModule(params.model.name, settings, params.train, targets)
+    module = ImageModule(params, settings, targets)
     datamodule, memory = ImageDataModule(data), own_memory()
     best, logger = BestEpoch(), EpochLogger(results, speed, datamodule, memory)
     losses = FiniteLosses() if params.train.on_nan == "error" else None

@@ -21,7 +21,7 @@ def check_params(params: Params) -> None:
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
     if resolution or params.ffcv.resolution_schedule:
         with torch.random.fork_rng(devices=[]):
-            model = build_model(params.model.name, 2, resolution or LARGEST)
+            model = build_model(params.model, 2, resolution or LARGEST)
         check_model(model, params, resolution, devices)
 
 

@@ -11,7 +11,7 @@ from formwork.interim.settings import Settings
 from formwork.loading.base import Batch
 from formwork.loading.targets import Targets
 from formwork.models.build import build_model
-from formwork.params import ModelName, Train
+from formwork.params import Params
 from formwork.tasks import task_of
 from formwork.tasks.base import LossOptions
 from formwork.training.lightning_overhead import LowOverheadModule
@@ -30,14 +30,14 @@ class ImageModule(LowOverheadModule):
             epoch's training.
     """
 
-    def __init__(self, model: ModelName, settings: Settings, train: Train, targets: Targets):
+    def __init__(self, params: Params, settings: Settings, targets: Targets):
         """targets: of the training split."""
         super().__init__()
         self.task = task_of(settings)
-        network = build_model(model, self.task.outputs, settings.resolution)
+        network = build_model(params.model, self.task.outputs, settings.resolution)
         self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of torch
-        self.train_params = train
-        self.objective = Objective(self.task, train, targets)
+        self.train_params = params.train
+        self.objective = Objective(self.task, params.train, targets)
         self.tallies = {"train": Tally(self.task), "val": Tally(self.task, keep=True)}
         self.means: dict[str, float] = {}
 
