@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ child.wait()
 """
 
 
-def run(tmp_path: Path, script: str) -> str:
+def run(tmp_path: Path, script: str, meanwhile: Callable[[], None] | None = None) -> str:
     with (tmp_path / "lock").open("w") as lock:
         command = [sys.executable, "-c", script]
-        return run_logged(command, tmp_path, os.environ, tmp_path / "log", lock.fileno())
+        return run_logged(command, tmp_path, os.environ, tmp_path / "log", lock.fileno(), meanwhile)
 
 
 def test_what_a_command_prints_is_kept_and_returned(tmp_path):
@@ -71,3 +72,19 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
     thread.join()
     (child,) = (int(word) for word in log.read_text().split() if word.isdigit())
     assert left([child], timeout=30) == []
+
+
+def test_what_is_looked_at_meanwhile_can_end_a_command_that_never_stops_printing(tmp_path, monkeypatch):
+    monkeypatch.setattr("formwork.processes.LOOK_SECONDS", 0.05)
+    looks = []
+
+    def look() -> None:
+        looks.append(len((tmp_path / "log").read_bytes()))
+        if len(looks) == 3:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        run(tmp_path, "while True: print('on and on', flush=True)", look)
+    assert looks == sorted(looks)
+    assert looks[0] < looks[2]
+    assert run(tmp_path, "print('done')", looks.clear) == "done\n"

@@ -2,11 +2,13 @@
 
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -15,6 +17,7 @@ from formwork import signals
 from formwork.errors import FormworkError
 
 CLEAN_UP_SECONDS = 20  # that an interrupted command has to end by itself
+LOOK_SECONDS = 1  # between two looks at what a command does meanwhile
 SHOWN_LINES = 15  # of a failed command
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, and moves of the cursor
 
@@ -51,12 +54,20 @@ def start_fork_server() -> None:
         sys.warnoptions.remove(quiet)
 
 
-def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log: Path, hold: int) -> str:
+def run_logged(
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str],
+    log: Path,
+    hold: int,
+    meanwhile: Callable[[], None] | None = None,
+) -> str:
     """Run a command to its end: its output goes to a file, its last line to the terminal, and Ctrl-C ends all of it.
 
     Args:
         log: gets the output while the command runs.
         hold: a file descriptor that the command keeps open as long as it lives, whatever becomes of this process.
+        meanwhile: called every second or so while it runs; what it raises ends the command as Ctrl-C does.
 
     Returns:
         The output.
@@ -79,8 +90,15 @@ def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log
         ) as process,
     ):
         assert process.stdout is not None
+        output, looked = process.stdout.fileno(), time.monotonic()
         try:
-            while part := os.read(process.stdout.fileno(), 65536):
+            while True:
+                if meanwhile and not _is_ready(output, looked + LOOK_SECONDS):
+                    meanwhile()
+                    looked = time.monotonic()
+                    continue
+                if not (part := os.read(output, 65536)):
+                    break
                 file.write(part)
                 file.flush()
                 _show(last_lines(part.decode(errors="replace"), 1))
@@ -90,13 +108,19 @@ def run_logged(command: Sequence[str], folder: Path, env: Mapping[str, str], log
             raise
         finally:
             _show([])
-    output = log.read_bytes().decode(errors="replace")
+    printed = log.read_bytes().decode(errors="replace")
     if status:
-        lines = "\n".join(f"  {line}" for line in last_lines(output, SHOWN_LINES))
+        lines = "\n".join(f"  {line}" for line in last_lines(printed, SHOWN_LINES))
         raise FormworkError(
             f"`{' '.join(command[2:])}` failed. Its last lines:\n{lines}\nAll of it: `less -R {log}`"  # python -m
         )
-    return output
+    return printed
+
+
+def _is_ready(pipe: int, until: float) -> bool:
+    """Whether there is something to read from a pipe before a time, by time.monotonic; never after it."""
+    left = until - time.monotonic()
+    return left > 0 and bool(select.select([pipe], [], [], left)[0])
 
 
 def last_lines(output: str, number: int) -> list[str]:

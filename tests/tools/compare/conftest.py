@@ -11,8 +11,8 @@ import pytest
 
 from formwork.params import load_params
 from formwork.system import machine
+from formwork.tools.compare.case import Case
 from formwork.tools.compare.compare import compare
-from formwork.tools.compare.pipeline import Case
 from formwork.tools.compare.runs import Run
 from formwork.tools.compare.summary import Summary
 from tests.conftest import Shared

@@ -226,7 +226,7 @@ def test_an_interruption_leaves_nothing(quick: Quick, tmp_path: Path):
     )
     assert wait_for(lambda: started.exists() or process.poll() is not None, TIMEOUT)
     assert process.poll() is None
-    with pytest.raises(FormworkError, match="Another comparison is running in this workspace"):
+    with pytest.raises(FormworkError, match="Another `make compare` is running in this workspace"):
         quick.compare()
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)

@@ -16,11 +16,13 @@ from formwork.params import Params
 from formwork.system import machine, machine_id
 from formwork.text import count
 from formwork.tools.compare import tables
+from formwork.tools.compare.case import Case
 from formwork.tools.compare.chart import draw
-from formwork.tools.compare.pipeline import Case, Pipeline, Stages, digest
-from formwork.tools.compare.runs import Run, find_results, runs_of
+from formwork.tools.compare.runs import Run, find_results, in_folder, runs_of
 from formwork.tools.compare.summary import Summary
-from formwork.tools.compare.workspace_copy import Copy, copied
+from formwork.tools.experiments.pipeline import TRAINING as STAGES
+from formwork.tools.experiments.pipeline import Pipeline, Stages, digest
+from formwork.tools.experiments.workspace_copy import Copy, copied
 
 
 class Installation:
@@ -125,7 +127,7 @@ def make_plans(pipeline: Pipeline, installation: Installation, repeat: int, seed
     first = installation.params.seed
     plans = []
     for case in [Case(use_ffcv, seed) for seed in range(first, first + seeds) for use_ffcv in (True, False)]:
-        plan = RunPlan(case, {name: stage.of(case) for name, stage in stages.items()}, repeat)
+        plan = RunPlan(case, {name: stage.of(case.overrides) for name, stage in stages.items()}, repeat)
         plans.append(plan)
         for run in runs_of(results, case, plan.wanted):
             if not plan.missing:
@@ -152,7 +154,7 @@ def _say_what_is_missing(plans: Sequence[RunPlan]) -> None:
 def _run_what_is_missing(pipeline: Pipeline, plans: Sequence[RunPlan], installation: Installation) -> None:
     print("Making a copy of the workspace and its data, to run experiments in ...", flush=True)
     try:
-        with copied(pipeline, Folders.of(installation.params.data.name)) as copy:
+        with copied(pipeline, Folders.of(installation.params.data.name), "compare") as copy:
             while left := [plan for plan in plans if plan.missing]:
                 for plan in left:  # in turn, so that a busy minute of the machine hits both loaders
                     run_one(copy, plan, installation)
@@ -175,8 +177,11 @@ def _run_once(copy: Copy, plan: RunPlan, installation: Installation, force: bool
     """The run, and why it does not count."""
     name = copy.new_name(f"{plan.case.asked_for}-{digest(plan.wanted)}")
     print(f"{plan.case}: experiment {name}, run {len(plan.runs) + 1} of {plan.needed} ...", flush=True)
-    result, trained = copy.run(name, plan.case, force)
-    run = result.run(plan.case, plan.wanted)
+    settings = [f"--set-param={setting}" for setting in plan.case.settings]
+    # No other stage is looked at: the data is what it was copied as.
+    output = copy.run(name, "--single-item", *(["--force"] if force else []), *settings, *STAGES)
+    trained = "Running stage 'train'" in output
+    run = in_folder(copy.folder, f"experiment {name}").run(plan.case, plan.wanted)
     if run is None:
         raise FormworkError(f"Experiment {name} lacks figures: read {copy.log(name)}")
     if trained:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from formwork.git import experiments, git, read_files
-from formwork.tools.compare.pipeline import Case, Stages, matches, read_lock
+from formwork.tools.compare.case import Case
+from formwork.tools.experiments.pipeline import Stages, matches, read_lock
 from formwork.tools.scores import score_of
 
 LOCK = "dvc.lock"

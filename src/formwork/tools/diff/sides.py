@@ -14,8 +14,8 @@ from formwork.folders import Folders
 from formwork.git import GitError, check_repository, experiments, git, read_files
 from formwork.images.manifest import SPLITS, Manifest, read_manifest
 from formwork.params.sections import NAME
-from formwork.tools.compare.pipeline import Stages, read_lock
 from formwork.tools.diff.images import Images, gather
+from formwork.tools.experiments.pipeline import Stages, read_lock
 from formwork.yaml import YamlError, parse_yaml
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the comparison asks DVC: whether the data is up to date, and what a training would depend on now."""
+"""What tools ask DVC: whether the data is up to date, and what a training would depend on now."""
 
 import hashlib
 import json
@@ -23,32 +23,6 @@ CHECKS = ("try", "check")  # stages that make nothing
 
 
 @dataclass(frozen=True)
-class Case:
-    """What the runs of a comparison differ in. With the params, data and code of the workspace it says all of a run."""
-
-    use_ffcv: bool
-    seed: int
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """Params that the case sets, by their dotted names."""
-        return {"data.use_ffcv": self.use_ffcv, "seed": self.seed}
-
-    @property
-    def settings(self) -> list[str]:
-        """The overrides as `dvc exp run -S` takes them."""
-        return [f"{name}={str(value).lower()}" for name, value in self.overrides.items()]
-
-    @property
-    def asked_for(self) -> str:
-        """The loader, as metrics call it."""
-        return "ffcv" if self.use_ffcv else "pytorch"
-
-    def __str__(self) -> str:
-        return f"{self.asked_for}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
 class Stage:
     """A stage as an entry of dvc.lock: its command, MD5 of dependencies and outputs by path, values of params by name.
     DVC runs it again when one of them changes."""
@@ -58,8 +32,9 @@ class Stage:
     params: Mapping[str, Any]
     outs: Mapping[str, str | None] = field(default_factory=dict)
 
-    def of(self, case: Case) -> "Stage":
-        changed = {name: case.overrides.get(name, value) for name, value in self.params.items()}
+    def of(self, overrides: Mapping[str, Any]) -> "Stage":
+        """The same stage with other values of these params, by their dotted names."""
+        changed = {name: overrides.get(name, value) for name, value in self.params.items()}
         return replace(self, params=changed)
 
 

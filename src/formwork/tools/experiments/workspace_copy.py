@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -23,11 +23,10 @@ from formwork.git import GitError, git
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.tree import ensure_tree
 from formwork.processes import run_logged
-from formwork.tools.compare.pipeline import DATA, TRAINING, Case, Pipeline
-from formwork.tools.compare.runs import Result, in_folder
+from formwork.tools.experiments.pipeline import DATA, Pipeline
 
-PLACE = Path(".dvc/tmp/compare")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
-COPY = "workspace"  # in PLACE, beside the logs
+PLACES = Path(".dvc/tmp")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
+COPY = "workspace"  # in the place of a tool, beside the logs
 NEW = ("src", "data", "dvc.lock", "dvc.yaml", "params.yaml")  # where a file that git does not know matters to a stage
 
 
@@ -63,21 +62,17 @@ class Copy:
             ensure_tree(read_manifest(self.folder / folders.manifest(split)), raw)
         self._check(pipeline)
 
-    def run(self, name: str, case: Case, force: bool) -> tuple[Result, bool]:
-        """Run an experiment; gives its result, and whether it was trained rather than taken from DVC's cache.
+    def run(self, name: str, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
+        """Run an experiment, `dvc exp run` with these arguments; gives what it printed.
 
         Args:
-            force: train, even where DVC has the result.
+            meanwhile: see run_logged.
 
         Raises:
             FormworkError: it failed; with its last lines, and where to read all of them.
             KeyboardInterrupt: Ctrl-C; all of it has ended.
         """
-        settings = [f"--set-param={setting}" for setting in case.settings]
-        # No other stage is looked at: the data is what it was copied as.
-        options = ["--single-item", *(["--force"] if force else []), "--name", name, *settings]
-        output = self._dvc(name, "exp", "run", *options, *TRAINING)
-        return in_folder(self.folder, f"experiment {name}"), "Running stage 'train'" in output
+        return self._dvc(name, "exp", "run", "--name", name, *arguments, meanwhile=meanwhile)
 
     def keep(self, name: str) -> None:
         """Take an experiment over into the repository of the workspace."""
@@ -136,30 +131,31 @@ class Copy:
                 "them, or list them in .dvcignore."
             )
 
-    def _dvc(self, log: str, *arguments: str) -> str:
+    def _dvc(self, log: str, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
         # `python` in a stage's command is the one that runs this.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         command = [sys.executable, "-m", "dvc", *arguments]
-        return run_logged(command, self.folder, os.environ | {"PATH": path}, self.log(log), self._lock)
+        return run_logged(command, self.folder, os.environ | {"PATH": path}, self.log(log), self._lock, meanwhile)
 
 
 @contextmanager
-def copied(pipeline: Pipeline, folders: Folders) -> Iterator[Copy]:
+def copied(pipeline: Pipeline, folders: Folders, tool: str) -> Iterator[Copy]:
     """A copy of a workspace with its data, for as long as the block lasts.
 
     Args:
         pipeline: of the workspace; its data is up to date.
         folders: of the dataset, relative to the workspace.
+        tool: that runs experiments; each has a place of its own, .dvc/tmp/<tool>, and there can be one of it at a time.
 
     Raises:
-        FormworkError: another comparison is running, or the copy cannot be made.
+        FormworkError: the same tool is running, or the copy cannot be made.
     """
     root = pipeline.root.absolute()
-    place = root / PLACE
+    place = root / PLACES / tool
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_suffix(".lock").open("w") as lock:
         if not try_lock(lock.fileno()):
-            raise FormworkError("Another comparison is running in this workspace. Wait for it, or stop it.")
+            raise FormworkError(f"Another `make {tool}` is running in this workspace. Wait for it, or stop it.")
         shutil.rmtree(place, ignore_errors=True)  # of one that was killed, or the logs of one that failed
         place.mkdir()
         left = place
