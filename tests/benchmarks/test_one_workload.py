@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import lightning, one_workload, reading, timesteps, verification
-from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns
+from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns, empty_loop
 from benchmarks.reading import HELD, READ
 from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
 from benchmarks.workloads import Prepared
@@ -47,7 +47,7 @@ def test_lightning_and_bare_loops_take_turns(
 
 
 def test_the_cost_is_that_of_an_epoch_over_the_bare_loop_of_its_round() -> None:
-    turns = Turns(loader=[])
+    turns = Turns(loader=[], plain=empty_loop)
     turns.spent[PLAIN] = [Spent(2.0, 0.1), Spent(4.0, 0.1)]
     turns.spent[TRAINER] = [Spent(2.1, 0.2), Spent(5.0, 0.2)]
 

@@ -1,15 +1,24 @@
 """Steps cost less, and nothing else differs from Lightning's own."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from formwork.folders import Folders
+from formwork.loading.project import ProjectData
+from formwork.loading.targets import targets_of
 from formwork.params import Trainer
+from formwork.training import fit
+from formwork.training.datamodule import ImageDataModule
 from formwork.training.fit import build_trainer
 from formwork.training.lightning_overhead import LowOverheadModule, NoProfiler, reduce_step_overhead
+from formwork.training.module import ImageModule
+from tests.training.conftest import make_params
 
 
 class Plain(pl.LightningModule):
@@ -63,3 +72,63 @@ def test_cuda_is_asked_for_cheaply_only_where_there_is_none(monkeypatch: pytest.
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
         reduce_step_overhead()
         assert os.environ[asked] == expected
+
+
+class Calls(pl.Callback):
+    """Records the hooks of a step, in their order; saves a checkpoint in the middle of the second epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[str] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.calls.append("batch start")
+
+    def on_before_zero_grad(self, *_: Any) -> None:
+        self.calls.append("before zero grad")
+
+    def on_before_backward(self, *_: Any) -> None:
+        self.calls.append("before backward")
+
+    def on_after_backward(self, *_: Any) -> None:
+        self.calls.append("after backward")
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        self.calls.append("before step")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, _: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.calls.append(f"batch end {batch_idx} {trainer.global_step} {float(outputs['loss']):.6f} {len(batch[1])}")
+        if trainer.current_epoch == 1 and batch_idx == 1:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.calls.append("validation")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_our_loop_does_what_that_of_lightning_does(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    found = []
+    for plain in (False, True):
+        monkeypatch.setattr(fit, "PLAIN", plain)
+        params = make_params(trainer={"max_epochs": 3, "precision": precision})
+        fit.set_up_process(0)
+        data = ProjectData(params, folders)
+        module = ImageModule(
+            params, data.settings, targets_of(data.splits["train"].manifest, data.settings.class_names)
+        )
+        calls = Calls(tmp_path / f"{plain}.ckpt")
+        trainer = build_trainer(params.trainer, [calls])
+        assert (type(trainer.fit_loop.epoch_loop).__name__ == "EpochLoop") is not plain
+        trainer.fit(module, datamodule=ImageDataModule(data))
+        middle = torch.load(calls.path, weights_only=True)
+        found.append((calls.calls, middle, {name: value.clone() for name, value in module.state_dict().items()}))
+
+    (calls, middle, end), (usual_calls, usual_middle, usual_end) = found
+    assert calls == usual_calls
+    torch.testing.assert_close(end, usual_end, rtol=0, atol=0)
+    torch.testing.assert_close(middle["state_dict"], usual_middle["state_dict"], rtol=0, atol=0)
+    assert middle["loops"] == usual_middle["loops"]
+    for part in ("optimizer_states", "lr_schedulers"):
+        assert repr(middle[part]) == repr(usual_middle[part])

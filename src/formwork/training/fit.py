@@ -23,6 +23,7 @@ from formwork.system import PeakMemory
 from formwork.text import score
 from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.epoch_loop import EpochLoop
 from formwork.training.facts import facts
 from formwork.training.finite import FiniteLosses
 from formwork.training.geometry import check_model
@@ -171,6 +172,8 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback], ranks: Ranks | 
         # As many as torchrun has it: sums of the same numbers would differ by how many processes a machine has.
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
+    if not PLAIN:
+        trainer.fit_loop.epoch_loop = EpochLoop(trainer)
     # Lightning's own handlers would end a training with status 0, save elsewhere, and put a job of SLURM's in the queue
     # again; in the middle of a step, and in a process of several alone.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]

@@ -1,11 +1,8 @@
-"""Less of what Lightning does around each step.
+"""Less of what Lightning does around each step; epoch_loop.py has the step itself.
 
 A step of a small model takes milliseconds, in which the training thread shares the cores with the loader's threads.
-Nothing here changes a result. FORMWORK_LIGHTNING=plain turns all of it off.
-
-What it gains, by `python benchmarks/run.py lightning --rounds 9` with and without, on 2 cores of an AMD EPYC: a Trainer
-with all of a training costs 7.4 instead of 14.0 % of the images/s of plain PyTorch, 1.6 instead of 2.3 ms of CPU time a
-step; the Trainer alone 4.0 instead of 6.1 %, 1.1 instead of 1.2 ms.
+Nothing here changes a result. FORMWORK_LIGHTNING=plain turns all of it off. docs/benchmarks.md has what is left, and
+`python benchmarks/run.py lightning` measures it.
 """
 
 import os
