@@ -59,7 +59,10 @@ def test_a_key_where_there_is_none_is_refused(tmp_path: Path, section: str) -> N
 
 
 def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"model\.qqqq: unknown\. Known: name, timesteps\."):
+    with pytest.raises(
+        ParamsError,
+        match=r"model\.qqqq: unknown\. Known: blank_after, blank_before, loss_steps, name, pattern, timesteps\.",
+    ):
         load_with(tmp_path, model__qqqq=1)
 
 
@@ -167,7 +170,10 @@ def test_a_wrong_value_is_refused_at_its_key(tmp_path: Path, key: str, value: ob
         ({"data__fetch": ["digit"]}, "data.fetch lists 'digit', which cannot be fetched. Did you mean 'digits'?"),
         ({"data__fetch": ["digits", "x;touch y"]}, "data.fetch lists 'x;touch y', which cannot be fetched. Known: cif"),
         ({"data__fetch": ["mnist", "digits", "mnist"]}, "data.fetch lists 'mnist' more than once"),
-        ({"model__timesteps": 4, "model__name": "resnet18"}, "need the recurrent model rcnn, not resnet18"),
+        (
+            {"model__timesteps": 4, "model__name": "resnet18"},
+            "4 timesteps need a recurrent model, rcnn or one of your own, and name is resnet18",
+        ),
     ],
 )
 def test_values_must_fit_together(tmp_path: Path, values: dict[str, object], advice: str) -> None:

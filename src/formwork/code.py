@@ -46,6 +46,7 @@ STAGES = {
         "loading/random_numbers.py",
         "models/__init__.py",
         "models/build.py",
+        "models/presentation.py",
         "training/__init__.py",
         "training/geometry.py",
         "training/import_lightning.py",

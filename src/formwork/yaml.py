@@ -72,6 +72,14 @@ def parse_yaml(content: bytes, name: str) -> Any:
         raise YamlError(f"{name} cannot be read: it is nested too deeply.") from error
 
 
+def scalar_text(path: Path, key: str) -> str:
+    """What stands in a sound YAML file at a dotted key that has a plain value."""
+    node = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8-sig"))
+    for step in key.split("."):
+        (node,) = (value for name, value in node.value if name.value == step)
+    return node.value
+
+
 def conflict_line(content: bytes) -> int | None:
     """The line, from 1, where git has marked the first conflict of a merge in a file."""
     found = re.search(rb"^<{7} ", content, re.MULTILINE)

@@ -17,6 +17,7 @@ from formwork.interim.settings import Settings
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
+from formwork.models.presentation import Presented
 from formwork.params import Model
 from formwork.tasks import task_of
 from tests.training.conftest import folders, folders_of, make_params, project, run
@@ -93,14 +94,17 @@ SETTINGS = Settings(
 
 
 def test_with_timesteps_the_last_answer_counts():
-    class Model(torch.nn.Module):
-        def forward(self, images):
-            return images[:, :, :2, 0, 0]  # the first two channels are the logits
+    class Network(torch.nn.Module):
+        recurrent = True
 
-    images = torch.zeros(3, 2, 3, 1, 1)
-    images[:, 0, 0] = images[:, 1, 1] = 5.0  # class 0 in the first step, class 1 in the last
-    batches = [(images, torch.tensor([[1, 1], [1, 1], [0, 0]]))]
-    predictions = predict(Model(), batches, np.zeros((2, 3), np.float32), torch.device("cpu"), task_of(SETTINGS), "val")
+        def forward(self, images):
+            return torch.stack([images[:, 0, :2, 0, 0], images[:, 1, 1:, 0, 0]], dim=1)
+
+    images = torch.zeros(3, 3, 1, 1)
+    images[:, 0] = images[:, 2] = 5.0  # class 0 in the first step, class 1 in the last
+    batches = [(images.unsqueeze(1).expand(-1, 2, -1, -1, -1), torch.tensor([[1, 1], [1, 1], [0, 0]]))]
+    model = Presented(Network(), Model(name="rcnn", timesteps=2))
+    predictions = predict(model, batches, np.zeros((2, 3), np.float32), torch.device("cpu"), task_of(SETTINGS), "val")
     assert predictions.likeliest.tolist() == [1, 1, 1]
     assert predictions.targets.tolist() == [1, 1, 0]
     assert predictions.losses[2] > predictions.losses[0]

@@ -6,7 +6,7 @@ from torch import nn
 
 from formwork.errors import ParamsError
 from formwork.images.manifest import read_manifest
-from formwork.models.build import MODELS, build_model
+from formwork.models.build import MODELS, RecurrentCNN, build_model
 from formwork.params import Model
 from formwork.training.geometry import check_model, check_params
 from tests.training.conftest import make_params
@@ -99,3 +99,19 @@ def test_a_last_batch_of_one_image_is_dropped(run, folders) -> None:
     """Such a batch could not be normalised where the model leaves one value of each channel."""
     images = len(read_manifest(folders.manifest("train")))
     run("odd", data={"batch_size": images - 1, "num_workers": 0}, trainer={"max_epochs": 1}, ffcv=SMALL)
+
+
+def test_time_needs_a_network_that_says_it_has_it() -> None:
+    """Of the user's own networks params.yaml does not know it."""
+    time = make_params(model={"name": "rcnn", "pattern": "10"})
+    with pytest.raises(ParamsError, match=r"asks for 2 timesteps.*rcnn is not recurrent.*`recurrent = True`"):
+        check_model(build_model(Model(), 3, 12), time, 12, 1)
+
+    class Once(RecurrentCNN):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images)[:, -1]
+
+    with pytest.raises(ParamsError, match=r"for 2 timesteps of 2 images it gives \(2, 3\) and not \(2, 2, K\)"):
+        check_model(Once(3), time, 12, 1)
+    with pytest.raises(ParamsError, match=r"for 1 timesteps of 2 images it gives \(2, 3\)"):
+        check_model(Once(3), make_params(), 12, 1)

@@ -91,7 +91,8 @@ def test_it_learns_and_says_how_well(fit, retargeted, task):
 
 
 @pytest.mark.parametrize(
-    ("task", "model"), [("multilabel", {"name": "small_cnn"}), ("regression", {"name": "rcnn", "timesteps": 2})]
+    ("task", "model"),
+    [("multilabel", {"name": "small_cnn"}), ("regression", {"name": "rcnn", "pattern": "10", "loss_steps": [1]})],
 )
 def test_either_loader_trains_the_same_model(fit, task, model):
     changes = {"model": model, "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]}}

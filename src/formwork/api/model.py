@@ -72,7 +72,8 @@ class Model:
     Attributes:
         network: the torch module, in evaluation mode: (B, 3, S, S) float32, normalised, to (B, outputs): logits of
             classes or labels, or numbers less settings.target_mean in units of settings.target_std. A recurrent one
-            also takes (B, T, 3, S, S), and gives (B, T, outputs) then.
+            is shown each image over time as in training, and gives its answer; it also takes (B, T, 3, S, S), and gives
+            (B, T, outputs) then.
         class_names: by label; of a model of numbers none. target_names: of the numbers.
         settings: of the dataset that it was trained on: task, resolution S, mean, std, augmentation lists.
     """
@@ -84,7 +85,6 @@ class Model:
         self.target_names = tuple(trained.settings.target_names)
         self._task = task_of(trained.settings)
         self._device = torch.device(device)
-        self._timesteps = trained.params.timesteps
         self._augmentation = Augmentation(self.settings.augment_val, self.settings.resolution, 0, "augment.val")
         self._normal = shift_and_scale(self.settings.mean, self.settings.std)
 
@@ -121,12 +121,7 @@ class Model:
 
     def _predict(self, images: torch.Tensor) -> list[Prediction | Labels | Numbers]:
         with torch.inference_mode():
-            images = images.to(self._device)
-            if self._timesteps > 1:
-                outputs = self.network(images.unsqueeze(1).expand(-1, self._timesteps, -1, -1, -1))[:, -1]
-            else:
-                outputs = self.network(images)
-            answers = self._task.answers(outputs).cpu().numpy()
+            answers = self._task.answers(self.network(images.to(self._device))).cpu().numpy()
         return [self._prediction(row) for row in answers]
 
     def _prediction(self, answers: np.ndarray) -> Prediction | Labels | Numbers:

@@ -16,6 +16,7 @@ from formwork.evaluation.mistakes import draw_mistakes
 from formwork.evaluation.predictions import TITLES, Predictions, device, predict
 from formwork.evaluation.predictions_file import write_predictions
 from formwork.evaluation.tables import write_tables
+from formwork.evaluation.timesteps import write_timesteps
 from formwork.files import check_writable
 from formwork.folders import Folders
 from formwork.formats import write_json
@@ -31,14 +32,14 @@ SHOWN = "val"  # the split of tables and pictures
 
 def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) -> None:
     """Write into `results`: metrics.json, whose names begin with the split; predictions.parquet, for all images; and of
-    the validation split the tables of formwork.evaluation.tables and worst_mistakes.png.
+    the validation split the tables of formwork.evaluation.tables and worst_mistakes.png; and timesteps.csv, of both.
 
     Raises:
         FormworkError: see formwork.errors.
     """
     check_writable(results / "metrics.json")
     start = time.monotonic()
-    model, trained_on, _ = load_model(model_file)
+    model, trained_on, model_params = load_model(model_file)
     splits = [split for split in read_settings(folders.settings).splits if split != "train"]
     data = ProjectData(params, folders, splits)
     data.need_betons()
@@ -53,6 +54,8 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     manifests = {split: data.splits[split].manifest for split in splits}
     write_predictions(results / "predictions.parquet", found, manifests, trained_on)
     write_tables(results, found[SHOWN], trained_on)
+    by_step = {split: predictions.by_step for split, predictions in found.items()}
+    write_timesteps(results / "timesteps.csv", model_params.shown, by_step)
     draw_mistakes(results / "worst_mistakes.png", found[SHOWN], data, trained_on, SHOWN)
     scores = [
         f"{score(of_split[task.score])} on {count(of_split['images'], f'{TITLES[split]} image')}"
@@ -80,5 +83,6 @@ def _check_finite(predictions: Predictions, data: ProjectData, split: str, model
         path = printable(data.splits[split].manifest.paths[wrong[0]])
         raise FormworkError(
             f"{model_file} gives no finite answer for {count(len(wrong), f'{TITLES[split]} image')} of "
-            f"{len(predictions):,}, {path} for one. Lower train.lr or model.timesteps, and train again: `dvc repro`."
+            f"{len(predictions):,}, {path} for one. Lower train.lr or the number of timesteps, "
+            "and train again: `dvc repro`."
         )

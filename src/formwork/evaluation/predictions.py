@@ -1,13 +1,15 @@
 """What a model answers for each image of a split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from formwork.loading.base import Batch
+from formwork.evaluation.timesteps import StepScores
+from formwork.loading.base import Batch, once
 from formwork.loading.dtypes import normalise
+from formwork.models.presentation import Presented
 from formwork.progress import progress
 from formwork.tasks.base import Task
 
@@ -23,11 +25,13 @@ class Predictions:
         targets: by task (N,) int64 classes; (N, K) float32 labels, 0 or 1; (N, K) float32 numbers.
         answers: (N, K) float32, probabilities of classes or labels; or numbers, in the user's units.
         losses: (N,) float32, without label smoothing and weights.
+        by_step: score and loss of the outputs of each timestep, where a recurrent model gives several.
     """
 
     targets: np.ndarray
     answers: np.ndarray
     losses: np.ndarray
+    by_step: Sequence[tuple[float, float]] = ()
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -52,20 +56,26 @@ def device(accelerator: str) -> torch.device:
 def predict(
     model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray, on: torch.device, task: Task, split: str
 ) -> Predictions:
-    """Run the model over a split, in float32. With timesteps the outputs of the last step count.
+    """Run the model over a split, in float32.
 
     Args:
+        model: network of a TrainedModel.
         normal: see formwork.loading.dtypes.normalise.
         task: with the settings that the model was trained with.
     """
-    parts = []
+    parts, steps = [], StepScores(task)
     model.to(on)
     with torch.inference_mode():
-        for images, targets in progress(loader, name=f"evaluate {split}", unit="batches"):
-            shown = normalise(images.to(on), normal).float()
-            outputs, targets = model(shown), targets.to(on)
-            if shown.dim() == 5:
-                outputs, targets = outputs[:, -1], targets[:, -1]
+        for batch in progress(loader, name=f"evaluate {split}", unit="batches"):
+            images, targets = (part.to(on) for part in once(batch))
+            images = normalise(images, normal).float()
+            if isinstance(model, Presented) and len(model.presentation.shown) > 1:
+                of_all_steps = model.outputs(images)
+                steps.add(of_all_steps, targets)
+                outputs = model.answer(of_all_steps)
+            else:
+                outputs = model(images)
             answers, losses = task.answers(outputs), task.losses(outputs, targets)
             parts.append([t.cpu().numpy().copy() for t in (targets, answers, losses)])
-    return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    of_targets, of_answers, of_losses = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(of_targets, of_answers, of_losses, steps.by_step())

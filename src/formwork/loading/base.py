@@ -27,6 +27,11 @@ Where LoaderConfig.weighted says so, (B,) float32 weights of the images follow. 
 axis of T entries, which are the same memory: (B, T, 3, H, W), (B, T) or (B, T, K), and (B, T)."""
 
 
+def once(batch: Sequence[torch.Tensor]) -> Batch:
+    """A batch without a time axis: each image once, with its targets and its weight."""
+    return tuple(part[:, 0] for part in batch) if batch[0].dim() == 5 else tuple(batch)
+
+
 @dataclass(frozen=True)
 class SplitFiles:
     """Where the images of one split are.

@@ -96,7 +96,7 @@ class ProjectData:
             batches_ahead=params.ffcv.batches_ahead,
             os_cache=params.ffcv.os_cache,
             verify=params.ffcv.verify,
-            timesteps=params.model.timesteps,
+            timesteps=len(params.model.shown),
             dtype=params.data.dtype,
             rank=rank,
             world_size=world_size,

@@ -1,6 +1,6 @@
 """The models, by the names of model.name in params.yaml. Each takes images (B, 3, H, W) and gives (B, outputs):
 logits of classes or labels, or numbers (see formwork.tasks). A recurrent one takes (B, T, 3, H, W) and gives
-(B, T, outputs)."""
+(B, T, outputs), see models/presentation.py."""
 
 from collections.abc import Callable
 
@@ -75,6 +75,8 @@ class RecurrentCNN(nn.Module):
     After M. Liang and X. Hu, "Recurrent convolutional neural network for object recognition", CVPR 2015, unrolled over
     the time axis of the input. (B, T, 3, H, W) to (B, T, outputs); (B, 3, H, W), one step, to (B, outputs).
     """
+
+    recurrent = True
 
     def __init__(self, outputs: int, widths: tuple[int, ...] = (32, 64, 128)):
         super().__init__()

@@ -12,12 +12,14 @@ from formwork.errors import FormworkError
 from formwork.files import atomic_write
 from formwork.interim.settings import Settings
 from formwork.models.build import build_model
+from formwork.models.presentation import Presented, is_recurrent
 from formwork.params import Model
 
 
 class TrainedModel(NamedTuple):
-    """network: in evaluation mode on the CPU. settings: of the dataset that it was trained on, with the augmentation
-    lists that it was trained and validated with. params: the section `model` of params.yaml, as it was trained."""
+    """network: in evaluation mode on the CPU: (B, 3, H, W), normalised, to (B, outputs); a recurrent one as Presented.
+    settings: of the dataset that it was trained on, with the augmentation lists that it was trained and validated with.
+    params: the section `model` of params.yaml, as it was trained."""
 
     network: nn.Module
     settings: Settings
@@ -64,6 +66,8 @@ def load_model(path: Path) -> TrainedModel:
         params = Model.model_validate(content["model"])
         network = build_model(params, settings.outputs, settings.resolution)
         network.load_state_dict(content["weights"])
+        if is_recurrent(network):
+            network = Presented(network, params)
         return TrainedModel(network.eval(), settings, params)
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error

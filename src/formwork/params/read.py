@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 from formwork.errors import ParamsError, did_you_mean
 from formwork.params.sections import Dataset, Params
 from formwork.params.undo import DOTTED, with_undo
-from formwork.yaml import YamlError, dump_yaml, read_yaml, spellings
+from formwork.yaml import YamlError, dump_yaml, read_yaml, scalar_text, spellings
 
 NAME = "params.yaml"
+PATTERN = "model.pattern"
 
 
 def load_params(path: str | Path = NAME, overrides: Mapping[str, Any] | None = None) -> Params:
@@ -45,6 +46,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Params:
         raise ParamsError(str(error)) from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} must hold a mapping of sections, and holds {type(raw).__name__}.")
+    _check_pattern(raw, path)
     for key, value in overrides.items():
         _override(raw, key, value)
     try:
@@ -56,6 +58,17 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Params:
         lines = [f"  {key}: {reason}" if key else f"  {reason}" for key, reason in reasons.items()]
         keys = [key for key in reasons if key] + DOTTED.findall(reasons.get("", ""))
         raise ParamsError("\n".join([f"{where}:", *lines]), *keys) from error
+
+
+def _check_pattern(raw: dict[str, Any], path: Path) -> None:
+    """Refuse `pattern: 0110`, which is 110 to YAML 1.2, and so to DVC: nobody would see a timestep less."""
+    model = raw.get("model")
+    if isinstance(model, dict) and type(number := model.get("pattern")) in (int, float):
+        text = scalar_text(path, PATTERN)
+        if text != str(number):
+            raise ParamsError(
+                f"{path}:\n  {PATTERN}: {text} without quotes is the number {number} to DVC: write '{text}'", PATTERN
+            )
 
 
 def _override(raw: dict[str, Any], key: str, value: Any) -> None:

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from formwork.errors import FormworkError, ParamsError
-from formwork.loading.base import BaseLoader, Batch
+from formwork.loading.base import BaseLoader, Batch, once
 from formwork.loading.dtypes import normalise
 from formwork.loading.project import ProjectData
 
@@ -59,6 +59,10 @@ class ImageDataModule(pl.LightningDataModule):
             f"FFCV loading of {split} failed in the process of rank {ranks}, and not in the others. It has said why. "
             "With data.use_ffcv: false all would use the PyTorch DataLoader."
         )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Each image goes to the device once, however many timesteps there are: the model shows it over time."""
+        return super().transfer_batch_to_device(once(batch), device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise the images on the device, and give them the dtype of the weights where autocast does not."""

@@ -5,7 +5,8 @@ from torch import nn
 
 from formwork.errors import ParamsError
 from formwork.models.build import build_model
-from formwork.params import Params
+from formwork.models.presentation import Presentation, is_recurrent
+from formwork.params import Model, Params
 
 LARGEST = 224
 """Side in pixels above which nothing is tried: what a model takes then, it takes at any size above."""
@@ -19,7 +20,7 @@ def check_params(params: Params) -> None:
     """
     devices = params.trainer.num_nodes * (1 if params.trainer.devices == "auto" else params.trainer.devices)
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
-    if resolution or params.ffcv.resolution_schedule:
+    if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         with torch.random.fork_rng(devices=[]):
             model = build_model(params.model, 2, resolution or LARGEST)
         check_model(model, params, resolution, devices)
@@ -35,16 +36,17 @@ def check_model(model: nn.Module, params: Params, resolution: int | None, device
     Raises:
         ParamsError: it cannot take them.
     """
+    presentation = _presentation(model, params.model)
     count = min(max(params.data.batch_size // devices, 1), 2)
     sizes = {side: "ffcv.resolution_schedule" for _, side in params.ffcv.resolution_schedule or []}
     if resolution:
         sizes[resolution] = f"datasets.{params.data.name}.resolution"
     for side, key in sorted(sizes.items()):
-        error = _failure(model, count, side, params.model.timesteps)
+        error = _failure(model, count, side, presentation)
         if error is None:
             continue
         start = f"model.name {params.model.name} cannot be trained on images of {side} x {side} pixels"
-        if count == 1 and _failure(model, 2, side, params.model.timesteps) is None:
+        if count == 1 and _failure(model, 2, side, presentation) is None:
             share = "one image a batch" if devices == 1 else f"one image a device ({devices} devices)"
             raise ParamsError(
                 f"{start} with {share}: batch norm needs more than one value of each channel. Set data.batch_size to "
@@ -54,15 +56,31 @@ def check_model(model: nn.Module, params: Params, resolution: int | None, device
         raise ParamsError(f"{start}: {reason}. Make them larger ({key}), or choose another model.name.") from error
 
 
-def _failure(model: nn.Module, count: int, side: int, timesteps: int) -> Exception | None:
+def _presentation(model: nn.Module, params: Model) -> Presentation:
+    presentation = Presentation(params)
+    steps = len(presentation.shown)
+    if steps > 1 and not is_recurrent(model):
+        raise ParamsError(
+            f"model in params.yaml asks for {steps} timesteps, and model.name {params.name} is not recurrent. A "
+            "network of your own that takes (B, T, 3, H, W) and gives (B, T, K) says so by an attribute `recurrent = "
+            "True`; else set model.timesteps: 1, and no model.pattern, model.blank_before and model.blank_after."
+        )
+    return presentation
+
+
+def _failure(model: nn.Module, count: int, side: int, presentation: Presentation) -> Exception | None:
     """What a step with `count` images raises."""
     side = min(side, LARGEST)
-    shape = (count, 3, side, side) if timesteps == 1 else (count, 2, 3, side, side)
+    steps = len(presentation.shown)
     before = [buffer.clone() for buffer in model.buffers()]
     training = model.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.train()(torch.zeros(shape))
+            outputs = presentation.outputs(model.train(), torch.zeros(count, 3, side, side))
+        if is_recurrent(model) and (outputs.dim() != 3 or outputs.shape[:2] != (count, steps)):
+            return ValueError(
+                f"for {steps} timesteps of {count} images it gives {tuple(outputs.shape)} and not ({count}, {steps}, K)"
+            )
     except MemoryError:
         raise
     except Exception as error:  # whatever the layers of a model raise

@@ -11,6 +11,7 @@ from formwork.interim.settings import Settings
 from formwork.loading.base import Batch
 from formwork.loading.targets import Targets
 from formwork.models.build import build_model
+from formwork.models.presentation import Presentation
 from formwork.params import Params
 from formwork.tasks import task_of
 from formwork.tasks.base import LossOptions
@@ -22,7 +23,8 @@ SUMS = "formwork_sums"  # key in Lightning's checkpoints
 
 
 class ImageModule(LowOverheadModule):
-    """A network with its loss and optimiser. With a time axis every timestep counts as an image.
+    """A network with its loss and optimiser. In training each timestep in the loss counts as an image; in validation it
+    is the answer alone that counts, as in evaluate.
 
     Attributes:
         means: of the last epoch, over all images and all ranks: train/loss and val/loss, and by task such as
@@ -36,32 +38,29 @@ class ImageModule(LowOverheadModule):
         self.task = task_of(settings)
         network = build_model(params.model, self.task.outputs, settings.resolution)
         self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of torch
+        self.presentation = Presentation(params.model)
         self.train_params = params.train
         self.objective = Objective(self.task, params.train, targets)
         self.tallies = {"train": Tally(self.task), "val": Tally(self.task, keep=True)}
         self.means: dict[str, float] = {}
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
+        """(B, K) answers to images (B, 3, H, W)."""
+        return self.presentation.answers(self.model, images)
 
     def training_step(self, batch: Batch) -> Tensor:
         images, targets, *weights = batch
         if not len(targets):
             return self(images).sum()  # a gradient of zeros: the other ranks wait for one
-        outputs, targets = self._outputs(images, targets)
-        loss = self.objective(outputs, targets, *(part.flatten() for part in weights))
+        outputs, targets, *weights = self.presentation.for_loss(self.model, images, targets, *weights)
+        loss = self.objective(outputs, targets, *weights)
         return self._log("train", loss, outputs, targets)
 
     def validation_step(self, batch: Batch) -> None:
         images, targets = batch
         if len(targets):
-            outputs, targets = self._outputs(images, targets)
+            outputs = self(images)
             self._log("val", self.task.losses(outputs, targets, LossOptions("mean")), outputs, targets)
-
-    def _outputs(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K) outputs and (N, ...) targets, where every timestep is one of N images."""
-        targets = targets.flatten(0, -2) if targets.is_floating_point() else targets.flatten()
-        return self(images).flatten(0, -2), targets
 
     def _log(self, split: str, loss: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         """Count the loss and what the task measures; return the loss."""

@@ -75,7 +75,8 @@ seed = read_yaml(Path("params.yaml"))["seed"]
 results = Path(sys.argv[5])
 results.mkdir(parents=True, exist_ok=True)
 (results / "metrics.json").write_text(json.dumps({"val_accuracy": 0.5 + seed / 100}))
-for name in ("confusion.csv", "class_accuracy.csv", "label_scores.csv", "scatter.csv", "worst_mistakes.png"):
+tables = ("confusion", "class_accuracy", "label_scores", "scatter", "timesteps")
+for name in (*(f"{table}.csv" for table in tables), "worst_mistakes.png"):
     (results / name).write_text("")
 (results / "predictions.parquet").write_text("")
 """

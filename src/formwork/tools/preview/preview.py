@@ -20,7 +20,7 @@ from formwork.images.manifest import TRAINING
 from formwork.images.pixels import read_rgb
 from formwork.interim.settings import Settings, read_settings
 from formwork.limits import unreadable
-from formwork.loading.base import LoaderConfig, SplitFiles
+from formwork.loading.base import LoaderConfig, SplitFiles, once
 from formwork.loading.factory import make_loader
 from formwork.loading.project import ProjectData
 from formwork.loading.targets import targets_of
@@ -180,8 +180,7 @@ def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:
     epoch: Any = iter(loader)  # a generator, whose threads or processes end when it is closed
     with closing(epoch):
         for batch in epoch:
-            # With timesteps each image stands there several times, in the same memory.
-            of_batch, their_targets, *_ = (part[:, 0] if config.timesteps > 1 else part for part in batch)
+            of_batch, their_targets, *_ = once(batch)
             images.append(of_batch)
             targets.append(their_targets)
             if sum(map(len, targets)) >= COLUMNS:
@@ -193,7 +192,9 @@ def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) ->
     side = drawn.images.shape[-1]
     heading += f": {side} x {side} pixels, {config.dtype}"
     if config.timesteps > 1:
-        heading += f", each image {config.timesteps} times"
+        shown = "".join("1" if shown else "0" for shown in data.params.model.shown)
+        blanks = f", and blanks: {shown}" if "0" in shown else ""
+        heading += f", each image {count(shown.count('1'), 'time')}{blanks}"
     captions = [_caption(target, data.settings) for target in drawn.targets]
     return Row(heading, list(to_pixels(drawn.images, data.settings)), captions)
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from formwork.tools.charts import COLOURS, chart
 from formwork.tools.summary import read_curve
 
-TRAIN, VAL = COLOURS["PyTorch"], COLOURS["FFCV"]
+TRAIN, VAL, TEST = COLOURS["PyTorch"], COLOURS["FFCV"], COLOURS["stock FFCV"]
 MOST_NAMES = 30  # classes that are named at the edge of a confusion matrix; numbers in its cells up to half as many
 
 
@@ -108,6 +108,25 @@ def draw_scatter(rows: Sequence[Mapping[str, str]], path: Path) -> None:
             axes.plot(ends, ends, color=COLOURS["limit"], linewidth=1)
             axes.scatter(targets, predicted, s=8, color=VAL, alpha=0.5, linewidths=0)
             axes.set(title=name, xlabel="target", ylabel="predicted")
+
+
+def draw_timesteps(rows: Sequence[Mapping[str, str]], title: str, path: Path) -> None:
+    """The score of the outputs of each timestep, to an .svg; timesteps that show a blank are shaded.
+
+    Args:
+        rows: of timesteps.csv. title: what the score is called.
+    """
+    steps = [int(row["step"]) for row in rows]
+    with chart(path) as (axes,):
+        for split, colour in (("val", VAL), ("test", TEST)):
+            if f"{split}_score" in rows[0]:
+                axes.plot(steps, [float(row[f"{split}_score"]) for row in rows], color=colour, marker=".", label=split)
+        for step, row in zip(steps, rows, strict=True):
+            if row["shown"] == "0":
+                axes.axvspan(step - 0.5, step + 0.5, color="#eeeeee", linewidth=0, zorder=0)
+        axes.set(xlabel="timestep", ylabel=title, xlim=(0.5, len(steps) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.legend()
 
 
 def draw_label_scores(rows: Sequence[Mapping[str, str]], path: Path) -> None:

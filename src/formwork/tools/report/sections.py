@@ -22,9 +22,17 @@ from formwork.params import Params
 from formwork.text import format_bytes, score
 from formwork.tools.measure import commit
 from formwork.tools.preview.preview import preview
-from formwork.tools.report.charts import draw_confusion, draw_curves, draw_label_scores, draw_scatter, read_confusion
+from formwork.tools.report.charts import (
+    draw_confusion,
+    draw_curves,
+    draw_label_scores,
+    draw_scatter,
+    draw_timesteps,
+    read_confusion,
+)
 from formwork.tools.report.experiments import find_experiments
 from formwork.tools.report.page import Code, Missing, Part, Picture, Section, Table, Text, markdown, render
+from formwork.tools.scores import score_of
 from formwork.tools.summary import summary
 from formwork.yaml import dump_yaml
 
@@ -146,6 +154,10 @@ def _evaluation() -> list[Part]:
             parts.append(Picture.of(folder / "scatter.svg", "predicted numbers by target"))
         else:
             parts += _classes(folder)
+        if steps := _rows("timesteps.csv"):
+            title = score_of(_json(RESULTS / "evaluate/metrics.json")).title
+            draw_timesteps(steps, title, folder / "timesteps.svg")
+            parts.append(Picture.of(folder / "timesteps.svg", f"{title} by timestep; where a blank is shown, shaded"))
     mistakes = RESULTS / "evaluate/worst_mistakes.png"
     if mistakes.exists():
         parts.append(Picture.of(mistakes, "the mistakes with the highest loss"))
