@@ -59,10 +59,7 @@ def test_a_key_where_there_is_none_is_refused(tmp_path: Path, section: str) -> N
 
 
 def test_an_unknown_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
-    with pytest.raises(
-        ParamsError,
-        match=r"model\.qqqq: unknown\. Known: blank_after, blank_before, loss_steps, name, pattern, timesteps\.",
-    ):
+    with pytest.raises(ParamsError, match=r"model\.qqqq: unknown\. Known: .*name, .*timesteps"):
         load_with(tmp_path, model__qqqq=1)
 
 

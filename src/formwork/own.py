@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from formwork.code import code_digest
-from formwork.errors import FormworkError
+from formwork.errors import FormworkError, ParamsError, did_you_mean
 
 NAME = "own"
 
@@ -75,8 +75,39 @@ def operations() -> dict[str, Callable[..., Any]]:
     try:
         from own.operations import OPERATIONS
     except Exception as error:  # whatever the code raises
-        where = place(error) or path
-        raise FormworkError(f"{where}: {type(error).__name__}: {error}. Correct it, or remove the file.") from error
+        raise _failed(error, path) from error
     if not isinstance(OPERATIONS, dict):
         raise FormworkError(f"{path}: OPERATIONS must be a mapping of names to operations, and is {OPERATIONS!r}.")
     return OPERATIONS
+
+
+def model(name: str) -> Callable[..., Any]:
+    """The function of that name of src/own/models.py, which makes a model.
+
+    Raises:
+        FormworkError: the file is missing, cannot be imported, or has no such function.
+    """
+    here = folder()
+    path = (here or Path("src") / NAME) / "models.py"
+    if not path.is_file():
+        raise ParamsError(
+            f"model.name is own/{name}, a function of {path}, and there is no such file. docs/models.md shows one.",
+            "model.name",
+        )
+    try:
+        from own import models  # type: ignore[attr-defined]  # there need not be one
+    except Exception as error:  # whatever the code raises
+        raise _failed(error, path) from error
+    function = getattr(models, name, None)
+    if not callable(function):
+        # What the file defines, and not what it imports.
+        known = [key for key, value in vars(models).items() if getattr(value, "__module__", "") == models.__name__]
+        public = [key for key in known if not key.startswith("_") and callable(getattr(models, key))]
+        near = did_you_mean(name, public) if public else "It defines none."
+        raise ParamsError(f"model.name is own/{name}, and {path} has no function {name!r}. {near}", "model.name")
+    return function
+
+
+def _failed(error: Exception, path: Path) -> FormworkError:
+    where = place(error) or path
+    return FormworkError(f"{where}: {type(error).__name__}: {error}. Correct it, or remove the file.")

@@ -2,7 +2,7 @@
 
 from formwork.params.evaluate import Evaluate
 from formwork.params.fields import Operations, Section
-from formwork.params.model import Model, ModelName
+from formwork.params.model import Model
 from formwork.params.read import load_params
 from formwork.params.sections import (
     Augment,
@@ -27,7 +27,6 @@ __all__ = [
     "Ffcv",
     "ImagenetteSource",
     "Model",
-    "ModelName",
     "NoOptions",
     "Operations",
     "Params",

@@ -16,12 +16,12 @@ def _float(value: object) -> object:
     return value
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Refuse what holds .inf or .nan."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"numbers must be finite, and one is {value}")
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _finite(item)
+        finite(item)
     return value
 
 
@@ -49,7 +49,7 @@ def param(default: Any, description: str, unit: str = "", values: str = "") -> A
     return Field(default, description=description, json_schema_extra={"unit": unit, "values": values})
 
 
-Operations = Annotated[list[dict[str, dict[str, Any]]], BeforeValidator(_entries), AfterValidator(_finite)]
+Operations = Annotated[list[dict[str, dict[str, Any]]], BeforeValidator(_entries), AfterValidator(finite)]
 """An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
 
 Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]

@@ -94,7 +94,7 @@ def _train(
     callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
     trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks, ranks)
     ranks.watch(trainer)
-    check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices)
+    check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices, settings.outputs)
     goes_on = ranks.meeting.agree(lambda: facts(params, folders, data), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)

@@ -8,6 +8,8 @@ from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, is_recurrent
 from formwork.params import Model, Params
 
+OUTPUTS = 2
+"""In place of the number of classes, which is not known before the images are."""
 LARGEST = 224
 """Side in pixels above which nothing is tried: what a model takes then, it takes at any size above."""
 
@@ -22,16 +24,19 @@ def check_params(params: Params) -> None:
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         with torch.random.fork_rng(devices=[]):
-            model = build_model(params.model, 2, resolution or LARGEST)
-        check_model(model, params, resolution, devices)
+            model = build_model(params.model, OUTPUTS, resolution or LARGEST)
+        check_model(model, params, resolution, devices, OUTPUTS)
 
 
-def check_model(model: nn.Module, params: Params, resolution: int | None, devices: int) -> None:
+def check_model(
+    model: nn.Module, params: Params, resolution: int | None, devices: int, outputs: int | None = None
+) -> None:
     """Give a model, on the CPU, one or two images of each size that it is to be trained with. It stays as it is.
 
     Args:
         resolution: side of the images in pixels, where no schedule says otherwise.
         devices: number of processes that share a batch.
+        outputs: number that it must give for each image; None: any.
 
     Raises:
         ParamsError: it cannot take them.
@@ -42,11 +47,11 @@ def check_model(model: nn.Module, params: Params, resolution: int | None, device
     if resolution:
         sizes[resolution] = f"datasets.{params.data.name}.resolution"
     for side, key in sorted(sizes.items()):
-        error = _failure(model, count, side, presentation)
+        error = _failure(model, count, side, outputs, presentation)
         if error is None:
             continue
         start = f"model.name {params.model.name} cannot be trained on images of {side} x {side} pixels"
-        if count == 1 and _failure(model, 2, side, presentation) is None:
+        if count == 1 and _failure(model, 2, side, outputs, presentation) is None:
             share = "one image a batch" if devices == 1 else f"one image a device ({devices} devices)"
             raise ParamsError(
                 f"{start} with {share}: batch norm needs more than one value of each channel. Set data.batch_size to "
@@ -68,26 +73,39 @@ def _presentation(model: nn.Module, params: Model) -> Presentation:
     return presentation
 
 
-def _failure(model: nn.Module, count: int, side: int, presentation: Presentation) -> Exception | None:
+def _failure(
+    model: nn.Module, count: int, side: int, outputs: int | None, presentation: Presentation
+) -> Exception | None:
     """What a step with `count` images raises."""
     side = min(side, LARGEST)
-    steps = len(presentation.shown)
+    images = torch.zeros(count, 3, side, side)
     before = [buffer.clone() for buffer in model.buffers()]
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            outputs = presentation.outputs(model.train(), torch.zeros(count, 3, side, side))
-        if is_recurrent(model) and (outputs.dim() != 3 or outputs.shape[:2] != (count, steps)):
-            return ValueError(
-                f"for {steps} timesteps of {count} images it gives {tuple(outputs.shape)} and not ({count}, {steps}, K)"
-            )
+            model.train()
+            found = model(presentation.frames(images) if is_recurrent(model) else images)
+        steps = (len(presentation.shown),) if is_recurrent(model) else ()
+        return _unsuitable(found, (count, *steps), outputs)
     except MemoryError:
         raise
     except Exception as error:  # whatever the layers of a model raise
         return error
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
         with torch.no_grad():
             for buffer, value in zip(model.buffers(), before, strict=True):  # batch norm has counted these images
                 buffer.copy_(value)
-    return None
+
+
+def _unsuitable(found: object, shape: tuple[int, ...], outputs: int | None) -> Exception | None:
+    """What is wrong with the outputs of a model, which should be (*shape, outputs)."""
+    if not isinstance(found, torch.Tensor):
+        return TypeError(f"in training it gives no tensor, but {type(found).__name__}")
+    wanted = outputs or (found.shape[-1] if found.dim() else 0)
+    if found.shape == (*shape, wanted):
+        return None
+    steps = f"{shape[1]} timesteps of " if len(shape) > 1 else ""
+    expected = ", ".join(str(size) for size in (*shape, outputs or "K"))
+    return ValueError(f"for {steps}{shape[0]} images it gives {tuple(found.shape)} and not ({expected})")
