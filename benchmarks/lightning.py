@@ -23,7 +23,8 @@ from formwork.loading.project import ProjectData
 from formwork.loading.targets import targets_of
 from formwork.params import Params
 from formwork.text import table
-from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
+from formwork.training.best_epoch import BestEpoch
+from formwork.training.callbacks import EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.finite import FiniteLosses
 from formwork.training.fit import build_trainer, own_memory, set_up_process

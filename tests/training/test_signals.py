@@ -17,7 +17,8 @@ import pytest
 
 from formwork.signals import ENDING
 from formwork.training import fit
-from formwork.training.callbacks import BestEpoch, EpochLogger
+from formwork.training.best_epoch import BestEpoch
+from formwork.training.callbacks import EpochLogger
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.module import ImageModule
 from tests.training.forked import Hook, finish, start

@@ -38,6 +38,13 @@ def _entries(value: object) -> object:
     return value
 
 
+def _numbers(value: object) -> object:
+    """A mapping in which each number in quotes is that number, as in _float; lists, too."""
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    return [_numbers(item) for item in value] if isinstance(value, list) else _float(value)
+
+
 def param(default: Any, description: str, unit: str = "", values: str = "") -> Any:
     """A field of a section; `...` as the default of one that must be set.
 
@@ -51,6 +58,9 @@ def param(default: Any, description: str, unit: str = "", values: str = "") -> A
 
 Operations = Annotated[list[dict[str, dict[str, Any]]], BeforeValidator(_entries), AfterValidator(finite)]
 """An augmentation list: one mapping an operation, its name to its arguments; see formwork.loading.augmentation."""
+
+Options = Annotated[dict[str, Any], BeforeValidator(_numbers), AfterValidator(finite)]
+"""Options of something that has a name: what they may be, that thing says."""
 
 Float = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_float)]
 PositiveFloat = Annotated[Float, Field(gt=0)]

@@ -26,7 +26,7 @@ from formwork.params.fields import (
 )
 from formwork.params.model import Model
 from formwork.params.patterns import parse_patterns
-from formwork.params.train import Train, Trainer
+from formwork.params.train import Train, Trainer, check_recipe
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A dataset's name: a folder's, in paths that a shell, git and DVC read on any system."""
@@ -344,6 +344,7 @@ class Params(Section):
             if self.data.fetch.count(name) > 1:
                 raise ValueError(f"data.fetch lists {name!r} more than once")
         self._check_shares()
+        check_recipe(self.train, self.trainer)
         if message := self.unsuitable(self.dataset.task):
             raise ValueError(message)
         return self
@@ -368,7 +369,9 @@ class Params(Section):
             )
 
     def unsuitable(self, task: str) -> str | None:
-        """What of these params has no meaning where a model is to predict numbers, in words."""
+        """What of these params has no meaning for a task, in words."""
+        if message := self.trainer.unknown_monitor(task):
+            return message
         wrong = {
             "ffcv.order: class_balanced": self.ffcv.order == "class_balanced",
             "train.class_weights: balanced": self.train.class_weights is not None,

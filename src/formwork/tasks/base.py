@@ -25,6 +25,7 @@ class LossOptions(NamedTuple):
 
 
 PLAIN = LossOptions()
+LOWEST_IS_BEST = ("loss", "mae")
 
 
 class Task(ABC):
@@ -81,9 +82,9 @@ class Task(ABC):
         """`val_metrics`, from (N, K) outputs and targets of all images."""
         return {}
 
-    def merit(self, metrics: Mapping[str, float]) -> float:
-        """The score of a validation as a number of which the highest is the best."""
-        return metrics[self.score]
+    def merit(self, metric: str, value: float) -> float:
+        """The value of one of the metrics, or of the loss, as a number of which the highest is the best."""
+        return -value if metric in LOWEST_IS_BEST else value
 
 
 class Constant:

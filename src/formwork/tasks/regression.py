@@ -60,10 +60,6 @@ class Regression(Task):
             "r2": float(r2_scores(sums["squared"], spread, count).mean()),
         }
 
-    def merit(self, metrics: Mapping[str, float]) -> float:
-        """The lowest error is the best."""
-        return -metrics["mae"]
-
 
 def r2_scores(squared: np.ndarray, spread: np.ndarray, count: int) -> np.ndarray:
     """(K,) R2; 0 for a target without spread, which no share of could be explained.

@@ -1,14 +1,13 @@
-"""Callbacks: metrics and times of each epoch with DVCLive, the best weights, what is shown meanwhile."""
+"""Callbacks: metrics and times of each epoch with DVCLive, and what is shown meanwhile."""
 
 import time
-from math import inf, isfinite
+from math import isfinite
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from dvclive import Live
-from torch import Tensor
 from tqdm import tqdm
 
 from formwork.errors import FormworkError
@@ -20,15 +19,16 @@ from formwork.tasks import TASKS
 from formwork.tasks.base import Task
 from formwork.text import score
 from formwork.training.datamodule import ImageDataModule
-from formwork.training.module import means_of, of_ours
+from formwork.training.module import of_ours
 
 
 class EpochLogger(pl.Callback):
     """Logs each epoch with DVCLive; the step of every curve is the epoch, counted from 1.
 
     Into `results`: loss and metrics of both splits, and the loader really used. The same params give the same files.
-    What is not finite is null in metrics.json, and left out of the curves. Of metrics of other tasks the curves have a
-    header and no epochs, because dvc.yaml names the files of them all.
+    What is not finite is null in metrics.json, and left out of the curves; in these, an epoch without validation has
+    nothing of it. Of metrics of other tasks the curves have a header and no epochs, because dvc.yaml names the files of
+    them all.
 
     Into `speed`: the wall-clock figures, which differ from run to run and so stand apart.
         seconds, images_per_second, waiting_seconds, waiting_share: of the epoch's training part, its images/s, and the
@@ -121,7 +121,7 @@ class EpochLogger(pl.Callback):
         epoch = {
             "epoch": trainer.current_epoch + 1,
             "loader": self.datamodule.data.loader_used,
-            "results": {name: means_of(module)[name] for name in logged(of_ours(module).task)},
+            "results": of_ours(module).end_epoch(),
             "speed": {
                 "images_per_second": round(now["images"] / now["seconds"], 1),
                 "seconds": round(now["seconds"], 4),
@@ -215,7 +215,8 @@ class EpochLines(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         if self.bar is None and trainer.is_global_zero:
-            total = int(trainer.num_training_batches) + int(trainer.num_val_batches[0])
+            validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+            total = int(trainer.num_training_batches) + (sum(map(int, trainer.num_val_batches)) if validates else 0)
             self.bar = progress(total=total, name=_epoch(trainer), unit="batches")
             self.bar.update(batch_idx)  # of an epoch that was interrupted
 
@@ -233,44 +234,11 @@ class EpochLines(pl.Callback):
             self.bar = None
         if trainer.is_global_zero:
             epoch = self.logger.epochs[-1]
-            means = "".join(f" {score(value):>8}" for value in epoch["results"].values())
+            names, found = logged(of_ours(module).task), epoch["results"]
+            means = "".join(f" {score(found[name]) if name in found else '-':>8}" for name in names)
             speed = f" {epoch['speed']['images_per_second']:8,.0f} {epoch['speed']['seconds']:7.1f}"
             print(f"{_epoch(trainer):11}{means}{speed}  {epoch['loader']}", flush=True)
 
 
 def _epoch(trainer: pl.Trainer) -> str:
     return f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-
-
-class BestEpoch(pl.Callback):
-    """Keeps the weights of the epoch with the best validation by the task's score, the first of them, where losses are
-    finite.
-
-    Attributes:
-        epoch, metrics: the best epoch so far, counted from 1, and its loss and metrics on the validation split.
-        weights: its state_dict of the LightningModule, on the CPU.
-    """
-
-    def __init__(self) -> None:
-        self.merit = -inf
-        self.epoch = 0
-        self.metrics: dict[str, float] = {}
-        self.weights: dict[str, Tensor] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"merit": self.merit, "epoch": self.epoch, "metrics": self.metrics, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.merit, self.epoch, self.metrics = state["merit"], state["epoch"], state["metrics"]
-        self.weights = state["weights"]
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        means = means_of(module)
-        if trainer.sanity_checking or not all(map(isfinite, means.values())):
-            return
-        metrics = {name.removeprefix("val/"): value for name, value in means.items() if name.startswith("val/")}
-        merit = of_ours(module).task.merit(metrics)
-        if merit > self.merit:
-            self.merit, self.epoch, self.metrics = merit, trainer.current_epoch + 1, metrics
-            weights = trainer.strategy.lightning_module_state_dict()
-            self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,15 +26,15 @@ class FiniteLosses(pl.Callback):
     def __init__(self) -> None:
         self.found: Step | None = None
         self.losses: list[Tensor] = []
-        self.first = 0  # step of the first of them
+        self.first = 0  # batch of the epoch, from 0, that the first of them is of
         self.looked = time.monotonic()
-        self.copied: tuple[int, int, Tensor, torch.cuda.Event] | None = None  # epoch, first step, losses on the CPU
+        self.copied: tuple[int, Tensor, torch.cuda.Event] | None = None  # the first batch, and losses on the CPU
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         if not self.losses:
-            self.first = trainer.global_step
+            self.first = batch_idx
         self.losses.append(outputs["loss"])
         now = time.monotonic()
         if now - self.looked > LOOK_SECONDS:
@@ -43,35 +43,38 @@ class FiniteLosses(pl.Callback):
 
     def _begin(self, trainer: pl.Trainer) -> None:
         """Look at what was copied before, which has arrived since, and begin to copy what is new."""
-        self._end()
+        self._end(trainer)
         losses = torch.stack(self.losses).float()
         if losses.is_cuda:
             event = torch.cuda.Event()
             copy = torch.empty(len(losses), pin_memory=True).copy_(losses, non_blocking=True)
             event.record()
-            self.copied = (trainer.current_epoch + 1, self.first, copy, event)
+            self.copied = (self.first, copy, event)
         else:
-            self._look(trainer.current_epoch + 1, self.first, losses)
+            self._look(trainer, self.first, losses)
         self.losses = []
 
-    def _end(self) -> None:
+    def _end(self, trainer: pl.Trainer) -> None:
         if self.copied:
-            epoch, first, losses, event = self.copied
+            first, losses, event = self.copied
             self.copied = None
             event.synchronize()
-            self._look(epoch, first, losses)
+            self._look(trainer, first, losses)
 
-    def _look(self, epoch: int, first: int, losses: Tensor) -> None:
+    def _look(self, trainer: pl.Trainer, first: int, losses: Tensor) -> None:
+        """Losses are all of the running epoch, as its end looks at them."""
         wrong = (~losses.isfinite()).nonzero()
         if self.found is None and len(wrong):
-            place = int(wrong[0])
-            self.found = (epoch, first + place, f"training loss is {float(losses[place])}")
+            place, batches = int(wrong[0]), trainer.accumulate_grad_batches
+            before = trainer.current_epoch * ceil(trainer.num_training_batches / batches)
+            step = before + (first + place) // batches + 1
+            self.found = (trainer.current_epoch + 1, step, f"training loss is {float(losses[place])}")
 
     def look(self, trainer: pl.Trainer) -> Step | None:
         """Look at all losses, and at the weights: `found`, as of now. Waits for the device."""
         if self.losses:
             self._begin(trainer)
-        self._end()
+        self._end(trainer)
         if self.found is None and not _finite(trainer.lightning_module):
             self.found = (trainer.current_epoch + 1, trainer.global_step, "weights are not finite")
         return self.found

@@ -21,8 +21,10 @@ from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
 from formwork.text import score
-from formwork.training.callbacks import BestEpoch, EpochLines, EpochLogger
+from formwork.training.best_epoch import BestEpoch
+from formwork.training.callbacks import EpochLines, EpochLogger
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.ema import AveragedWeights
 from formwork.training.epoch_loop import EpochLoop
 from formwork.training.facts import facts
 from formwork.training.finite import FiniteLosses
@@ -32,6 +34,7 @@ from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.module import ImageModule
 from formwork.training.ranks import Ranks, environment_of
+from formwork.training.recipe import check_recipe
 from formwork.training.resume import (
     NEXT,
     CheckpointFile,
@@ -85,15 +88,18 @@ def _train(
     targets = targets_of(data.splits["train"].manifest, settings.class_names)
     module = ImageModule(params, settings, targets)
     datamodule, memory = ImageDataModule(data), own_memory()
-    best, logger = BestEpoch(), EpochLogger(results, speed, datamodule, memory)
+    best = BestEpoch(params.trainer.monitor, params.trainer.early_stopping)
+    logger = EpochLogger(results, speed, datamodule, memory)
     losses = FiniteLosses() if params.train.on_nan == "error" else None
     minutes = params.trainer.checkpoint_minutes
     resume = checkpoint_path(model_file.parent / ".resume", params, folders)
     checkpoint = find_checkpoint(resume) if minutes is not None and ranks.meeting.first else None
     checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
-    callbacks: list[pl.Callback] = [best, logger, checkpoints, EpochLines(logger)]
-    trainer = build_trainer(params.trainer, [losses, *callbacks] if losses else callbacks, ranks)
+    average = AveragedWeights(params.train.ema) if params.train.ema is not None else None
+    callbacks = [losses, average, best, logger, checkpoints, EpochLines(logger)]
+    trainer = build_trainer(params.trainer, [callback for callback in callbacks if callback], ranks)
     ranks.watch(trainer)
+    check_recipe(module.model, params)
     check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices, settings.outputs)
     goes_on = ranks.meeting.agree(lambda: facts(params, folders, data), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
@@ -106,8 +112,7 @@ def _train(
     interruption.outcome = f"the training is done; {NEXT if minutes is not None else 'the next run starts anew.'}"
     if not best.weights:
         raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {advice(params)}")
-    weights = {k.removeprefix("model."): v for k, v in best.weights.items() if k.startswith("model.")}
-    save_model(model_file, params.model, settings, weights, best.epoch, best.metrics)
+    save_model(model_file, params.model, settings, best.weights, best.epoch, best.metrics)
     reached = f"{module.task.score_title} {score(best.metrics[module.task.score])}"
     print(
         f"Best epoch {best.epoch}, validation {reached}, in {time.monotonic() - start:.1f} s with "
@@ -157,6 +162,12 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback], ranks: Ranks | 
             strategy=params.strategy,
             precision=params.precision,
             accelerator=params.accelerator,
+            accumulate_grad_batches=params.accumulate_grad_batches,
+            gradient_clip_val=params.gradient_clip_val,
+            gradient_clip_algorithm=params.gradient_clip_algorithm,
+            limit_train_batches=params.limit_train_batches,
+            check_val_every_n_epoch=params.check_val_every_n_epoch,
+            sync_batchnorm=params.sync_batchnorm,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,  # BestEpoch and PeriodicCheckpoint do it

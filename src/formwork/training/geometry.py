@@ -7,6 +7,7 @@ from formwork.errors import ParamsError
 from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, is_recurrent
 from formwork.params import Model, Params
+from formwork.training.recipe import check_recipe
 
 OUTPUTS = 2
 """In place of the number of classes, which is not known before the images are."""
@@ -15,16 +16,17 @@ LARGEST = 224
 
 
 def check_params(params: Params) -> None:
-    """check_model with nothing but params.yaml; a resolution that is `auto` is not tried.
+    """check_recipe and check_model with nothing but params.yaml; a resolution that is `auto` is not tried.
 
     Raises:
-        ParamsError: see check_model.
+        ParamsError: see there.
     """
     devices = params.trainer.num_nodes * (1 if params.trainer.devices == "auto" else params.trainer.devices)
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(params.model, OUTPUTS, resolution or LARGEST)
+    check_recipe(model, params)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(params.model, OUTPUTS, resolution or LARGEST)
         check_model(model, params, resolution, devices, OUTPUTS)
 
 

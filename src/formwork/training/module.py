@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from formwork.tasks import task_of
 from formwork.tasks.base import LossOptions
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.objective import Objective
+from formwork.training.optimizers import build_optimizer
+from formwork.training.schedules import build_schedule
 from formwork.training.tally import Tally
 
 SUMS = "formwork_sums"  # key in Lightning's checkpoints
@@ -27,10 +30,12 @@ class ImageModule(LowOverheadModule):
     is the answer alone that counts, as in evaluate.
 
     Attributes:
-        means: of the last epoch, over all images and all ranks: train/loss and val/loss, and by task such as
-            train/accuracy and val/accuracy. Those of both splits change when a validation ends, which follows each
-            epoch's training.
+        means: of the epoch whose training has ended last, over all images and all ranks: train/loss and, if it was
+            validated, val/loss; and by task such as train/accuracy and val/accuracy.
+        averaged: the network that is validated and kept in place of `model`; None: there is no other.
     """
+
+    averaged: nn.Module | None
 
     def __init__(self, params: Params, settings: Settings, targets: Targets):
         """targets: of the training split."""
@@ -43,18 +48,31 @@ class ImageModule(LowOverheadModule):
         self.objective = Objective(self.task, params.train, targets)
         self.tallies = {"train": Tally(self.task), "val": Tally(self.task, keep=True)}
         self.means: dict[str, float] = {}
+        self.ended = False  # the epoch has its means
+        self.__dict__["averaged"] = None  # not a module of this one: no checkpoint holds it
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, K) answers to images (B, 3, H, W)."""
-        return self.presentation.answers(self.model, images)
+        """(B, K) answers of the network that is validated to images (B, 3, H, W)."""
+        return self.presentation.answers(self.model if self.averaged is None else self.averaged, images)
 
     def training_step(self, batch: Batch) -> Tensor:
         images, targets, *weights = batch
         if not len(targets):
-            return self(images).sum()  # a gradient of zeros: the other ranks wait for one
+            return self.presentation.answers(
+                self.model, images
+            ).sum()  # a gradient of zeros: the other ranks wait for one
         outputs, targets, *weights = self.presentation.for_loss(self.model, images, targets, *weights)
         loss = self.objective(outputs, targets, *weights)
-        return self._log("train", loss, outputs, targets)
+        self._log("train", loss, outputs, targets)
+        return loss if self.trainer.accumulate_grad_batches == 1 else loss * self._share()
+
+    def _share(self) -> float:
+        """By what a loss is multiplied, so that each step goes by the mean gradient of its batches: Lightning divides
+        them by trainer.accumulate_grad_batches also in the last step of an epoch, which may have fewer."""
+        trainer = self.trainer
+        batches, of_epoch = trainer.accumulate_grad_batches, int(trainer.num_training_batches)
+        rest = of_epoch % batches
+        return batches / rest if trainer.fit_loop.epoch_loop.batch_idx >= of_epoch - rest else 1
 
     def validation_step(self, batch: Batch) -> None:
         images, targets = batch
@@ -67,12 +85,43 @@ class ImageModule(LowOverheadModule):
         self.tallies[split].add(loss, outputs, targets)
         return loss
 
+    def on_validation_start(self) -> None:
+        """Let all ranks validate the same network: batch norm has seen other images in each."""
+        if self.trainer.world_size > 1:
+            for buffer in (self.model if self.averaged is None else self.averaged).buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def on_validation_epoch_end(self) -> None:
-        for split, tally in self.tallies.items():
-            if not self.trainer.sanity_checking:
-                means = tally.means(self.trainer.strategy)
-                self.means |= {f"{split}/{name}": value for name, value in means.items()}
-            tally.start()
+        if self.trainer.sanity_checking:
+            self.tallies["val"].start()
+        else:
+            self.means = self._means("train") | self._means("val")
+            self.ended = True
+
+    def end_epoch(self) -> dict[str, float]:
+        """The means of the epoch whose training, and validation if it has any, are over. All ranks must ask, once."""
+        if not self.ended:
+            self.means = self._means("train")
+        self.ended = False
+        return self.means
+
+    def _means(self, split: str) -> dict[str, float]:
+        """Of the pass over the split that is over."""
+        tally = self.tallies[split]
+        means = tally.means(self.trainer.strategy)
+        tally.start()
+        return {f"{split}/{name}": means[name] for name in means}
+
+    def average_with(self, network: nn.Module) -> None:
+        """Validate and keep this network instead of the one that is trained."""
+        self.__dict__["averaged"] = network
+
+    def best_weights(self, strategy: Strategy) -> dict[str, Tensor]:
+        """The state_dict of the network that is validated: all ranks must ask."""
+        if self.averaged is not None:
+            return self.averaged.state_dict()
+        weights = strategy.lightning_module_state_dict()
+        return {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the sums over the training images of the current epoch so far."""
@@ -83,12 +132,9 @@ class ImageModule(LowOverheadModule):
             self.tallies["train"].load(checkpoint[SUMS], self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.train_params.lr, weight_decay=self.train_params.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.train_params.lr, total_steps=int(self.trainer.estimated_stepping_batches)
-        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer = build_optimizer(self.model, self.train_params)
+        schedule = build_schedule(optimizer, self.train_params, steps, steps // (self.trainer.max_epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -144,8 +144,10 @@ class PeriodicCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        # Not after the last batch: the validation that follows it belongs to the same step for Lightning.
-        if batch_idx + 1 < trainer.num_training_batches:
+        # Between two steps of the optimiser, as no checkpoint has gradients; and not after the last batch: the
+        # validation that follows it belongs to the same step for Lightning.
+        batches = batch_idx + 1
+        if batches < trainer.num_training_batches and batches % trainer.accumulate_grad_batches == 0:
             self._save(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -172,12 +174,19 @@ class PeriodicCheckpoint(pl.Callback):
             self._act(trainer, self._wish())
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._check_means(trainer, module)
+
+    def _check_means(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         wrong = wrong_means(means_of(module))
-        if self.losses and wrong and not trainer.sanity_checking:
+        if self.losses and wrong:
             self.losses.found = self.losses.found or (trainer.current_epoch + 1, trainer.global_step, wrong[0])
             self._act(trainer, NOT_FINITE)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.losses:  # they have been looked at before a validation, but not each epoch has one
+            self._act(trainer, NOT_FINITE if self.losses.look(trainer) else 0)
+            self._check_means(trainer, module)
         self.finished = trainer.current_epoch + 1
         self._save(trainer)
 
