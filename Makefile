@@ -20,7 +20,7 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and say w
 	@"$(BIN)/dvc" repro
 	@"$(BIN)/python" src/summary.py
 
-compare: setup  ## Compare FFCV with PyTorch: train what is missing, show both (ARGS="--repeat 3": the spread, too)
+compare: setup  ## Compare settings, or the loaders: train what is missing (ARGS="-S train.lr=0.1 -S train.lr=0.01")
 	@"$(BIN)/dvc" repro convert
 	@"$(BIN)/python" src/compare.py $(ARGS)
 

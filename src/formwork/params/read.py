@@ -49,11 +49,24 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Params:
     _check_pattern(raw, path)
     for key, value in overrides.items():
         _override(raw, key, value)
+    where = f"{path}, with {', '.join(overrides)} overridden" if overrides else str(path)
+    return params_of(raw, where, path.parent)
+
+
+def params_of(content: Mapping[str, Any], where: str, repository: Path = Path()) -> Params:
+    """The params of what a params.yaml holds, checked.
+
+    Args:
+        where: what messages call it.
+        repository: whose datasets a name may mean.
+
+    Raises:
+        ParamsError: as load_params does.
+    """
     try:
-        return Params.model_validate(raw)
+        return Params.model_validate(content)
     except ValidationError as error:
-        where = f"{path}, with {', '.join(overrides)} overridden" if overrides else str(path)
-        names = {"data.name": _folders(path.parent / "data/raw"), "data.group": _groups(raw)}
+        names = {"data.name": _folders(repository / "data/raw"), "data.group": _groups(content)}
         reasons = _explain(error, names)
         lines = [f"  {key}: {reason}" if key else f"  {reason}" for key, reason in reasons.items()]
         keys = [key for key in reasons if key] + DOTTED.findall(reasons.get("", ""))
@@ -86,7 +99,7 @@ def _folders(path: Path) -> list[str]:
     return [entry.name for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
 
 
-def _groups(raw: dict[str, Any]) -> list[str]:
+def _groups(raw: Mapping[str, Any]) -> list[str]:
     """The names of the groups of all datasets, in a params.yaml that need not be sound."""
     found: list[str] = []
     datasets = raw.get("datasets")

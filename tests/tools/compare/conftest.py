@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from formwork.params import load_params
+from formwork.params import Params, load_params
 from formwork.system import machine
-from formwork.tools.compare.case import Case
+from formwork.tools.compare.cases import Case
 from formwork.tools.compare.compare import compare
 from formwork.tools.compare.runs import Run
 from formwork.tools.compare.summary import Summary
@@ -30,7 +30,7 @@ model, results, speed = map(Path, sys.argv[4:])
 params = read_yaml(Path("params.yaml"))
 asked = "ffcv" if params["data"]["use_ffcv"] else "pytorch"
 with open(os.environ["TRAININGS"], "a") as file:
-    print(asked, params["seed"], file=file)
+    print(asked, params["seed"], *{params["model"]["name"]} - {"small_cnn"}, file=file)
 if "FAIL" in os.environ:
     sys.exit(os.environ["FAIL"])
 seconds = 1.0 + time.time() % 1
@@ -46,7 +46,7 @@ figures = {
     "machine_id": os.environ.get("MACHINE_ID") or machine_id(),
 }
 for path, content in {
-    model: f"{asked} {params['seed']}",
+    model: f"{asked} {params['seed']} {params['model']}",
     results / "metrics.json": json.dumps({"loader": asked}),
     results / "plots/curve.tsv": "step",
     speed / "metrics.json": json.dumps(figures),
@@ -82,12 +82,24 @@ for name in (*(f"{table}.csv" for table in tables), "worst_mistakes.png"):
 """
 
 
+def make_case(name: str, *settings: str, **params: object) -> Case:
+    """A case of 10 epochs; params by their sections."""
+    content = {"data": {"name": "shapes"}, "trainer": {"max_epochs": 10}} | params
+    return Case(name, settings, content, Params.model_validate(content))
+
+
+def loader_case(use_ffcv: bool, seed: int = 0) -> Case:
+    name, setting = ("ffcv", "data.use_ffcv=true") if use_ffcv else ("pytorch", "data.use_ffcv=false")
+    return make_case(name, setting, data={"name": "shapes", "use_ffcv": use_ffcv}).with_seed(seed)
+
+
 def make_run(use_ffcv: bool = True, seconds: float = 2.0, seed: int = 0, **figures: object) -> Run:
     """A run that waited for half of its time, of 100 images an epoch."""
     run = Run(
-        case=Case(use_ffcv, seed),
+        case=loader_case(use_ffcv, seed),
         loader="ffcv" if use_ffcv else "pytorch",
         score=0.9,
+        test_score=0.8,
         metric="accuracy",
         seconds=seconds,
         images_per_second=100 / seconds,
@@ -104,8 +116,9 @@ def make_run(use_ffcv: bool = True, seconds: float = 2.0, seed: int = 0, **figur
 
 
 def make_summary(*runs: Run, **changes: object) -> Summary:
-    """Of these runs, 10 epochs each, with a conversion that took 5 seconds."""
-    summary = Summary("shapes", 10, "CPU, cores 2", runs, {"train": 4.0, "val": 1.0})
+    """Of these runs with the two loaders, and a conversion that took 5 seconds."""
+    cases = [loader_case(use_ffcv) for use_ffcv in (True, False)]
+    summary = Summary("shapes", cases, "CPU, cores 2", runs, {"train": 4.0, "val": 1.0})
     return replace(summary, **changes)
 
 
@@ -129,7 +142,7 @@ def quick_base(base: Workspace, shared: Shared) -> Workspace:
 class Quick(Workspace):
     """A repository in which training takes no time."""
 
-    def compare(self, repeat: int = 1, seeds: int = 1, dry_run: bool = False, **env: str) -> str:
+    def compare(self, *settings: str, repeat: int = 1, seeds: int = 1, dry_run: bool = False, **env: str) -> str:
         """What it prints. It is called in this process, which is made to look like one that was started there."""
         printed = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), warnings.catch_warnings():
@@ -139,7 +152,7 @@ class Quick(Workspace):
                 patch.delenv(name)
             for name, value in (self.env | env).items():
                 patch.setenv(name, value)
-            compare(load_params(), repeat, seeds, Path("results/compare"), "command", dry_run)
+            compare(load_params(), settings, repeat, seeds, Path("results/compare"), "command", dry_run)
         return printed.getvalue()
 
     @property

@@ -41,7 +41,7 @@ def test_what_fell_back_is_not_counted_as_ffcv(loader):
     assert summary.kinds == [FELL_BACK, PYTORCH]
     assert summary.of(FELL_BACK) == [fallen]
     assert summary.of(PYTORCH) == [pytorch]
-    assert not summary.compares
+    assert summary.pair is None
     assert summary.pays_off_after is None
     (note,) = summary.notes()
     assert "FFCV fell back in 1 of 1 runs" in note

@@ -26,6 +26,7 @@ def test_one_run_of_each():
     rows = table(tables.text(make_summary(*PAIR)))
     assert rows["FFCV"] == ["PyTorch", "FFCV is"]
     assert rows["accuracy"] == ["0.9000", "0.9000", "equal"]
+    assert rows["accuracy on test"] == ["0.8000", "0.8000", "equal"]
     assert rows["an epoch, s"] == ["1.00", "3.00", "3.00 x faster"]
     assert rows["images/s"] == ["100", "33.3", "3.00 x more"]
     assert rows["waiting for data, s an epoch"] == ["0.500", "1.50", "3.00 x less"]
@@ -85,7 +86,7 @@ def test_the_page_has_every_run_and_how_to_repeat_it():
     page = tables.markdown(make_summary(*PAIR, make_run(True, 1.5, seed=7, source="experiment x")), "compare --seeds 2")
     assert page.startswith("# FFCV and PyTorch on shapes\n\n|  | FFCV, 2 runs | PyTorch | FFCV is |\n| --- |")
     assert "10 epochs; `compare --seeds 2` on CPU, cores 2." in page
-    assert "| ffcv | ffcv | 7 | 0.9000 | 1.50 | 66.7 | 0.750 | 50.0 % | 0.500 | 600 | experiment x |" in page
+    assert "| ffcv | ffcv | 7 | 0.9000 | 0.8000 | 1.50 | 66.7 | 0.750 | 50.0 % | 0.500 | 600 | experiment x |" in page
     assert page.count("| the workspace |") == 2
 
 

@@ -1,4 +1,4 @@
-"""A comparison as one picture."""
+"""A comparison of the loaders as one picture; others are drawn in case_chart.py."""
 
 import statistics
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from formwork.text import count
 from formwork.tools.charts import COLOURS, chart
+from formwork.tools.compare.case_chart import draw_cases
 from formwork.tools.compare.summary import FELL_BACK, FFCV, PYTORCH, Summary
 from formwork.tools.compare.tables import as_text, pay_off
 
@@ -16,15 +16,18 @@ SEEN = 10  # times the epochs of a run: where the conversion pays off later, the
 
 
 def draw(summary: Summary, path: Path) -> None:
-    """Write a bar for each kind of runs, with the range of all of them, for each figure; and what training takes from
-    the conversion on.
+    """Write a picture of the figures of each kind of runs, with the range of all of them; where loaders are compared,
+    also what training takes from the conversion on.
 
     Args:
         path: an .svg or .png.
     """
+    several = "; bars are medians, lines the range of all runs" if len(summary.runs) > len(summary.kinds) else ""
+    title = f"{summary.dataset}, {summary.epochs_in_words}, on {summary.machine}{several}"
+    if not summary.of_loaders:
+        draw_cases(summary, title, path)
+        return
     with chart(path, rows=2, columns=3, size=(3.6, 2.8)) as (epoch, rate, total, first, memory, score):
-        several = "; bars are medians, lines the range of all runs" if len(summary.runs) > len(summary.kinds) else ""
-        title = f"{summary.dataset}, {count(summary.epochs, 'epoch')}, on {summary.machine}{several}"
         epoch.figure.suptitle(title, fontsize=10)
         _bars(epoch, summary, "seconds", "seconds an epoch (hatched: waiting for data)")
         for x, kind in enumerate(summary.kinds):
@@ -65,7 +68,7 @@ def _total(axis: Axes, summary: Summary) -> None:
         axis.plot([0, last], [start, start + last * summary.seconds(kind).median], color=COLOUR[kind], label=kind)
     without = summary.conversion is None
     axis.set_title("seconds in all, without the conversion" if without else "seconds in all, conversion included")
-    if summary.compares and not without:
+    if summary.compares_loaders and not without:
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         text = f"conversion has paid for itself:\n{pay_off(summary)}"
         axis.text(0.98, 0.05, text, transform=axis.transAxes, ha="right", fontsize=8, bbox=box)

@@ -1,21 +1,18 @@
-"""Finished trainings: their figures, and where they are found: the workspace, its commits, and all experiments."""
+"""The figures of finished trainings."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from formwork.git import experiments, git, read_files
-from formwork.tools.compare.case import Case
-from formwork.tools.experiments.pipeline import Stages, matches, read_lock
+from formwork.tools.compare.cases import Case
+from formwork.tools.experiments.pipeline import Stages
+from formwork.tools.experiments.results import Result
 from formwork.tools.scores import score_of
 
-LOCK = "dvc.lock"
 SPEED = "results/speed/metrics.json"
 EVALUATION = "results/evaluate/metrics.json"
-COMMITS = 30  # the newest that changed dvc.lock
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,12 @@ class Run:
 
     Attributes:
         loader: really used.
-        score: of the best epoch on the validation split, from results/evaluate.
+        score: of the best epoch on the validation split, from results/evaluate. test_score: on the test split; None
+            where there is none.
         metric: which one that is, such as "accuracy".
         identity: of the measurement; a result that DVC took from its cache has that of the run that it is of.
         source: where the result was found, for people.
+        here: measured on this machine; of another one, the scores count, and nothing else.
     """
 
     case: Case
@@ -44,6 +43,8 @@ class Run:
     machine_id: str
     identity: str
     source: str
+    test_score: float | None = None
+    here: bool = True
 
     @property
     def fell_back(self) -> bool:
@@ -76,6 +77,7 @@ def make_run(
     return Run(
         case=case,
         score=value or 0.0,
+        test_score=score.of(evaluation, "test"),
         metric=score.title,
         peak_memory_mb=speed.get("peak_memory_mb"),
         identity=identity,
@@ -84,76 +86,30 @@ def make_run(
     )
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a place holds of a finished training: its stages, and a way to read its files."""
+def read_run(result: Result, case: Case, wanted: Stages) -> Run | None:
+    """The run that a place holds, if it is one of this case and has all figures.
 
-    source: str
-    stages: Stages
-    read: Callable[[str], bytes | None]
-
-    def run(self, case: Case, wanted: Stages) -> Run | None:
-        """The run, if it is one of this case and has all figures.
-
-        Args:
-            wanted: the stages of the case.
-        """
-        if not matches(self.stages, wanted):
-            return None
-        contents, digests = [], []
-        for stage, path in (("train", SPEED), ("evaluate", EVALUATION)):
-            content = self.read(path) or b""
-            digests.append(hashlib.md5(content).hexdigest())
-            # Only what DVC knows as this run's: a file may have been changed since, or be of another run.
-            if digests[-1] != self.stages[stage].outs.get(path):
-                return None
-            contents.append(content)
-        try:
-            speed, evaluation = map(json.loads, contents)
-        except ValueError:
-            return None
-        return make_run(case, speed, evaluation, digests[0], self.source)
-
-
-def in_folder(root: Path, source: str) -> Result:
-    """What is in a workspace."""
-
-    def read(path: str) -> bytes | None:
-        try:
-            return (root / path).read_bytes()
-        except OSError:
-            return None
-
-    return Result(source, read_lock(read(LOCK) or b""), read)
-
-
-def find_results(root: Path) -> list[Result]:
-    """Places that may hold a finished run: the workspace, then experiments, the newest first, then commits."""
-    named = [(revision, f"experiment {name}") for revision, name in experiments(root)]
-    revisions = [*named, *_commits(root)]
-    locks = read_files(root, [f"{revision}:{LOCK}" for revision, _ in revisions])
-    committed = [
-        Result(source, read_lock(lock or b""), _reader(root, revision))
-        for (revision, source), lock in zip(revisions, locks, strict=True)
-    ]
-    return [in_folder(root, "the workspace"), *committed]
-
-
-def _reader(root: Path, revision: str) -> Callable[[str], bytes | None]:
-    return lambda path: read_files(root, [f"{revision}:{path}"])[0]
-
-
-def _commits(root: Path) -> Iterator[tuple[str, str]]:
-    log = git(root, "log", f"--max-count={COMMITS}", "--format=%H %h", "HEAD", "--", LOCK)
-    for line in log.decode().splitlines():
-        revision, short = line.split()
-        yield revision, f"commit {short}"
+    Args:
+        wanted: the stages of the case.
+    """
+    contents = result.files(wanted, {"train": SPEED, "evaluate": EVALUATION})
+    if contents is None:
+        return None
+    try:
+        speed, evaluation = map(json.loads, contents)
+    except ValueError:
+        return None
+    return make_run(case, speed, evaluation, hashlib.md5(contents[0]).hexdigest(), result.source)
 
 
 def runs_of(results: Sequence[Result], case: Case, wanted: Stages) -> list[Run]:
     """The runs of a case, no measurement twice: DVC gives what it has in its cache to other experiments, too."""
     runs: dict[str, Run] = {}
     for result in results:
-        if run := result.run(case, wanted):
+        if run := read_run(result, case, wanted):
             runs.setdefault(run.identity, run)
     return list(runs.values())
+
+
+def named_machine(words: str, identity: str) -> str:
+    return f"{words} (machine {identity})"

@@ -1,11 +1,11 @@
 """A comparison as a table for people, and as figures for programs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from formwork.text import columns, count, score, table
+from formwork.text import columns, score, table
 from formwork.tools.compare.runs import Run
-from formwork.tools.compare.summary import FFCV, PYTORCH, Spread, Summary
+from formwork.tools.compare.summary import FFCV, OF_EVERY_MACHINE, Spread, Summary
 
 PICTURE = "compare.svg"  # in git, as the page is that shows it
 EQUAL = 1.005  # a ratio below it is written as 1.00
@@ -17,8 +17,8 @@ class Figure:
 
     Attributes:
         name: field of Run.
-        title: with its unit; of the score it is the metric of the task.
-        more, less: what FFCV is beside PyTorch where its value is the larger, or the smaller one.
+        title: with its unit; {metric}: that of the task.
+        more, less: what the first kind is beside the second where its value is the larger, or the smaller one.
     """
 
     name: str
@@ -28,7 +28,8 @@ class Figure:
 
 
 FIGURES = (
-    Figure("score", "accuracy", "higher", "lower"),
+    Figure("score", "{metric}", "higher", "lower"),
+    Figure("test_score", "{metric} on test", "higher", "lower"),
     Figure("seconds", "an epoch, s", "slower", "faster"),
     Figure("images_per_second", "images/s", "more", "less"),
     Figure("waiting_seconds", "waiting for data, s an epoch", "more", "less"),
@@ -41,31 +42,38 @@ MEANING = """\
   first.
 - **Time to first batch**: until both the validation loader and the training loader have given one; their making, and
   the start of threads or processes, included.
-- **Peak memory**: of the training process and all its workers together, without libraries and other mapped files.
+- **Peak memory**: of the training process and all its workers together, without libraries and other mapped files."""
+OF_CONVERSION = """\
 - **Conversion**: of both splits, when they were made. It is done once, whatever is trained afterwards, and has paid for
   itself when the epochs have saved as many seconds as it took."""
 
 
 def lines(summary: Summary) -> list[list[str]]:
-    """The table: a line of titles, then one for each figure; a column for each kind of runs, and one for what FFCV is
-    beside PyTorch."""
-    kinds = summary.kinds
-    last = ["FFCV is"] if summary.compares else []
-    found = [["", *(_title(summary, kind) for kind in kinds), *last]]
-    for figure in FIGURES:
+    """The table: a line of titles, then one for each figure; a column for each kind of runs, and where there are two of
+    them one for what the first is beside the second."""
+    kinds, pair = summary.kinds, summary.pair
+    found = [["", *(_title(summary, kind) for kind in kinds), *([f"{pair[0]} is"] if pair else [])]]
+    for figure in _figures(summary):
         spreads = {kind: summary.spread(kind, figure.name) for kind in kinds}
-        beside = [_beside(figure, spreads[FFCV], spreads[PYTORCH])] if summary.compares else []
+        beside = [_beside(figure, *(spreads[kind] for kind in pair))] if pair else []
         found.append(
             [figure_title(summary, figure), *(_spread(figure, spread) for spread in spreads.values()), *beside]
         )
-    seconds = as_text("seconds", summary.conversion_seconds)
-    for title, text in (("conversion, s, once", seconds), ("conversion has paid for itself", pay_off(summary))):
-        found.append([title, *(text if kind == FFCV else "-" for kind in kinds), *("" for _ in last)])
+    if summary.of_loaders:
+        seconds = as_text("seconds", summary.conversion_seconds)
+        for title, text in (("conversion, s, once", seconds), ("conversion has paid for itself", pay_off(summary))):
+            found.append([title, *(text if kind == FFCV else "-" for kind in kinds), *([""] if pair else [])])
     return found
 
 
+def _figures(summary: Summary) -> list[Figure]:
+    """Those that there are: a dataset need not have a test split."""
+    tested = any(run.test_score is not None for run in summary.runs)
+    return [figure for figure in FIGURES if figure.name != "test_score" or tested]
+
+
 def figure_title(summary: Summary, figure: Figure) -> str:
-    return summary.metric if figure.name == "score" else figure.title
+    return figure.title.format(metric=summary.metric)
 
 
 def text(summary: Summary) -> str:
@@ -77,24 +85,31 @@ def markdown(summary: Summary, command: str) -> str:
     """A page: the table, the notes, what the figures mean, and every run."""
     header, *rows = lines(summary)
     runs = table(
-        ["asked for", "loader", "seed", *(figure_title(summary, figure) for figure in FIGURES), "from"],
+        ["case", "loader", "seed", *(figure_title(summary, figure) for figure in _figures(summary)), "from"],
         [
-            [run.case.asked_for, run.loader, run.case.seed]
-            + [as_text(figure.name, getattr(run, figure.name)) for figure in FIGURES]
+            [run.case.name, run.loader, run.case.seed]
+            + [_of_run(run, figure) for figure in _figures(summary)]
             + [run.source]
             for run in summary.runs
         ],
     )
     parts = [
-        f"# FFCV and PyTorch on {summary.dataset}",
+        f"# {_heading(summary)} on {summary.dataset}",
         table(header, rows),
-        f"![the same as bars, and the seconds of a training with its conversion]({PICTURE})",
+        f"![the same as a picture]({PICTURE})",
         *(f"**{note}**" for note in summary.notes()),
-        f"{count(summary.epochs, 'epoch')}; `{command}` on {summary.machine}.",
-        MEANING,
+        f"{summary.epochs_in_words}; `{command}` on {summary.machine}.",
+        f"{MEANING}\n{OF_CONVERSION}" if summary.of_loaders else MEANING,
         f"## Runs\n\n{runs}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _heading(summary: Summary) -> str:
+    if summary.of_loaders:
+        return "FFCV and PyTorch"
+    *first, last = (case.name for case in summary.cases)
+    return f"{', '.join(first)} and {last}"
 
 
 def figures(summary: Summary, command: str) -> dict[str, Any]:
@@ -102,6 +117,7 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "dataset": summary.dataset,
+        "cases": {case.name: list(case.settings) for case in summary.cases},
         "epochs": summary.epochs,
         "machine": summary.machine,
         "conversion_seconds": summary.conversion and dict(summary.conversion),
@@ -110,7 +126,7 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
         "notes": list(summary.notes()),
         "summary": {
             kind: {
-                summary.metric if figure.name == "score" else figure.name: spread and asdict(spread)
+                _name(figure, summary.metric): spread and asdict(spread)
                 for figure in FIGURES
                 for spread in [summary.spread(kind, figure.name)]
             }
@@ -120,17 +136,22 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
     }
 
 
+def _name(figure: Figure, metric: str) -> str:
+    return {"score": metric, "test_score": f"test_{metric}"}.get(figure.name, figure.name)
+
+
 def _run(run: Run) -> dict[str, Any]:
-    values = {run.metric: run.score, **asdict(run)}
-    for name in ("case", "score", "metric"):
-        del values[name]
-    return {"asked_for": run.case.asked_for, "fell_back": run.fell_back, "seed": run.case.seed, **values}
+    values = asdict(replace(run, case=None))  # type: ignore[arg-type]  # it would be copied, with all params
+    del values["case"], values["metric"]
+    scores = {run.metric: values.pop("score"), f"test_{run.metric}": values.pop("test_score")}
+    about = {"case": run.case.name, "asked_for": run.case.asked_for, "fell_back": run.fell_back, "seed": run.case.seed}
+    return {**about, **scores, **values}
 
 
 def pay_off(summary: Summary) -> str:
     """When the conversion has paid for itself, in words."""
     epochs = summary.pays_off_after
-    if summary.conversion is None or not summary.compares:
+    if summary.conversion is None or not summary.compares_loaders:
         return "-"
     if epochs is None:
         return "never"
@@ -151,10 +172,14 @@ def _spread(figure: Figure, spread: Spread | None) -> str:
     return median if low == high else f"{median} ({low} to {high})"
 
 
+def _of_run(run: Run, figure: Figure) -> str:
+    return as_text(figure.name, getattr(run, figure.name) if run.here or figure.name in OF_EVERY_MACHINE else None)
+
+
 def as_text(figure: str, value: float | None) -> str:
     if value is None:
         return "-"
-    if figure == "score":
+    if figure in OF_EVERY_MACHINE:
         return score(value)
     if figure == "waiting_share":
         return f"{100 * value:.1f} %"
@@ -162,15 +187,15 @@ def as_text(figure: str, value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _beside(figure: Figure, ffcv: Spread | None, pytorch: Spread | None) -> str:
+def _beside(figure: Figure, first: Spread | None, second: Spread | None) -> str:
     """`2.41 x faster`, for example; nothing where there is no ratio."""
-    if ffcv is None or pytorch is None or figure.name == "waiting_share":
+    if first is None or second is None or figure.name == "waiting_share":
         return ""
-    word = figure.more if ffcv.median > pytorch.median else figure.less
-    if figure.name == "score":
-        apart = score(abs(ffcv.median - pytorch.median))
+    word = figure.more if first.median > second.median else figure.less
+    if figure.name in OF_EVERY_MACHINE:
+        apart = score(abs(first.median - second.median))
         return "equal" if float(apart) == 0 else f"{apart} {word}"
-    small, large = sorted((ffcv.median, pytorch.median))
+    small, large = sorted((first.median, second.median))
     if small <= 0:
         return "" if large <= 0 else word
     ratio = large / small

@@ -1,1 +1,1 @@
-"""What tools share that run DVC experiments: a copy of the workspace for them, and what their stages depend on."""
+"""What tools share that run DVC experiments: settings, a copy of the workspace for them, and finished ones."""

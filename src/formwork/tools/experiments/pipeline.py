@@ -4,22 +4,25 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formwork.errors import DatasetError, FormworkError
+from formwork.errors import DatasetError, FormworkError, ParamsError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 TRAINING = ("train", "evaluate")
-"""The stages of an experiment."""
+"""The stages that every experiment runs."""
 DATA = "convert"
-CHECKS = ("try", "check")  # stages that make nothing
-"""The stages before them."""
+"""The last of the stages that make the data."""
+FETCH = "fetch@"
+"""How the names of stages begin that make raw images."""
+CHECKS = ("try", "check")
+"""Stages that make nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,24 @@ class Stage:
     params: Mapping[str, Any]
     outs: Mapping[str, str | None] = field(default_factory=dict)
 
-    def of(self, overrides: Mapping[str, Any]) -> "Stage":
-        """The same stage with other values of these params, by their dotted names."""
-        changed = {name: overrides.get(name, value) for name, value in self.params.items()}
-        return replace(self, params=changed)
+    def of(self, params: Mapping[str, Any]) -> "Stage":
+        """The stage with other params.
+
+        Args:
+            params: the content of a params.yaml.
+        """
+        return replace(self, params={name: value_at(params, name) for name in self.params})
 
 
 Stages = Mapping[str, Stage]
-"""Stages by their names, those of TRAINING."""
+"""Stages by their names, in the order in which they run."""
+
+
+def value_at(params: Any, key: str) -> Any:
+    """The value of a dotted key; None where it is not there, as DVC has it."""
+    for step in key.split("."):
+        params = params.get(step) if isinstance(params, Mapping) else None
+    return params
 
 
 def read_lock(content: bytes, names: Collection[str] = TRAINING) -> Stages:
@@ -68,7 +81,7 @@ def matches(lock: Stages, wanted: Stages) -> bool:
     """Whether what `lock` tells of is what `wanted` would be: then DVC would not run it again."""
     if not lock.keys() >= wanted.keys():
         return False
-    made = lock["train"].outs
+    made = {path: md5 for name in wanted for path, md5 in lock[name].outs.items()}
     for name, stage in wanted.items():
         found = lock[name]
         deps = {**stage.deps, **{path: made[path] for path in found.deps if path in made}}
@@ -79,7 +92,9 @@ def matches(lock: Stages, wanted: Stages) -> bool:
 
 def digest(wanted: Stages) -> str:
     """Seven digits that stand for all that runs depend on."""
-    content = json.dumps([[name, s.cmd, s.deps, s.params] for name, s in wanted.items()], sort_keys=True, default=str)
+    content = json.dumps(
+        [[name, s.cmd, s.deps, s.params] for name, s in sorted(wanted.items())], sort_keys=True, default=str
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:7]
 
 
@@ -126,12 +141,42 @@ class Pipeline:
         with self._repo() as repo:
             return Path(repo.cache.local_cache_dir).absolute()
 
-    def training(self) -> Stages:
-        """The stages of TRAINING with what they depend on now, but for what one of them makes for another."""
+    def stages(self, names: Sequence[str] = TRAINING) -> Stages:
+        """The named stages with what they depend on now, but for what one of them makes for another."""
         with self._repo() as repo:
-            stages = [repo.stage.load_one(name=name) for name in TRAINING]
+            stages = [repo.stage.load_one(name=name) for name in names]
             made = {out.def_path for stage in stages for out in stage.outs}
             return {stage.name: _as_it_is(stage, made) for stage in stages}
+
+    def needed(self, params: Mapping[str, Any]) -> list[str]:
+        """The stages that an experiment with these params runs, in their order: all but those of the data that are as
+        they are in the workspace, and CHECKS.
+
+        Args:
+            params: the content of a params.yaml.
+
+        Raises:
+            ParamsError: the experiment would be of another dataset, or fetch raw images.
+        """
+        from dvc.stage import PipelineStage
+        from networkx import descendants, topological_sort
+
+        with self._repo() as repo:
+            graph = repo.index.graph  # from each stage to those that it needs
+            last = repo.stage.load_one(name=TRAINING[-1])
+            of_data = set(repo.stage.collect(DATA))
+            of_data |= {stage for end in of_data for stage in descendants(graph, end)}
+            used = {last, *descendants(graph, last)}
+            chosen: dict[Any, str] = {}
+            for stage in reversed(list(topological_sort(graph))):
+                if stage not in used or not isinstance(stage, PipelineStage) or stage.name in CHECKS:
+                    continue  # the others are data that was added to DVC
+                changed = stage not in of_data or _differs(stage, params) or not chosen.keys().isdisjoint(graph[stage])
+                if changed and stage.name.startswith(FETCH):
+                    raise ParamsError("it would fetch other raw images. Set it in params.yaml, and compare with that.")
+                if changed:
+                    chosen[stage] = stage.name
+            return list(chosen.values())
 
     @contextmanager
     def _repo(self) -> "Iterator[Repo]":
@@ -162,6 +207,12 @@ def _as_it_is(stage: Any, made: set[str]) -> Stage:
         elif dep.def_path not in made:
             deps[dep.def_path] = dep.get_hash().value
     return Stage(stage.cmd, deps, params)
+
+
+def _differs(stage: Any, params: Mapping[str, Any]) -> bool:
+    """Whether a stage has other values of its params in the workspace."""
+    here = _as_it_is(stage, {dep.def_path for dep in stage.deps}).params
+    return any(value_at(params, name) != value for name, value in here.items())
 
 
 def _explain(status: Mapping[str, Any]) -> Iterator[str]:

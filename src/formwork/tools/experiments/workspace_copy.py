@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -23,10 +23,11 @@ from formwork.git import GitError, git
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.tree import ensure_tree
 from formwork.processes import run_logged
-from formwork.tools.experiments.pipeline import DATA, Pipeline
+from formwork.tools.experiments.pipeline import DATA, TRAINING, Pipeline
 
 PLACES = Path(".dvc/tmp")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
 COPY = "workspace"  # in the place of a tool, beside the logs
+WRITTEN = ("params.yaml", "dvc.lock")  # by `dvc exp run`
 NEW = ("src", "data", "dvc.lock", "dvc.yaml", "params.yaml")  # where a file that git does not know matters to a stage
 
 
@@ -43,6 +44,8 @@ class Copy:
         self._place = place
         self._lock = lock
         self._head = git(root, "rev-parse", "HEAD").decode().strip()
+        self._start: dict[str, bytes] = {}
+        self._has_other_data = False
 
     def fill(self, pipeline: Pipeline, folders: Folders) -> None:
         """Make the copy: the commit, the edits, DVC's settings, and the data."""
@@ -61,6 +64,7 @@ class Copy:
         for split in SPLITS:  # or the first run with the PyTorch loader would do it, and be measured doing it
             ensure_tree(read_manifest(self.folder / folders.manifest(split)), raw)
         self._check(pipeline)
+        self._start = {name: (self.folder / name).read_bytes() for name in WRITTEN if (self.folder / name).exists()}
 
     def run(self, name: str, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
         """Run an experiment, `dvc exp run` with these arguments; gives what it printed.
@@ -73,6 +77,33 @@ class Copy:
             KeyboardInterrupt: Ctrl-C; all of it has ended.
         """
         return self._dvc(name, "exp", "run", "--name", name, *arguments, meanwhile=meanwhile)
+
+    def run_settings(self, name: str, settings: Sequence[str], stages: Sequence[str], force: bool) -> str:
+        """Run an experiment that differs from the workspace in settings, and in nothing that those before it did.
+
+        Args:
+            settings: as `dvc exp run -S` takes them.
+            stages: that are run, in this order; others are not looked at: they are as in the workspace.
+            force: train, even where DVC has the result.
+
+        Raises:
+            As `run` does.
+        """
+        from dvc.utils.hydra import apply_overrides
+
+        for path, content in self._start.items():
+            (self.folder / path).write_bytes(content)
+        if self._has_other_data:
+            self._dvc("checkout", "checkout", "--force", "--with-deps", DATA)
+        before = [stage for stage in stages if stage not in TRAINING]
+        self._has_other_data = bool(before)
+        if force and before:  # what they make is no measurement, and may be a download
+            apply_overrides(self.folder / "params.yaml", list(settings))
+            self._dvc(name, "repro", "--single-item", *before)
+        chosen = [f"--set-param={setting}" for setting in settings]
+        if force:
+            return self.run(name, "--single-item", "--force", *chosen, *TRAINING)
+        return self.run(name, "--single-item", *chosen, *stages)
 
     def keep(self, name: str) -> None:
         """Take an experiment over into the repository of the workspace."""
@@ -117,7 +148,7 @@ class Copy:
 
     def _check(self, pipeline: Pipeline) -> None:
         """Refuse to run for hours what would not count in the workspace."""
-        there, here = pipeline.training(), Pipeline(self.folder).training()
+        there, here = pipeline.stages(), Pipeline(self.folder).stages()
         if there != here:
             paths = {
                 path
