@@ -1,20 +1,10 @@
 """PyTorchDataLoader: the same batches from the original images."""
 
-import errno
-import os
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from multiprocessing.process import BaseProcess
-from multiprocessing.queues import Queue
-from traceback import walk_tb
-from types import TracebackType
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+from torch.utils.data import Dataset
 
 from formwork import limits
 from formwork.errors import AugmentationError, DatasetError, FormworkError
@@ -31,10 +21,7 @@ from formwork.loading.dtypes import normalise
 from formwork.loading.order import REPEAT, Indices, samples_of
 from formwork.loading.targets import targets_of
 from formwork.loading.transforms import carry_out, channels_last
-from formwork.signals import leave_to_parent
-from formwork.text import count
-
-NOT_SENT = 71  # exit status of a worker, the system's own for an error of the system
+from formwork.loading.worker_loader import WorkerLoader
 
 
 class TreeDataset(Dataset):
@@ -102,7 +89,7 @@ class TreeDataset(Dataset):
             raise AugmentationError(f"Sample {sample}, {printable(path)}: {error}") from error
 
 
-class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterates as a BaseLoader
+class PyTorchDataLoader(BaseLoader, WorkerLoader):  # type: ignore[misc]  # iterates as a BaseLoader
     """Batches of a split from its original images; see formwork.loading.base.Batch.
 
     Raises:
@@ -114,86 +101,9 @@ class PyTorchDataLoader(BaseLoader, DataLoader):  # type: ignore[misc]  # iterat
     def __init__(self, split: SplitFiles, config: LoaderConfig):
         BaseLoader.__init__(self)
         self.config = config
-        workers = config.num_workers
         dataset = TreeDataset(split, config)
-        DataLoader.__init__(
-            self,
-            dataset,
-            batch_size=None,  # the dataset makes whole batches
-            sampler=config.sampler(split.manifest.storage_order, dataset.targets),
-            num_workers=workers,
-            prefetch_factor=max(-(-config.batches_ahead // workers), 1) if workers else None,
-            persistent_workers=workers > 0,
-            worker_init_fn=_start_worker if workers else None,
-            generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
-        )
+        sampler = config.sampler(split.manifest.storage_order, dataset.targets)
+        WorkerLoader.__init__(self, dataset, sampler, config.num_workers, config.batches_ahead)
 
     def batches(self) -> Iterator[Batch]:
-        iterator = self._start()
-        try:
-            for batch in iterator:
-                if isinstance(batch, FormworkError):
-                    raise batch
-                yield batch
-        except (RuntimeError, EOFError, OSError) as error:  # what PyTorch raises depends on when it notices
-            killed = [code for code in map(_exit_code, getattr(iterator, "_workers", [])) if code is not None]
-            if not killed:
-                raise
-            with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
-                iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
-            raise FormworkError(f"A worker process of the PyTorch DataLoader {_end_of(killed[0])}") from error
-
-    def _start(self) -> Iterator[Batch]:
-        """Start the workers, unless they run already."""
-        if self.num_workers:
-            limits.open_more_files()
-        try:
-            return DataLoader.__iter__(self)
-        except (RuntimeError, OSError) as error:
-            _put_away(error)
-            message = limits.explain(error)
-            if message is None:
-                raise
-            workers = count(self.num_workers, "worker process", "worker processes")
-            raise FormworkError(f"{workers} of the PyTorch DataLoader cannot be started: {message}") from error
-
-    def check_worker_number_rationality(self) -> None:
-        """Two lines of PyTorch's for each loader, where the doctor has one: not said."""
-
-
-def _put_away(error: BaseException) -> None:
-    """End the workers of an iterator that could not be made to its end; PyTorch would complain when it is deleted."""
-    for frame, _ in walk_tb(error.__traceback__):
-        unfinished = frame.f_locals.get("self")
-        if isinstance(unfinished, _MultiProcessingDataLoaderIter):
-            for worker in getattr(unfinished, "_workers", []):
-                worker.kill()
-                worker.join()
-            unfinished._shutdown = True
-
-
-def _start_worker(worker: int) -> None:
-    """End a worker when its parent does; and when it cannot hand over a batch, for which the training would wait."""
-    leave_to_parent()
-    Queue._on_queue_feeder_error = staticmethod(lambda error, batch: os._exit(NOT_SENT))  # type: ignore[attr-defined]
-    sys.excepthook = _end_worker
-
-
-def _end_worker(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What ends a thread of a worker, such as the one that hands over open files."""
-    if not limits.explain(error):
-        sys.__excepthook__(kind, error, trace)
-    os._exit(NOT_SENT)
-
-
-def _exit_code(worker: BaseProcess) -> int | None:
-    """None for a worker that runs. A connection to one that was killed breaks before its end is known: wait for it."""
-    worker.join(timeout=0.5)
-    return worker.exitcode
-
-
-def _end_of(code: int) -> str:
-    """How a worker ended, and what to do."""
-    if code == NOT_SENT:
-        return f"cannot hand over a batch: too many files are open, or /dev/shm is full. {limits.ADVICE[errno.EMFILE]}"
-    return limits.worker_killed("Bus error" if code == -signal.SIGBUS else f"exit code {code}")
+        return WorkerLoader.batches(self)
