@@ -118,7 +118,7 @@ def test_an_unreadable_file_has_a_kind_and_a_reason(
 def test_a_file_that_is_removed_meanwhile_is_no_broken_symlink(raw: Path) -> None:
     found = look(raw, "cat/gone.png")
 
-    assert found == BadFile("unreadable", "it was removed while the dataset was verified")
+    assert found == BadFile("unreadable", "it is not there any more")
 
 
 def test_a_file_larger_than_any_image_is_not_read(raw: Path) -> None:

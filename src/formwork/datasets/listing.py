@@ -1,7 +1,7 @@
 """Listing the folders of a raw dataset: what counts, and what is left out because of its name."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,13 +166,38 @@ class RawFolder:
         left_out = sorted(self._left_out.items(), key=lambda i: path_bytes(i[0]))
         return [LeftOut(path, kind) for path, kind in left_out if path not in self._taken]
 
-    def files_below(self, folder: str) -> Iterator[str]:
-        """The paths of all files in a class folder that may be images, at any depth."""
-        return self._files_below(folder, ())
+    def single_tar(self, name: str) -> str | None:
+        """The folder that a tar at the top is, whatever lies beside it there; None where it holds no images.
 
-    def _files_below(self, folder: str, links_in: tuple[Path, ...]) -> Iterator[str]:
+        Raises:
+            DatasetError: it cannot be opened.
+        """
+        tar = self.tars.read(name, None)
+        if tar is None or not tar.may_hold_images:
+            return None
+        folder = f"{name}/"
+        self._places[folder], self.tars.folder_of[folder] = [Place(folder, tar)], folder
+        return folder
+
+    def files_below(self, folder: str, unread: Callable[[str, DatasetError], None] | None = None) -> Iterator[str]:
+        """The paths of all files in a class folder that may be images, at any depth.
+
+        Args:
+            unread: is given each folder that cannot be read, with the reason, and the others are gone through;
+                without it, the first one is an error.
+        """
+        return self._files_below(folder, (), unread)
+
+    def _files_below(
+        self, folder: str, links_in: tuple[Path, ...], unread: Callable[[str, DatasetError], None] | None
+    ) -> Iterator[str]:
         """links_in: the real paths of the folders that hold the links through which the folder was reached."""
-        content = self.content(folder)
+        try:
+            content = self.content(folder)
+        except DatasetError as error:
+            if unread is None:
+                raise
+            return unread(folder, error)
         del self._contents[folder]  # all files of a dataset are many names to keep
         texts = {end for end in {name[name.rfind(".") :] for name in content.files} if extension("x" + end) in TEXTS}
         for path, name in zip(content.paths(), content.files, strict=True):
@@ -184,12 +209,16 @@ class RawFolder:
             path = f"{folder}{name}/"
             on_disk = next((self._on_disk(place.path).rstrip("/") for place in self._places[path] if not place.tar), "")
             if not on_disk or not os.path.islink(on_disk):
-                yield from self._files_below(path, links_in)
+                yield from self._files_below(path, links_in, unread)
                 continue
             target, holders = Path(on_disk).resolve(), (*links_in, Path(on_disk).parent.resolve())
-            if any(holder.is_relative_to(target) for holder in holders):
-                raise DatasetError(f"{printable(on_disk)} is a link to a folder that it lies in. Remove it.")
-            yield from self._files_below(path, holders)
+            if not any(holder.is_relative_to(target) for holder in holders):
+                yield from self._files_below(path, holders, unread)
+                continue
+            circle = DatasetError(f"{printable(on_disk)} is a link to a folder that it lies in. Remove it.")
+            if unread is None:
+                raise circle
+            unread(path, circle)
 
     def _on_disk(self, path: str) -> str:
         return f"{self.raw}/{path}" if path else str(self.raw)

@@ -25,6 +25,7 @@ class TarsOfFolder:
 
     Attributes:
         known: each tar that was read, by path; None for one that holds nothing, or is compressed.
+        compressed: those that are, by path, with the end that says how; see UNPACK.
         folder_of: the folder that each stands for, both with a slash at the end.
         findings: on damaged tars.
         notes: for people, one line each.
@@ -36,7 +37,7 @@ class TarsOfFolder:
         self.folder_of: dict[str, str] = {}
         self.findings: list[RowFinding] = []
         self.notes: list[str] = []
-        self._compressed: dict[str, str] = {}
+        self.compressed: dict[str, str] = {}
         self._statuses: dict[str, tuple[int, int]] = {}
 
     def read(self, path: str, outer: Tar | None) -> Tar | None:
@@ -67,7 +68,7 @@ class TarsOfFolder:
         file = os.open(on_disk, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if end := compression(file, start):
-                self._compressed[path] = end
+                self.compressed[path] = end
             if end or not is_tar(path):
                 return None
             if outer is None:
@@ -98,9 +99,9 @@ class TarsOfFolder:
 
     def refuse_compressed(self) -> None:
         """Raises DatasetError: there are compressed tars."""
-        if self._compressed:
-            path, end = min(self._compressed.items())
-            more = f" ({count(len(self._compressed) - 1, 'more', 'more')})" if len(self._compressed) > 1 else ""
+        if self.compressed:
+            path, end = min(self.compressed.items())
+            more = f" ({count(len(self.compressed) - 1, 'more', 'more')})" if len(self.compressed) > 1 else ""
             packed = on_disk = shell_word(f"{self.raw}/{path}")
             if is_tar(path):  # for all that its name says
                 packed = shell_word(f"{self.raw}/{path}{end}")

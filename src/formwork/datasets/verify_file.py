@@ -4,8 +4,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +17,8 @@ from formwork.images.containers import container_status, in_container, read_imag
 from formwork.images.pixels import FORMATS, MAX_PIXELS, UndefinedPixels, decode
 from formwork.images.tars import NO_TARGET, WHY_NOT, Span
 from formwork.limits import OF_A_FILE, of_the_run
+
+T = TypeVar("T")
 
 SIGNATURES = (
     b"\xff\xd8\xff",
@@ -138,15 +140,36 @@ def verify_files(root: str, files: Sequence[File]) -> list[Result]:
 
 def _verify(root: str, file: File, pixels: "PixelFigures") -> WithoutPixels | Unchanged | BadFile:
     """Verify one file; a sound image is added to `pixels`."""
+
+    def figures(data: bytes, mtime_ns: int, inode: int) -> WithoutPixels | Unchanged:
+        digest = hashlib.sha256(data).digest()
+        if digest == file.known:
+            return Unchanged(len(data), mtime_ns, inode)
+        image = decode(data)
+        pixels.add(image.rgb)  # last: a file that raises must add nothing
+        return (len(data), mtime_ns, inode, *image.rgb.size, image.mode, image.format, digest)
+
+    return with_content(root, file, figures)
+
+
+def with_content(root: str, file: File, use: Callable[[bytes, int, int], T]) -> T | BadFile:
+    """What `use`, which decodes it, makes of a file's content, its mtime in ns and its inode; or why it is no image.
+
+    Args:
+        root: the folder that the file's path is relative to.
+
+    Raises:
+        DatasetError: memory, files or a disk are lacking, which says nothing of the file; the message names it.
+    """
     try:
-        return _verify_content(root, file, pixels)
+        return _with_content(root, file, use)
     except (OSError, MemoryError) as error:
         if message := of_the_run(printable(f"{root}/{file.path}"), error):
             raise DatasetError(message) from error
         return BadFile("unreadable", str(error))
 
 
-def _verify_content(root: str, file: File, pixels: "PixelFigures") -> WithoutPixels | Unchanged | BadFile:
+def _with_content(root: str, file: File, use: Callable[[bytes, int, int], T]) -> T | BadFile:
     if file.span and file.span[0] == NO_TARGET:
         return BadFile("broken symlink", WHY_NOT[NO_TARGET])
     try:
@@ -154,7 +177,7 @@ def _verify_content(root: str, file: File, pixels: "PixelFigures") -> WithoutPix
     except FileNotFoundError:
         if os.path.islink(f"{root}/{file.path}"):
             return BadFile("broken symlink", "its target is missing")
-        return BadFile("unreadable", "it was removed while the dataset was verified")
+        return BadFile("unreadable", "it is not there any more")
     except PermissionError as error:
         return BadFile("no permission", error.strerror or str(error))
     except UndefinedPixels as error:
@@ -166,12 +189,7 @@ def _verify_content(root: str, file: File, pixels: "PixelFigures") -> WithoutPix
     if not data:
         return BadFile("zero bytes", "the file is empty")
     try:
-        digest = hashlib.sha256(data).digest()
-        if digest == file.known:
-            return Unchanged(len(data), mtime_ns, inode)
-        image = decode(data)
-        pixels.add(image.rgb)  # last: a file that raises must add nothing
-        return (len(data), mtime_ns, inode, *image.rgb.size, image.mode, image.format, digest)
+        return use(data, mtime_ns, inode)
     except UndefinedPixels as error:
         return BadFile(error.kind, str(error))
     except UnidentifiedImageError:

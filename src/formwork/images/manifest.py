@@ -29,6 +29,7 @@ TRAINING = ("train", "val")  # those that a training reads, and that no dataset 
 SHA256_BYTES = 32
 BLOCK_BYTES = 1 << 22  # of the file, parsed by one thread at a time
 ROWS_AT_ONCE = 1 << 16  # written
+LONGEST_HEADER = 1 << 20  # bytes
 Values: TypeAlias = Sequence | np.ndarray | pa.Array  # of a column: N of them
 
 TEXT = pa.dictionary(pa.int32(), pa.string())  # of few different values
@@ -235,6 +236,18 @@ def _row(cells: dict, sha256: bytes, columns: Columns) -> Row:
     )
 
 
+def is_manifest(path: Path) -> bool:
+    """Whether a file begins as a manifest does. Raises OSError: it cannot be read."""
+    with path.open("rb") as file:
+        return _columns_of(file.readline(LONGEST_HEADER)) is not None
+
+
+def _columns_of(data: bytes) -> Columns | None:
+    """The columns that the first line of a file names; None where it is no manifest of this version."""
+    first = data[: data.find(b"\n") + 1].decode("utf-8", "replace")
+    return Columns.of_header(next(csv.reader(io.StringIO(first)), []))
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
@@ -249,8 +262,7 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    first = data[: data.find(b"\n") + 1].decode("utf-8", "replace")
-    columns = Columns.of_header(next(csv.reader(io.StringIO(first)), []))
+    columns = _columns_of(data)
     if columns is None:
         raise DatasetError(f"{path} is no manifest of this version. Run `dvc repro -f link`.")
     try:
