@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff label-errors doctor pack split preview tune repack report bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare diff label-errors doctor pack split preview tune repack report predict bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ tune: setup  ## Measure ways to store the dataset, and pick one: results/tune/
 
 repack: setup  ## Write betons that are in parts without what no image needs any more: docs/betons.md
 	@"$(BIN)/python" src/repack.py
+
+predict: setup  ## Predict images (ARGS="models/best.pt ~/photos --output photos.csv"): docs/using.md
+	@"$(BIN)/python" src/predict.py $(ARGS)
 
 report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
 	@"$(BIN)/python" src/report.py results/report.html $(ARGS)

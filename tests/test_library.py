@@ -265,7 +265,7 @@ def test_a_model_sees_what_the_validation_loader_shows(base: Workspace, elsewher
     assert model.class_names == ("a", "b", "c")
     assert torch.equal(model.preprocess(paths), batches)
     with torch.inference_mode():
-        expected = model.network(batches).softmax(dim=1).numpy()
+        expected = model.model(batches).softmax(dim=1).numpy()
     found = model.predict(paths, batch_size=5)
     assert np.allclose([prediction.probabilities for prediction in found], expected, atol=1e-6)
     assert [prediction.label for prediction in found] == expected.argmax(axis=1).tolist()
@@ -291,16 +291,65 @@ def test_files_arrays_and_images_of_pillows_are_the_same_to_a_model(base: Worksp
     assert model.predict([]) == []
 
 
+def test_arrays_and_tensors_of_every_form_are_what_their_files_are(base: Workspace, elsewhere: Path) -> None:
+    model = formwork.load_model(base / "models/best.pt")
+    rng = np.random.default_rng(0)
+    rgba = rng.integers(0, 256, (9, 7, 4), np.uint8)
+    rgb, grey, deep = rgba[..., :3], rgba[..., 0], rng.integers(0, 65536, (9, 7), np.uint16)
+    files = {}
+    for name, pixels in {"rgba": rgba, "rgb": rgb, "grey": grey, "deep": deep}.items():
+        Image.fromarray(np.ascontiguousarray(pixels)).save(f"{name}.png")
+        files[name] = model.preprocess(f"{name}.png")
+    forms = [
+        ("rgb", rgb),
+        ("rgb", torch.from_numpy(rgb.copy())),  # (H, W, 3), where the shape leaves no doubt
+        ("rgb", torch.from_numpy(rgb.copy()).permute(2, 0, 1)),
+        ("rgb", torch.from_numpy(rgb.copy()).permute(2, 0, 1) / 255),
+        ("rgb", rgb.astype(np.float64) / 255),
+        ("rgb", rgb.astype(np.uint16) << 8),
+        ("rgb", torch.from_numpy(rgb.copy()).permute(2, 0, 1).half() / 255),
+        ("rgba", rgba),
+        ("rgba", torch.from_numpy(rgba).permute(2, 0, 1)),
+        ("grey", grey),
+        ("grey", grey[..., None]),
+        ("grey", torch.from_numpy(grey.copy())[None]),
+        ("deep", deep),
+    ]
+
+    for name, form in forms:
+        assert torch.equal(model.preprocess(form), files[name]), (name, form.shape, form.dtype)
+        assert torch.equal(model.preprocess([form]), files[name])
+    both = model.preprocess(np.stack([rgb, rgb]))
+    assert torch.equal(both, torch.cat([files["rgb"]] * 2))
+    assert torch.equal(model.preprocess(grey > 127), model.preprocess((grey > 127).astype(np.float32)))
+
+
+def test_the_likeliest_classes_come_first(base: Workspace, elsewhere: Path) -> None:
+    (prediction,) = formwork.load_model(base / "models/best.pt").predict(np.zeros((8, 8), np.uint8))
+
+    top = prediction.top(5)
+
+    assert top[0] == (prediction.class_name, prediction.probability)
+    assert [value for _, value in top] == sorted(prediction.probabilities.tolist(), reverse=True)
+    assert prediction.top(1) == top[:1]
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         ("gone.png", "gone.png cannot be used: No such file"),
         ("text.png", "text.png cannot be used: cannot identify image file"),
-        (
-            np.zeros((4, 4), np.uint8),
-            r"An image must be an array \(H, W, 3\) of uint8, RGB, and one is \(4,\) of uint8",
-        ),
-        (np.zeros((4, 4, 3)), r"and one is \(4, 4, 3\) of float64"),
+        (".", "cannot be used: Is a directory"),
+        (np.zeros(4, np.uint8), r"An array must be \(H, W\), .* one is \(4,\) of uint8\."),
+        (np.zeros((3, 9, 8), np.uint8), r"is \(3, 9, 8\) of uint8: one image with its channels first, or several grey"),
+        (np.zeros((5, 9, 8), np.uint8), r"one is \(5, 9, 8\) of uint8\. A batch has one more axis, or is a list\."),
+        (np.zeros((0, 9, 3), np.uint8), r"one is \(0, 9, 3\) of uint8"),
+        (torch.zeros(2, 9, 8), r"one is \(2, 9, 8\) of float32"),
+        (np.zeros((4, 4), np.int64), r"must be uint8, .* or floats from 0 to 1; an image is \(4, 4\) of int64"),
+        (np.full((4, 4), 200.0), r"those of an image \(4, 4\) of float64 lie between 200 and 200"),
+        (torch.full((3, 4, 4), -0.5), r"lie between -0\.5 and -0\.5\. Give the image as it was before it was norm"),
+        (np.full((4, 4), np.nan), "lie between nan and nan"),
+        ([b"bytes"], "An image must be a path, an array, a tensor or an image of Pillow's, not b'bytes'"),
         (Image.new("F", (3, 3)), "An image cannot be used: pixels of Pillow's mode F"),
     ],
 )
@@ -309,6 +358,11 @@ def test_what_is_no_image_is_refused(base: Workspace, elsewhere: Path, image: ob
 
     with pytest.raises(formwork.FormworkError, match=message):
         formwork.load_model(base / "models/best.pt").predict(image)
+
+
+def test_a_device_that_is_not_there_is_refused(base: Workspace) -> None:
+    with pytest.raises(formwork.FormworkError, match=r"The device cude cannot be used: .* Take cpu, or auto\."):
+        formwork.load_model(base / "models/best.pt", device="cude")
 
 
 def test_a_recurrent_model_is_shown_each_image_as_often_as_in_training(elsewhere: Path) -> None:
@@ -332,7 +386,7 @@ def test_a_recurrent_model_is_shown_each_image_as_often_as_in_training(elsewhere
         found[timesteps] = np.stack([prediction.probabilities for prediction in model.predict(images)])
         batch = model.preprocess(images)
         with torch.inference_mode():
-            expected = model.network(torch.stack([batch] * timesteps, dim=1))[:, -1].softmax(dim=1)
+            expected = model.model(torch.stack([batch] * timesteps, dim=1))[:, -1].softmax(dim=1)
         assert np.allclose(found[timesteps], expected.numpy(), atol=1e-6)
     assert not np.allclose(found[1], found[3], atol=1e-6)
 

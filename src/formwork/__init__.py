@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from formwork.api.beton import read_beton
     from formwork.api.loader import open_loader
-    from formwork.api.model import load_model
     from formwork.errors import FormworkError
     from formwork.params import load_params
+    from formwork.prediction.model import load_model
 
 __version__ = "0.2.0"
 
@@ -27,7 +27,7 @@ __all__ = ["FormworkError", "__version__", "load_model", "load_params", "open_lo
 
 _MODULES = {
     "FormworkError": "formwork.errors",
-    "load_model": "formwork.api.model",
+    "load_model": "formwork.prediction.model",
     "load_params": "formwork.params",
     "open_loader": "formwork.api.loader",
     "read_beton": "formwork.api.beton",

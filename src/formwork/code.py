@@ -28,6 +28,7 @@ LAYERS = (
     "training",
     "drawing",
     "evaluation",
+    "prediction",
     "tools",
     "api",
 )
@@ -126,7 +127,7 @@ UNUSED = {
 """Modules in a package of STAGES that the stage does not import, with the reason."""
 
 DYNAMIC = {
-    "__init__.py": ("api.*", "errors.py", "params.*"),
+    "__init__.py": ("api.*", "errors.py", "params.*", "prediction.*"),
     "sources/fetch.py": ("sources.*",),
     "tools/doctor/environment.py": (),
     "training/import_lightning.py": (),

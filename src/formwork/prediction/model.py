@@ -3,27 +3,19 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
 
 from formwork import own
-from formwork.errors import DatasetError, FormworkError
-from formwork.images.pixels import read_rgb, to_rgb
-from formwork.limits import of_the_run
-from formwork.loading.augmentation.augmentation import Augmentation
-from formwork.loading.dtypes import normalise, shift_and_scale
-from formwork.loading.transforms import carry_out, channels_last
+from formwork.errors import FormworkError
 from formwork.models.model_file import TrainedModel
 from formwork.models.model_file import load_model as read_model
+from formwork.prediction.preprocessing import Preprocessing
+from formwork.prediction.sources import Source, listed, rgb_of
 from formwork.tasks import task_of
-
-Source: TypeAlias = str | PathLike[str] | np.ndarray | Image.Image
-"""An image file, (H, W, 3) uint8 RGB pixels, or an image of Pillow's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +25,27 @@ class Prediction:
     Attributes:
         class_name, label: the likeliest class, and its number.
         probability: of that class.
-        probabilities: (classes,) float32, of all of them, in the order of Model.class_names.
+        probabilities: (classes,) float32, of all of them, in the order of `class_names`.
+        class_names: of the model.
     """
 
     class_name: str
     label: int
     probability: float
     probabilities: np.ndarray = field(repr=False)
+    class_names: tuple[str, ...] = field(repr=False)
+
+    def top(self, number: int) -> list[tuple[str, float]]:
+        """The likeliest classes with their probabilities, the likeliest first; all of them where there are no more."""
+        return [
+            (self.class_names[label], float(self.probabilities[label]))
+            for label in likeliest(self.probabilities, number)
+        ]
+
+
+def likeliest(probabilities: np.ndarray, number: int) -> np.ndarray:
+    """(..., number) int64, the likeliest of (..., classes), the likeliest first; of equal ones, the first."""
+    return np.argsort(-probabilities, axis=-1, kind="stable")[..., :number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,59 +76,62 @@ class Model:
     """A trained model, with the preprocessing that it was validated with.
 
     Attributes:
-        network: the torch module, in evaluation mode: (B, 3, S, S) float32, normalised, to (B, outputs): logits of
+        model: the torch module, in evaluation mode: (B, 3, S, S) float32, normalised, to (B, outputs): logits of
             classes or labels, or numbers less settings.target_mean in units of settings.target_std. A recurrent one
             is shown each image over time as in training, and gives its answer; it also takes (B, T, 3, S, S), and gives
             (B, T, outputs) then.
         class_names: by label; of a model of numbers none. target_names: of the numbers.
         settings: of the dataset that it was trained on: task, resolution S, mean, std, augmentation lists.
+        preprocessing: of single images, for programs that make batches of their own.
     """
 
-    def __init__(self, trained: TrainedModel, device: str | torch.device = "cpu"):
-        self.network = trained.network.to(device)
+    def __init__(self, trained: TrainedModel, device: torch.device):
+        self.model = trained.network.to(device)
         self.settings = trained.settings
         self.class_names = tuple(trained.settings.class_names)
         self.target_names = tuple(trained.settings.target_names)
+        self.preprocessing = Preprocessing(trained.settings)
         self._task = task_of(trained.settings)
-        self._device = torch.device(device)
-        self._augmentation = Augmentation(self.settings.augment_val, self.settings.resolution, 0, "augment.val")
-        self._normal = shift_and_scale(self.settings.mean, self.settings.std)
+        self._device = device
 
     def predict(self, images: Source | Iterable[Source], batch_size: int = 64) -> list[Prediction | Labels | Numbers]:
         """A prediction for each image, in their order; of the kind that settings.task has.
 
         Args:
-            images: one or many: paths of files, (H, W, 3) uint8 RGB arrays, or images of Pillow's.
+            images: one or many: paths of files, arrays or tensors, or images of Pillow's; see
+                formwork.prediction.sources.rgb_of.
             batch_size: images that are in memory and go through the network together.
 
         Raises:
-            FormworkError: an image cannot be read, or an array is no RGB image.
+            FormworkError: an image cannot be read, or is none.
         """
-        return [prediction for batch in self._batches(images, batch_size) for prediction in self._predict(batch)]
+        return [self._prediction(row) for batch in self._batches(images, batch_size) for row in self.answers(batch)]
 
     def preprocess(self, images: Source | Iterable[Source]) -> torch.Tensor:
-        """What the network is given: (B, 3, S, S) float32, equal bit for bit to the batches of the validation loader on
+        """What `model` is given: (B, 3, S, S) float32, equal bit for bit to the batches of the validation loader on
         these images as the original files have them."""
-        return self._batch(enumerate(_sources(images)))
+        return self.preprocessing.normalise(self._batch(enumerate(listed(images))))
+
+    def answers(self, images: torch.Tensor) -> np.ndarray:
+        """(B, outputs) float32: probabilities of the classes or labels; or the numbers, in the user's units.
+
+        Args:
+            images: (B, 3, S, S), of preprocess or of Preprocessing.batch.
+        """
+        with torch.inference_mode():
+            shown = self.preprocessing.normalise(images.to(self._device))
+            return self._task.answers(self.model(shown)).cpu().numpy()
 
     def _batches(self, images: Source | Iterable[Source], batch_size: int) -> Iterator[torch.Tensor]:
-        sources = enumerate(_sources(images))
+        sources = enumerate(listed(images))
         while batch := list(islice(sources, batch_size)):
             yield self._batch(batch)
 
     def _batch(self, sources: Iterable[tuple[int, Source]]) -> torch.Tensor:
-        images = [self._preprocess(sample, _pixels(source)) for sample, source in sources]
-        return channels_last(images, torch.float32, self.settings.resolution)
-
-    def _preprocess(self, sample: int, image: Image.Image) -> torch.Tensor:
-        """(3, S, S) float32."""
-        plan = self._augmentation.plan(0, *(np.array([n]) for n in (sample, image.height, image.width)))
-        return normalise(carry_out(self._augmentation, plan, 0, image, 0, sample), self._normal)
-
-    def _predict(self, images: torch.Tensor) -> list[Prediction | Labels | Numbers]:
-        with torch.inference_mode():
-            answers = self._task.answers(self.network(images.to(self._device))).cpu().numpy()
-        return [self._prediction(row) for row in answers]
+        """(B, 3, S, S) uint8."""
+        return self.preprocessing.batch(
+            self.preprocessing.training_image(rgb_of(source), sample) for sample, source in sources
+        )
 
     def _prediction(self, answers: np.ndarray) -> Prediction | Labels | Numbers:
         """answers: (outputs,) float32."""
@@ -132,7 +141,7 @@ class Model:
             chosen = np.flatnonzero(answers > 0.5).tolist()
             return Labels(tuple(self.class_names[label] for label in chosen), answers)
         label = int(answers.argmax())
-        return Prediction(self.class_names[label], label, float(answers[label]), answers)
+        return Prediction(self.class_names[label], label, float(answers[label]), answers, self.class_names)
 
 
 def load_model(path: str | PathLike[str], device: str | torch.device = "cpu") -> Model:
@@ -145,34 +154,25 @@ def load_model(path: str | PathLike[str], device: str | torch.device = "cpu") ->
     Code of the user in src/own is found in the repository that the file lies in.
 
     Args:
-        device: where the network runs, as torch names it: "cpu", "cuda", ...
+        device: where the network runs, as torch names it: "cpu", "cuda", ...; "auto" is a GPU where there is one.
 
     Raises:
-        FormworkError: the file is missing or no model of this version.
+        FormworkError: the file is missing or no model of this version; or there is no such device.
     """
     repository = own.repository_of(Path(path).parent)
     if repository:
         own.use(repository)
-    return Model(read_model(Path(path)), device)
+    return Model(read_model(Path(path)), _usable(device))
 
 
-def _sources(images: Source | Iterable[Source]) -> Iterable[Source]:
-    if isinstance(images, np.ndarray):
-        return [images] if images.ndim == 3 else iter(images)
-    return [images] if isinstance(images, (str, PathLike, Image.Image)) else images
-
-
-def _pixels(source: Source) -> Image.Image:
-    """Upright 8-bit RGB."""
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise FormworkError(
-                f"An image must be an array (H, W, 3) of uint8, RGB, and one is {source.shape} of {source.dtype}."
-            )
-        return Image.fromarray(source)
+def _usable(device: str | torch.device) -> torch.device:
+    """Raises FormworkError: it cannot be used."""
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        return to_rgb(source) if isinstance(source, Image.Image) else read_rgb(Path(fspath(source)))
-    except (OSError, MemoryError) as error:
-        name = "An image" if isinstance(source, Image.Image) else fspath(source)
-        reason = of_the_run(name, error) or f"{name} cannot be used: {getattr(error, 'strerror', None) or error}."
-        raise DatasetError(reason) from error
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each by some kind of device
+        reason = str(error).splitlines()[0]
+        raise FormworkError(f"The device {device!s} cannot be used: {reason} Take cpu, or auto.") from error
+    return found
