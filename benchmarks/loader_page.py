@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.peers import PEERS
 from formwork.conversion.write import Summary
+from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.text import table
-from formwork.tools.charts import COLOURS, OTHERS, chart
 from formwork.tools.measure import Rates, median_ratio
 
 FFCV = "FFCVDataLoader (Formwork)"

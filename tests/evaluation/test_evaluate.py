@@ -11,15 +11,13 @@ from PIL import Image
 from formwork.drawing.image_grid import image_grid, to_pixels
 from formwork.errors import FormworkError
 from formwork.evaluation.evaluate import evaluate
-from formwork.evaluation.metrics import class_accuracy
-from formwork.evaluation.predictions import Predictions, device, predict
+from formwork.evaluation.predictions import device, predict
 from formwork.interim.settings import Settings
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
-from formwork.models.model_file import save_model
+from formwork.models.model_file import TrainedModel, save_model
 from formwork.models.presentation import Presented
 from formwork.params import Model
-from formwork.tasks import task_of
 from tests.training.conftest import folders, folders_of, make_params, project, run
 
 __all__ = ["folders", "project", "run"]  # fixtures
@@ -50,12 +48,25 @@ def test_results_agree_with_each_other(run, folders, tmp_path):
         assert int(row["images"]) == len(mine)
         assert float(row["accuracy"]) == pytest.approx(np.mean(mine), abs=1e-6)
     assert metrics["val_worst_class"] == min(by_class, key=lambda name: float(by_class[name]["accuracy"]))
-    with Image.open(tmp_path / "results/worst_mistakes.png") as picture:
-        assert picture.width > 300
+    for name in ("worst_mistakes.png", "charts/reliability.png"):
+        with Image.open(tmp_path / "results" / name) as picture:
+            assert picture.width > 300
+    low, high = metrics["intervals"]["val_accuracy"]
+    assert 0 < low < metrics["val_accuracy"] < high < 1
+    assert metrics["intervals"].keys() == {
+        f"val_{name}" for name in ("accuracy", "mean_class_accuracy", "macro_f1", "ece", "loss")
+    }
+    for row in table(tmp_path / "results/tables/classes.csv"):
+        assert row["split"] == "val"
+        assert float(row["accuracy"]) == pytest.approx(float(by_class[row["class"]]["accuracy"]), abs=1e-5)
+        assert float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"])
+    bins = table(tmp_path / "results/tables/reliability.csv")
+    assert sum(int(row["predictions"]) for row in bins) == len(right)
 
     evaluate(params, folders, model, tmp_path / "again")
-    for path in (tmp_path / "results").iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "results")).read_bytes(), path
 
 
 def test_a_perfect_model_has_a_picture_too(run, folders, tmp_path):
@@ -103,18 +114,12 @@ def test_with_timesteps_the_last_answer_counts():
     images = torch.zeros(3, 3, 1, 1)
     images[:, 0] = images[:, 2] = 5.0  # class 0 in the first step, class 1 in the last
     batches = [(images.unsqueeze(1).expand(-1, 2, -1, -1, -1), torch.tensor([[1, 1], [1, 1], [0, 0]]))]
-    model = Presented(Network(), Model(name="rcnn", timesteps=2))
-    predictions = predict(model, batches, np.zeros((2, 3), np.float32), torch.device("cpu"), task_of(SETTINGS), "val")
+    params = Model(name="rcnn", timesteps=2)
+    trained = TrainedModel(Presented(Network(), params), SETTINGS, params)
+    predictions = predict(trained, batches, torch.device("cpu"), "val")
     assert predictions.likeliest.tolist() == [1, 1, 1]
     assert predictions.targets.tolist() == [1, 1, 0]
     assert predictions.losses[2] > predictions.losses[0]
-
-
-def test_a_class_without_images_has_no_accuracy():
-    predictions = Predictions(np.array([0, 0, 2]), np.eye(3)[[0, 1, 2]], np.zeros(3))
-    accuracies = class_accuracy(predictions, 3)
-    assert accuracies[[0, 2]].tolist() == [0.5, 1.0]
-    assert np.isnan(accuracies[1])
 
 
 def test_pixels_survive_normalisation(project):

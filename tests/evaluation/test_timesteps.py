@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from formwork.evaluation.metrics import metrics
+from formwork.evaluation.metrics import METRICS
 from formwork.evaluation.predictions import predict
 from formwork.evaluation.timesteps import write_timesteps
 from formwork.interim.settings import Settings
+from formwork.models.model_file import TrainedModel
 from formwork.models.presentation import Presented
 from formwork.params import Model
 from formwork.tasks import task_of
 
-NORMAL = np.zeros((2, 3), np.float32)
+ONCE = np.ones((37, 1))  # each image of `batches`
 STEPS = 3
 
 
@@ -62,14 +63,14 @@ def test_scores_of_each_timestep(task: str) -> None:
     of, score = settings(task), task_of(settings(task)).score
 
     def run(data: list, **values: object):
-        model = Presented(Alternating(), Model(name="rcnn", timesteps=STEPS, **values))
-        return predict(model, data, NORMAL, torch.device("cpu"), task_of(of), "val")
+        params = Model(name="rcnn", timesteps=STEPS, **values)
+        return predict(TrainedModel(Presented(Alternating(), params), of, params), data, torch.device("cpu"), "val")
 
     found = run(batches(task))
     assert len(found.by_step) == STEPS
     assert len({score for score, _ in found.by_step}) > 1
     for step, (of_score, loss) in enumerate(found.by_step, start=1):
-        alone = metrics(run(batches(task), loss_steps=[step]), of)
+        alone = METRICS[task](run(batches(task), loss_steps=[step]), of).of(ONCE).overall
         assert of_score == pytest.approx(alone[score], rel=1e-5)
         assert loss == pytest.approx(alone["loss"], rel=1e-5)
     with_time = [tuple(part.unsqueeze(1).expand(-1, STEPS, *part.shape[1:]) for part in one) for one in batches(task)]

@@ -10,8 +10,6 @@ from sklearn.metrics import average_precision_score, f1_score, mean_absolute_err
 from torch.nn import functional
 
 from formwork.errors import DatasetError
-from formwork.evaluation.metrics import top_accuracy
-from formwork.evaluation.predictions import Predictions
 from formwork.interim.settings import Settings
 from formwork.params import Train
 from formwork.tasks import TASKS, task_of
@@ -147,9 +145,3 @@ def test_equal_targets_have_no_r2_to_explain():
     tally = Tally(task)
     tally.add(torch.tensor(1.0), outputs, targets[:1].expand(40, 2))
     assert tally.means(CPU)["r2"] == 0
-
-
-def test_the_class_is_among_the_five_likeliest():
-    answers = np.tile(np.linspace(0.3, 0.0, 8, dtype=np.float32), (8, 1))
-    assert top_accuracy(Predictions(np.arange(8), answers, np.zeros(8)), 5) == 5 / 8
-    assert top_accuracy(Predictions(np.arange(8), np.full((8, 8), 0.125), np.zeros(8)), 5) == 5 / 8

@@ -1,99 +1,191 @@
-"""Metrics of a model on a split. A new one is one more line in the function of its task."""
+"""Metrics of a model on a split, for images that each count any number of times: once each, or as in a resample.
 
-from collections.abc import Callable, Sequence
-from typing import Any
+A new metric is a line in the class of its task: in `overall` where it is one number, in `parts` where each class, label
+or target has one. N is the number of images, K that of the model's outputs, R that of samples of the images.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from formwork.escapes import printable
+from formwork.evaluation.average_precision import AveragePrecision
+from formwork.evaluation.calibration import calibration_error, calibration_sums
 from formwork.evaluation.predictions import Predictions
+from formwork.evaluation.sums import Sums, by_code, by_image
 from formwork.interim.settings import Settings
-from formwork.tasks.multilabel import average_precisions, f1_scores, mean_of_known
 from formwork.tasks.regression import NO_SPREAD
 
 MANY_CLASSES = 5  # more of them have a top-5 accuracy
 
 
-def metrics(predictions: Predictions, settings: Settings) -> dict[str, Any]:
-    """By name. Classes and labels without images count in none of them."""
-    found = OF_TASK[settings.task](predictions, settings)
-    return {"images": len(predictions), **found, "loss": float(predictions.losses.mean(dtype=np.float64))}
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of R samples.
+
+    Attributes:
+        overall: (R,) float64 by name.
+        parts: (K, R) float64 by name, of each class, label or target; NaN where it is not defined.
+        bins: (BINS, R) float64 by name, sums of formwork.evaluation.calibration; none where a model predicts numbers.
+    """
+
+    overall: Mapping[str, np.ndarray]
+    parts: Mapping[str, np.ndarray]
+    bins: Mapping[str, np.ndarray]
 
 
-def _of_classes(predictions: Predictions, settings: Settings) -> dict[str, Any]:
-    names = settings.class_names
-    by_class = class_accuracy(predictions, len(names))
-    top5 = {"top5_accuracy": top_accuracy(predictions, 5)} if len(names) > MANY_CLASSES else {}
-    return {
-        "accuracy": float((predictions.likeliest == predictions.targets).mean()),
-        **top5,
-        "mean_class_accuracy": float(np.nanmean(by_class)),
-        "worst_class_accuracy": float(np.nanmin(by_class)),
-        "worst_class": printable(names[int(np.nanargmin(by_class))]),
-    }
+class Metrics(ABC):
+    """Metrics of a task.
+
+    Attributes:
+        each: (N,) by name, of single images: whether each is right, or how far off; and its loss.
+        shares: names of metrics in `overall` that are shares of the images.
+        trials: (K, N) of the metrics in `parts` that are shares: 1 where an image is one of those they are a share of.
+        support: (K,) int64, images of each class or label, or with each target.
+    """
+
+    each: dict[str, np.ndarray]
+    shares: tuple[str, ...] = ()
+    trials: Mapping[str, csr_array]
+    support: np.ndarray
+
+    @abstractmethod
+    def __init__(self, predictions: Predictions, settings: Settings):
+        """settings: that the model was trained with."""
+
+    @abstractmethod
+    def of(self, times: np.ndarray) -> Scores:
+        """times: (N, R) float64, how often each image counts in each of R samples."""
 
 
-def class_accuracy(predictions: Predictions, classes: int) -> np.ndarray:
-    """(classes,) float64, NaN for a class without images."""
-    targets = predictions.targets
-    counts = np.bincount(targets, minlength=classes)
-    hits = np.bincount(targets[predictions.likeliest == targets], minlength=classes)
-    return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
+class ClassMetrics(Metrics):
+    """accuracy, top-5 accuracy, mean accuracy of the classes, macro F1, calibration error, loss.
+
+    The accuracy of a class is that of its images, its recall. Means over the classes are over those with images in the
+    sample: another cannot be judged, but images that are taken for it are wrong. A class that is never predicted has
+    an F1 of 0.
+    """
+
+    def __init__(self, predictions: Predictions, settings: Settings):
+        targets, predicted, classes = predictions.targets, predictions.likeliest, len(settings.class_names)
+        right = predicted == targets
+        self.each = {"accuracy": right, "loss": predictions.losses}
+        more = {"top5_accuracy": among_likeliest(predictions, 5)} if classes > MANY_CLASSES else {}
+        self.shares = "accuracy", *more
+        self._means = Sums({name: by_image(values) for name, values in {**self.each, **more}.items()})
+        self._counts = Sums(
+            {
+                "true": by_code(targets, classes),
+                "said": by_code(predicted, classes),
+                "both": by_code(targets, classes, right),
+            }
+        )
+        self.trials = {"accuracy": self._counts.matrices["true"], "precision": self._counts.matrices["said"]}
+        self.support = np.bincount(targets, minlength=classes)
+        self._bins = calibration_sums(predictions.answers.max(axis=1), right)
+
+    def of(self, times: np.ndarray) -> Scores:
+        means, bins, counts = self._means.of(times), self._bins.of(times), self._counts.of(times)
+        recall, precision, f1 = _rates(counts["both"], counts["said"], counts["true"])
+        f1[counts["true"] == 0] = np.nan
+        images = times.sum(axis=0)
+        overall = {name: means[name][0] / images for name in self.shares}
+        overall |= {
+            "mean_class_accuracy": mean_of_known(recall),
+            "macro_f1": mean_of_known(f1),
+            "ece": calibration_error(bins),
+            "loss": means["loss"][0] / images,
+        }
+        return Scores(overall, {"accuracy": recall, "precision": precision, "f1": f1}, bins)
 
 
-def top_accuracy(predictions: Predictions, most: int) -> float:
-    """The share of images whose class is among the `most` likeliest; of equal ones, those that come first."""
+class LabelMetrics(Metrics):
+    """mAP, F1 as the mean over the labels and over all answers together, exact matches, calibration error, loss.
+
+    mAP is the mean over the labels that an image of the sample has, F1 over those that an image has or is said to have.
+    """
+
+    def __init__(self, predictions: Predictions, settings: Settings):
+        said, true = predictions.probable, predictions.targets > 0.5
+        self.each = {"exact_match": np.all(said == true, axis=1), "loss": predictions.losses}
+        self.shares = ("exact_match",)
+        self._means = Sums({name: by_image(values) for name, values in self.each.items()})
+        self._counts = Sums({"both": by_image(said & true), "said": by_image(said), "true": by_image(true)})
+        self.trials = {"recall": self._counts.matrices["true"], "precision": self._counts.matrices["said"]}
+        self.support = true.sum(axis=0)
+        self._precision = AveragePrecision(predictions.answers, true)
+        self._bins = calibration_sums(predictions.answers, true)
+
+    def of(self, times: np.ndarray) -> Scores:
+        means, bins, counts = self._means.of(times), self._bins.of(times), self._counts.of(times)
+        recall, precision, f1 = _rates(counts["both"], counts["said"], counts["true"])
+        average, images = self._precision.of(times), times.sum(axis=0)
+        both, said, true = (counts[name].sum(axis=0) for name in ("both", "said", "true"))
+        overall = {
+            "map": np.nan_to_num(mean_of_known(average)),
+            "f1": np.nan_to_num(mean_of_known(f1)),
+            "micro_f1": np.nan_to_num(_share(2 * both, said + true)),
+            "exact_match": means["exact_match"][0] / images,
+            "ece": calibration_error(bins),
+            "loss": means["loss"][0] / images,
+        }
+        return Scores(overall, {"average_precision": average, "recall": recall, "precision": precision, "f1": f1}, bins)
+
+
+class NumberMetrics(Metrics):
+    """MAE, RMSE, R2, loss: of one target in its unit, of several as means over errors in standard deviations."""
+
+    def __init__(self, predictions: Predictions, settings: Settings):
+        targets, self._std = predictions.targets.astype(np.float64), np.array(settings.target_std)
+        errors, values = predictions.answers.astype(np.float64) - targets, targets - targets.mean(axis=0)
+        self._units = self._std if len(self._std) > 1 else np.ones(1)  # see formwork.tasks.regression
+        self.each, self.trials = {"mae": (abs(errors) / self._units).mean(axis=1), "loss": predictions.losses}, {}
+        self.support = np.full(len(self._std), len(predictions))
+        sums = {"absolute": abs(errors), "squared": errors**2, "value": values, "value_squared": values**2}
+        self._sums = Sums({name: by_image(one) for name, one in {**sums, "loss": predictions.losses}.items()})
+
+    def of(self, times: np.ndarray) -> Scores:
+        images = times.sum(axis=0)
+        means = {name: sums / images for name, sums in self._sums.of(times).items()}
+        std, units = self._std[:, None], self._units[:, None]
+        mae, rmse = means["absolute"], np.sqrt(means["squared"])
+        variance = means["value_squared"] - means["value"] ** 2
+        known = variance > NO_SPREAD * std**2
+        r2 = np.where(known, 1 - means["squared"] / np.where(known, variance, 1), 0.0)
+        overall = {
+            "mae": (mae / units).mean(axis=0),
+            "rmse": (rmse / units).mean(axis=0),
+            "r2": r2.mean(axis=0),
+            "loss": means["loss"][0],
+        }
+        return Scores(overall, {"mae": mae, "rmse": rmse, "r2": r2}, {})
+
+
+METRICS: dict[str, type[Metrics]] = {"classes": ClassMetrics, "multilabel": LabelMetrics, "regression": NumberMetrics}
+"""By task."""
+
+
+def among_likeliest(predictions: Predictions, most: int) -> np.ndarray:
+    """(N,) bool: the class is among the `most` likeliest; of equal ones, those that come first."""
     own = np.take_along_axis(predictions.answers, predictions.targets[:, None], axis=1)
     before = np.arange(predictions.answers.shape[1]) < predictions.targets[:, None]
     above = (predictions.answers > own) | ((predictions.answers == own) & before)
-    return float((above.sum(axis=1) < most).mean())
+    return above.sum(axis=1) < most
 
 
-def _of_labels(predictions: Predictions, settings: Settings) -> dict[str, Any]:
-    precisions, scores, _ = label_scores(predictions)
-    said, true = predictions.probable, predictions.targets > 0.5
-    wholly = np.all(said == true, axis=1)
-    found: dict[str, Any] = {
-        "map": mean_of_known(precisions),
-        "f1": mean_of_known(scores),
-        "exact_match": float(wholly.mean()),
-    }
-    if not np.isnan(precisions).all():
-        worst = int(np.nanargmin(precisions))
-        found |= {"worst_label_ap": float(precisions[worst]), "worst_label": printable(settings.class_names[worst])}
-    return found
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(R,) means over those of (K, R) values that are not NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    return _share(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
-def label_scores(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(K,) average precision, F1, and images of each label; NaN where a score is not defined."""
-    said, true = predictions.probable, predictions.targets > 0.5
-    both, says, images = ((array).sum(axis=0) for array in (said & true, said, true))
-    return average_precisions(predictions.answers, true), f1_scores(both, says, images), images
+def _rates(both: np.ndarray, said: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Recall, precision and F1 from numbers of images that have a class or label and are said to, that are said to, and
+    that have it; NaN where there are none."""
+    return _share(both, true), _share(both, said), _share(2 * both, said + true)
 
 
-def _of_numbers(predictions: Predictions, settings: Settings) -> dict[str, Any]:
-    targets, std = predictions.targets.astype(np.float64), np.array(settings.target_std)
-    errors = predictions.answers.astype(np.float64) - targets
-    squared, variance = np.square(errors).mean(axis=0), targets.var(axis=0)
-    known = variance > NO_SPREAD * np.square(std)
-    r2 = np.where(known, 1 - squared / np.where(known, variance, 1), 0.0)
-    units = std if len(std) > 1 else 1.0  # see formwork.tasks.regression
-    found: dict[str, Any] = {
-        "mae": float((np.abs(errors).mean(axis=0) / units).mean()),
-        "rmse": float((np.sqrt(squared) / units).mean()),
-        "r2": float(r2.mean()),
-    }
-    if len(std) > 1:
-        found |= {"mae_of": _by_name(settings, np.abs(errors).mean(axis=0)), "r2_of": _by_name(settings, r2)}
-    return found
-
-
-def _by_name(settings: Settings, values: Sequence[float] | np.ndarray) -> dict[str, float]:
-    return {printable(name): float(value) for name, value in zip(settings.target_names, values, strict=True)}
-
-
-OF_TASK: dict[str, Callable[[Predictions, Settings], dict[str, Any]]] = {
-    "classes": _of_classes,
-    "multilabel": _of_labels,
-    "regression": _of_numbers,
-}
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)

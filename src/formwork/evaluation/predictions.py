@@ -8,10 +8,11 @@ import torch
 
 from formwork.evaluation.timesteps import StepScores
 from formwork.loading.base import Batch, once
-from formwork.loading.dtypes import normalise
+from formwork.loading.dtypes import normalise, shift_and_scale
+from formwork.models.model_file import TrainedModel
 from formwork.models.presentation import Presented
 from formwork.progress import progress
-from formwork.tasks.base import Task
+from formwork.tasks import task_of
 
 TITLES = {"val": "validation", "test": "test"}
 """What people call a split, before "images"."""
@@ -53,28 +54,25 @@ def device(accelerator: str) -> torch.device:
     return gpu if gpu is not None and accelerator != "cpu" else torch.device("cpu")
 
 
-def predict(
-    model: torch.nn.Module, loader: Iterable[Batch], normal: np.ndarray, on: torch.device, task: Task, split: str
-) -> Predictions:
-    """Run the model over a split, in float32.
+def predict(trained: TrainedModel, loader: Iterable[Batch], on: torch.device, split: str) -> Predictions:
+    """Run a model over a split, in float32.
 
     Args:
-        model: network of a TrainedModel.
-        normal: see formwork.loading.dtypes.normalise.
-        task: with the settings that the model was trained with.
+        loader: of images as the model was validated with: normalised as its settings say, or uint8.
     """
+    network, task = trained.network.to(on), task_of(trained.settings)
+    normal = shift_and_scale(trained.settings.mean, trained.settings.std)
     parts, steps = [], StepScores(task)
-    model.to(on)
     with torch.inference_mode():
         for batch in progress(loader, name=f"evaluate {split}", unit="batches"):
             images, targets = (part.to(on) for part in once(batch))
             images = normalise(images, normal).float()
-            if isinstance(model, Presented) and len(model.presentation.shown) > 1:
-                of_all_steps = model.outputs(images)
+            if isinstance(network, Presented) and len(network.presentation.shown) > 1:
+                of_all_steps = network.outputs(images)
                 steps.add(of_all_steps, targets)
-                outputs = model.answer(of_all_steps)
+                outputs = network.answer(of_all_steps)
             else:
-                outputs = model(images)
+                outputs = network(images)
             answers, losses = task.answers(outputs), task.losses(outputs, targets)
             parts.append([t.cpu().numpy().copy() for t in (targets, answers, losses)])
     of_targets, of_answers, of_losses = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,6 +1,7 @@
 """predictions.parquet: what a model answered for each image that it was evaluated on, a row an image.
 
 path: as in the manifest; bytes where any of them is no UTF-8. sha256: of the file, hexadecimal. split: "val" or "test".
+group: of the image, "" for none; where a table of labels has groups.
 target, predicted: the name of a class, a list of labels, or a list of numbers, by task.
 loss: of the image, without label smoothing and weights.
 confidence: the probability that the model gives its prediction; of labels, the mean over all of them.
@@ -53,6 +54,8 @@ def _table(split: str, predictions: "Predictions", manifest: Manifest, settings:
         "sha256": [digest.tobytes().hex() for digest in manifest.sha256],
         "split": pa.array([split] * count),
     }
+    if manifest.groups is not None:
+        columns["group"] = manifest.table["group"].cast(pa.string())
     if settings.task == "classes":
         names = np.array(settings.class_names)
         columns["target"], columns["predicted"] = names[predictions.targets], names[predictions.likeliest]

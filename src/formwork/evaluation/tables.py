@@ -1,13 +1,17 @@
-"""The tables behind the plots of dvc.yaml. It names those of all tasks, so each is there; those of other tasks than the
-dataset's have a header and no rows, of which DVC draws nothing."""
+"""The tables of evaluate, as CSV: those behind the plots of dvc.yaml, and those of all splits in a folder of their own.
 
-from collections.abc import Iterable
+dvc.yaml names the former for all tasks, so each is there; those of other tasks than the dataset's have a header and no
+rows, of which DVC draws nothing. In the folder are those alone that the task has.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from formwork.escapes import cell
-from formwork.evaluation.metrics import class_accuracy, label_scores
+from formwork.evaluation.assess import Assessment
+from formwork.evaluation.calibration import BINS
 from formwork.evaluation.predictions import Predictions
 from formwork.formats import write_csv
 from formwork.interim.settings import Settings
@@ -21,43 +25,49 @@ HEADERS = {
     "label_scores.csv": ("label", "average_precision", "f1", "images"),
     "scatter.csv": ("name", "target", "predicted"),
 }
+PARTS = {
+    "classes": ("class", "classes.csv"),
+    "multilabel": ("label", "labels.csv"),
+    "regression": ("target", "targets.csv"),
+}
+"""By task, what has scores of its own, and the table of them."""
 
 
-def write_tables(folder: Path, predictions: Predictions, settings: Settings) -> None:
-    """Write all of HEADERS into the folder."""
+def write_plots(folder: Path, predictions: Predictions, assessment: Assessment, settings: Settings) -> None:
+    """Write all of HEADERS, of one split."""
     rows = {"classes": _of_classes, "multilabel": _of_labels, "regression": _of_numbers}[settings.task](
-        predictions, settings
+        predictions, assessment, settings
     )
     for name, header in HEADERS.items():
         write_csv(folder / name, [header, *rows.get(name, ())])
 
 
-def _of_classes(predictions: Predictions, settings: Settings) -> dict[str, Rows]:
+def _of_classes(predictions: Predictions, assessment: Assessment, settings: Settings) -> dict[str, Rows]:
     names = list(map(cell, settings.class_names))
-    counts = np.bincount(predictions.targets, minlength=len(names))
-    by_class = class_accuracy(predictions, len(names))
     return {
         "confusion.csv": (
             (names[a], names[p]) for a, p in zip(predictions.targets, predictions.likeliest, strict=True)
         ),
         "class_accuracy.csv": (
             (name, f"{accuracy:.6f}", images)
-            for name, accuracy, images in zip(names, by_class, counts, strict=True)
+            for name, accuracy, images in zip(names, assessment.parts["accuracy"], assessment.support, strict=True)
             if images
         ),
     }
 
 
-def _of_labels(predictions: Predictions, settings: Settings) -> dict[str, Rows]:
-    scores = zip(settings.class_names, *label_scores(predictions), strict=True)
+def _of_labels(predictions: Predictions, assessment: Assessment, settings: Settings) -> dict[str, Rows]:
+    scores = (assessment.parts[name] for name in ("average_precision", "f1"))
     return {
         "label_scores.csv": (
-            (cell(name), f"{precision:.6f}", f"{f1:.6f}", images) for name, precision, f1, images in scores if images
+            (cell(name), f"{precision:.6f}", f"{f1:.6f}", images)
+            for name, precision, f1, images in zip(settings.class_names, *scores, assessment.support, strict=True)
+            if images
         )
     }
 
 
-def _of_numbers(predictions: Predictions, settings: Settings) -> dict[str, Rows]:
+def _of_numbers(predictions: Predictions, assessment: Assessment, settings: Settings) -> dict[str, Rows]:
     count = len(predictions)
     shown = np.arange(min(count, MOST_POINTS)) * count // min(count, MOST_POINTS)
     return {
@@ -69,3 +79,52 @@ def _of_numbers(predictions: Predictions, settings: Settings) -> dict[str, Rows]
             )
         )
     }
+
+
+def write_parts(folder: Path, found: Mapping[str, Assessment], settings: Settings) -> None:
+    """Write the scores of each class, label or target, a row each, of all splits."""
+    kind, name = PARTS[settings.task]
+    scores = list(next(iter(found.values())).parts)
+    header = ["split", kind, "images", *(column for score in scores for column in with_ends(score))]
+    names = settings.target_names or settings.class_names
+    rows = (
+        [split, cell(names[place]), assessment.support[place], *_scores(assessment, scores, place)]
+        for split, assessment in found.items()
+        for place in range(len(names))
+    )
+    write_csv(folder / name, [header, *rows])
+
+
+def _scores(assessment: Assessment, scores: Iterable[str], place: int) -> Iterator[str]:
+    for score in scores:
+        ends = assessment.part_intervals.get(score)
+        yield from measured(assessment.parts[score][place], None if ends is None else ends[place])
+
+
+def write_reliability(path: Path, found: Mapping[str, Assessment]) -> None:
+    """Write the reliability diagrams of all splits, a row a bin that is not empty."""
+    header = ["split", "from", "to", "predictions", "probability", *with_ends("right")]
+    rows = []
+    for split, assessment in found.items():
+        bins, ends = assessment.bins, assessment.bin_intervals
+        for place in np.flatnonzero(bins["number"]).tolist():
+            number, probability, right = (bins[name][place] for name in ("number", "probability", "right"))
+            edges = [f"{edge / BINS:.6f}" for edge in (place, place + 1)]
+            shares = measured(right / number, None if ends is None else ends[place])
+            rows.append([split, *edges, int(number), f"{probability / number:.6f}", *shares])
+    write_csv(path, [header, *rows])
+
+
+def with_ends(name: str) -> tuple[str, str, str]:
+    """The columns of a value and its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+def measured(value: float, ends: np.ndarray | None) -> tuple[str, str, str]:
+    """The cells of a value and its interval; empty where they are not known."""
+    low, high = (np.nan, np.nan) if ends is None else ends.tolist()
+    return _number(value), _number(low), _number(high)
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -78,6 +78,8 @@ results.mkdir(parents=True, exist_ok=True)
 tables = ("confusion", "class_accuracy", "label_scores", "scatter", "timesteps")
 for name in (*(f"{table}.csv" for table in tables), "worst_mistakes.png"):
     (results / name).write_text("")
+for name in ("tables", "charts"):
+    (results / name).mkdir(exist_ok=True)
 (results / "predictions.parquet").write_text("")
 """
 

@@ -5,7 +5,7 @@ from textwrap import fill
 
 from matplotlib.axes import Axes
 
-from formwork.tools.charts import COLOURS, OTHERS, chart
+from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.tools.compare.summary import Summary
 from formwork.tools.compare.tables import as_text
 

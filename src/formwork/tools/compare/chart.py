@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from formwork.tools.charts import COLOURS, chart
+from formwork.drawing.charts import COLOURS, chart
 from formwork.tools.compare.case_chart import draw_cases
 from formwork.tools.compare.summary import FELL_BACK, FFCV, PYTORCH, Summary
 from formwork.tools.compare.tables import as_text, pay_off

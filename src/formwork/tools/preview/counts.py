@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from formwork.drawing.charts import OTHERS, chart
 from formwork.escapes import printable
-from formwork.tools.charts import OTHERS, chart
 
 NAMED = 40  # classes that have a bar and a name each; more are sorted by size
 UNEVEN = 20  # times as many images in one class as in another: from there on the axis is logarithmic

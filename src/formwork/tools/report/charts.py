@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from formwork.tools.charts import COLOURS, chart
+from formwork.drawing.charts import COLOURS, chart
 from formwork.tools.summary import read_curve
 
 TRAIN, VAL, TEST = COLOURS["PyTorch"], COLOURS["FFCV"], COLOURS["stock FFCV"]

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from formwork.drawing.charts import chart
 from formwork.escapes import printable
 from formwork.text import format_bytes
-from formwork.tools.charts import chart
 from formwork.tools.tune.pick import Measured, show_limit
 
 MARKERS = {"jpg": "o", "smart": "s", "proportion": "D", "raw": "^"}

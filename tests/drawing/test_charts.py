@@ -1,6 +1,6 @@
 import pytest
 
-from formwork.tools.charts import chart
+from formwork.drawing.charts import chart
 
 
 def draw(path, title="$5 and $6"):
