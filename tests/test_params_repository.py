@@ -88,5 +88,5 @@ def test_keys_that_stages_depend_on_are_needed(root: Path) -> None:
     assert str(error.value).splitlines() == [
         "params.yaml lacks keys that stages depend on. Their defaults are",
         "  data.dtype: float32",
-        "  evaluate: {worst_mistakes: 16, bootstrap: 1000, seed: 0}",
+        "  evaluate: {worst_mistakes: 16, bootstrap: 1000, tta: null, corruptions: [], seed: 0}",
     ]

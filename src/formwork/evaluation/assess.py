@@ -48,6 +48,7 @@ class Assessment:
     """Metrics of a split.
 
     Attributes:
+        images: their number.
         metrics: by name. intervals: (2,) of each, none where there are no resamples.
         parts: (K,) by name, of each class, label or target; NaN where it is not defined. part_intervals: (K, 2).
         support: (K,) int64, images of each class or label.
@@ -56,6 +57,7 @@ class Assessment:
         samples: (R,) by name, each metric of all resamples.
     """
 
+    images: int
     metrics: dict[str, float]
     intervals: dict[str, np.ndarray]
     parts: dict[str, np.ndarray]
@@ -77,7 +79,7 @@ def assess(predictions: Predictions, settings: Settings, units: np.ndarray, boot
     overall, parts, bins = ({name: values[..., 0] for name, values in one.items()} for one in vars(found).values())
     metrics = {name: float(value) for name, value in overall.items()}
     if resampled is None:
-        return Assessment(metrics, {}, parts, {}, measure.support, bins, None, {})
+        return Assessment(len(predictions), metrics, {}, parts, {}, measure.support, bins, None, {})
     samples = dict(resampled.overall)
     if "ece" in samples:
         samples["ece"] = _unbiased(samples["ece"], metrics["ece"])
@@ -88,7 +90,9 @@ def assess(predictions: Predictions, settings: Settings, units: np.ndarray, boot
     for name, of_images in measure.trials.items():
         part_intervals[name] = share_interval(part_intervals[name], parts[name], _units_in(of_images, units))
     bin_intervals = _bin_intervals(resampled.bins) if bins else None
-    return Assessment(metrics, intervals, parts, part_intervals, measure.support, bins, bin_intervals, samples)
+    return Assessment(
+        len(predictions), metrics, intervals, parts, part_intervals, measure.support, bins, bin_intervals, samples
+    )
 
 
 def _units_in(of_images: csr_array, units: np.ndarray) -> np.ndarray:

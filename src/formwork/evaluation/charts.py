@@ -1,5 +1,6 @@
 """Charts of a model's answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from formwork.drawing.charts import COLOURS, chart
 from formwork.evaluation.assess import Assessment
 from formwork.evaluation.calibration import BINS
+from formwork.evaluation.robustness import CLEAN, Robustness
+from formwork.params.evaluate import CORRUPTIONS
 
 SHARE, LINE = COLOURS["FFCV"], COLOURS["limit"]
 CONFIDENCE = "confidence: the probability that the model gives"
@@ -32,3 +35,28 @@ def draw_reliability(path: Path, assessment: Assessment, title: str) -> None:
         diagram.legend(loc="upper left")
         counts.bar((used + 0.5) / BINS, number / number.sum(), 0.9 / BINS, color=SHARE)
         counts.set(title="predictions", xlabel=CONFIDENCE, ylabel="share of the predictions", xlim=(0, 1.02))
+
+
+def draw_robustness(path: Path, found: Mapping[str, Robustness], titles: Mapping[str, str], score: str) -> None:
+    """The score by severity, a panel a corruption, a line a split.
+
+    Args:
+        titles: of the images, by split. score: title of the score.
+    """
+    names = list(next(iter(found.values())).spoilt)
+    columns = min(len(names), 3)
+    with chart(path, rows=-(-len(names) // columns), columns=columns, size=(3.4, 2.8)) as panels:
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        for axes, name in zip(panels, names, strict=False):
+            for (split, robustness), colour in zip(found.items(), (SHARE, COLOURS["PyTorch"]), strict=False):
+                shown = [robustness.clean, *robustness.spoilt[name].values()]
+                values = [one.metrics[robustness.score] for one in shown]
+                ends = [one.intervals.get(robustness.score, np.array([np.nan, np.nan])) for one in shown]
+                axes.vlines(range(len(shown)), *zip(*ends, strict=True), color=colour, alpha=0.4, linewidth=2)
+                axes.plot(range(len(shown)), values, color=colour, marker="o", markersize=4, label=titles[split])
+            ticks = [CLEAN, *(f"{severity:g}" for severity in next(iter(found.values())).spoilt[name])]
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set(title=name, xlabel=CORRUPTIONS[name].unit, ylabel=score)
+            axes.set_ylim(bottom=0)
+        panels[0].legend(loc="lower left")

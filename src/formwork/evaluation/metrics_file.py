@@ -8,6 +8,7 @@ import numpy as np
 
 from formwork.escapes import printable
 from formwork.evaluation.assess import Assessment
+from formwork.evaluation.robustness import Robustness
 from formwork.formats import write_json
 from formwork.interim.settings import Settings
 
@@ -16,19 +17,23 @@ WORST = {"classes": ("accuracy", "class", "class_accuracy"), "multilabel": ("ave
 
 
 def write_metrics(
-    path: Path, loader: str, found: Mapping[str, Assessment], images: Mapping[str, int], settings: Settings
+    path: Path, loader: str, found: Mapping[str, Assessment], settings: Settings, spoilt: Mapping[str, Robustness]
 ) -> None:
     """
     Args:
         loader: that was used.
-        found, images: by split; number of images.
+        found: by split. spoilt: by split; none where no corruption was tried.
     """
     values: dict[str, Any] = {"loader": loader}
     intervals: dict[str, list[float] | None] = {}
     for split, assessment in found.items():
-        for name, value in _values(assessment, settings, images[split]).items():
+        for name, value in _values(assessment, settings).items():
             values[f"{split}_{name}"] = value
         intervals |= {f"{split}_{name}": ends(pair) for name, pair in assessment.intervals.items()}
+        if split in spoilt:
+            name = f"{split}_corrupted_{spoilt[split].score}"
+            values[name], pair = spoilt[split].mean
+            intervals |= {} if pair is None else {name: ends(pair)}
     write_json(path, {**values, "intervals": intervals} if intervals else values)
 
 
@@ -37,8 +42,8 @@ def ends(interval: np.ndarray) -> list[float] | None:
     return None if np.isnan(interval).any() else [float(f"{end:.6g}") for end in interval.tolist()]
 
 
-def _values(assessment: Assessment, settings: Settings, images: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"images": images, **assessment.metrics}
+def _values(assessment: Assessment, settings: Settings) -> dict[str, Any]:
+    found: dict[str, Any] = {"images": assessment.images, **assessment.metrics}
     loss = found.pop("loss")
     if settings.task in WORST:
         score, kind, name = WORST[settings.task]

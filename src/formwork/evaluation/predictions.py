@@ -54,26 +54,36 @@ def device(accelerator: str) -> torch.device:
     return gpu if gpu is not None and accelerator != "cpu" else torch.device("cpu")
 
 
-def predict(trained: TrainedModel, loader: Iterable[Batch], on: torch.device, split: str) -> Predictions:
+def predict(
+    trained: TrainedModel, loader: Iterable[Batch], on: torch.device, title: str, mirrored: bool = False
+) -> Predictions:
     """Run a model over a split, in float32.
 
     Args:
         loader: of images as the model was validated with: normalised as its settings say, or uint8.
+        title: what is run over, beside the bar.
+        mirrored: the model is shown each image and its mirror image, and the mean of both outputs (logits, or numbers)
+            is what answers, scores and losses are of.
     """
     network, task = trained.network.to(on), task_of(trained.settings)
     normal = shift_and_scale(trained.settings.mean, trained.settings.std)
     parts, steps = [], StepScores(task)
     with torch.inference_mode():
-        for batch in progress(loader, name=f"evaluate {split}", unit="batches"):
+        for batch in progress(loader, name=f"evaluate {title}", unit="batches"):
             images, targets = (part.to(on) for part in once(batch))
             images = normalise(images, normal).float()
+            views = [images, images.flip(-1)] if mirrored else [images]
             if isinstance(network, Presented) and len(network.presentation.shown) > 1:
-                of_all_steps = network.outputs(images)
+                of_all_steps = _mean([network.outputs(view) for view in views])
                 steps.add(of_all_steps, targets)
                 outputs = network.answer(of_all_steps)
             else:
-                outputs = network(images)
+                outputs = _mean([network(view) for view in views])
             answers, losses = task.answers(outputs), task.losses(outputs, targets)
             parts.append([t.cpu().numpy().copy() for t in (targets, answers, losses)])
     of_targets, of_answers, of_losses = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(of_targets, of_answers, of_losses, steps.by_step())
+
+
+def _mean(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    return outputs[0] if len(outputs) == 1 else torch.stack(list(outputs)).mean(dim=0)

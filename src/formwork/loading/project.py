@@ -1,6 +1,7 @@
 """The loaders of a repository: made from params.yaml and the outs of link and convert."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +112,14 @@ class ProjectData:
         targets = targets_of(manifest, self.settings.class_names)
         return self.config(split, rank, world_size).sampler(np.arange(len(manifest)), targets)
 
-    def loader(self, split: str, rank: int = 0, world_size: int = 1) -> BaseLoader:
-        """The loader of a split, as make_loader chooses it."""
+    def loader(self, split: str, rank: int = 0, world_size: int = 1, dtype: str | None = None) -> BaseLoader:
+        """The loader of a split, as make_loader chooses it.
+
+        Args:
+            dtype: of the images, in place of data.dtype.
+        """
         config = self.config(split, rank, world_size)
+        config = replace(config, dtype=dtype) if dtype else config
         loader = make_loader(self.splits[split], config, self.params.data.use_ffcv, self.params.ffcv.fallback)
         self.used[split] = loader.name
         loader.class_names, loader.target_names = tuple(self.settings.class_names), tuple(self.settings.target_names)
