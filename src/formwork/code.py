@@ -47,6 +47,7 @@ STAGES = {
         "loading/random_numbers.py",
         "models",
         "training/__init__.py",
+        "training/compilation.py",
         "training/geometry.py",
         "training/import_lightning.py",
         "training/optimizers.py",

@@ -138,6 +138,12 @@ class Trainer(Section):
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = param(
         "32-true", "Number format of the weights and of the computation."
     )
+    compile: bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = param(
+        False,
+        "`torch.compile` of the network: its steps are faster after minutes of compilation, and round otherwise.",
+        values="`false`, `true`, or a mode of torch: `default`, `reduce-overhead`, `max-autotune`, "
+        "`max-autotune-no-cudagraphs`",
+    )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = param("auto", "The hardware to train and evaluate on.")
     checkpoint_minutes: Annotated[Float, Field(ge=0)] | None = param(
         5.0,

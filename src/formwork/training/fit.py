@@ -23,6 +23,7 @@ from formwork.system import PeakMemory
 from formwork.text import score
 from formwork.training.best_epoch import BestEpoch
 from formwork.training.callbacks import EpochLines, EpochLogger
+from formwork.training.compilation import compile_network, explained
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.ema import AveragedWeights
 from formwork.training.epoch_loop import EpochLoop
@@ -104,7 +105,8 @@ def _train(
     goes_on = ranks.meeting.agree(lambda: facts(params, folders, data), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)
-    with memory:
+    compile_network(module.model, params.trainer)  # after it was tried with other sizes
+    with memory, explained(params.trainer):
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume if goes_on else None, weights_only=True)
     if not trainer.is_global_zero:
         return

@@ -7,6 +7,7 @@ from formwork.errors import ParamsError
 from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, is_recurrent
 from formwork.params import Model, Params
+from formwork.training.compilation import check_compile
 from formwork.training.recipe import check_recipe
 
 OUTPUTS = 2
@@ -26,6 +27,7 @@ def check_params(params: Params) -> None:
     with torch.random.fork_rng(devices=[]):
         model = build_model(params.model, OUTPUTS, resolution or LARGEST)
     check_recipe(model, params)
+    check_compile(params.trainer)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         check_model(model, params, resolution, devices, OUTPUTS)
 

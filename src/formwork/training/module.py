@@ -16,6 +16,7 @@ from formwork.models.presentation import Presentation
 from formwork.params import Params
 from formwork.tasks import task_of
 from formwork.tasks.base import LossOptions
+from formwork.training.compilation import compile_network
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.objective import Objective
 from formwork.training.optimizers import build_optimizer
@@ -48,6 +49,7 @@ class ImageModule(LowOverheadModule):
         self.objective = Objective(self.task, params.train, targets)
         self.tallies = {"train": Tally(self.task), "val": Tally(self.task, keep=True)}
         self.means: dict[str, float] = {}
+        self.trainer_params = params.trainer
         self.ended = False  # the epoch has its means
         self.__dict__["averaged"] = None  # not a module of this one: no checkpoint holds it
 
@@ -114,6 +116,7 @@ class ImageModule(LowOverheadModule):
 
     def average_with(self, network: nn.Module) -> None:
         """Validate and keep this network instead of the one that is trained."""
+        compile_network(network, self.trainer_params)
         self.__dict__["averaged"] = network
 
     def best_weights(self, strategy: Strategy) -> dict[str, Tensor]:
