@@ -145,6 +145,11 @@ class Trainer(Section):
         "`max-autotune-no-cudagraphs`",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = param("auto", "The hardware to train and evaluate on.")
+    loggers: list[Literal["csv", "tensorboard", "mlflow", "wandb"]] = param(
+        [],
+        "Programs that get the curves, too, in the folder `logs` of this machine ([how](training.md#other-loggers)).",
+        values="a list of `csv`, `tensorboard`, `mlflow` and `wandb`",
+    )
     checkpoint_minutes: Annotated[Float, Field(ge=0)] | None = param(
         5.0,
         "Time between checkpoints, from which an interrupted run continues; 0: a checkpoint after each step; `null`: "

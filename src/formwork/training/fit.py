@@ -33,6 +33,7 @@ from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
+from formwork.training.loggers import OtherLoggers
 from formwork.training.module import ImageModule
 from formwork.training.ranks import Ranks, environment_of
 from formwork.training.recipe import check_recipe
@@ -97,7 +98,8 @@ def _train(
     checkpoint = find_checkpoint(resume) if minutes is not None and ranks.meeting.first else None
     checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
     average = AveragedWeights(params.train.ema) if params.train.ema is not None else None
-    callbacks = [losses, average, best, logger, checkpoints, EpochLines(logger)]
+    others = OtherLoggers(params, logger)
+    callbacks = [losses, average, best, logger, others, checkpoints, EpochLines(logger)]
     trainer = build_trainer(params.trainer, [callback for callback in callbacks if callback], ranks)
     ranks.watch(trainer)
     check_recipe(module.model, params)

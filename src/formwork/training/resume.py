@@ -25,7 +25,7 @@ from formwork.training.ranks import Ranks
 UNRELATED = {  # params of the sections below that change only where and how fast a run trains
     "data": {"num_workers", "fetch", "split", "on_bad_image"},
     "ffcv": {"os_cache", "distributed", "batches_ahead", "fallback"},
-    "trainer": {"num_nodes", "devices", "strategy", "accelerator", "checkpoint_minutes"},
+    "trainer": {"num_nodes", "devices", "strategy", "accelerator", "checkpoint_minutes", "loggers"},
 }
 SECTIONS = ("data", "ffcv", "augment", "model", "train", "trainer", "seed")
 OTHERS = 3  # number of checkpoints of other interrupted runs that are kept
