@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff label-errors doctor pack split preview tune repack report predict bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare diff label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ repack: setup  ## Write betons that are in parts without what no image needs any
 
 predict: setup  ## Predict images (ARGS="models/best.pt ~/photos --output photos.csv"): docs/using.md
 	@"$(BIN)/python" src/predict.py $(ARGS)
+
+export: setup  ## Write a model for other programs (ARGS="models/best.pt --output out/best.onnx"): docs/export.md
+	@"$(BIN)/python" src/export.py $(ARGS)
 
 report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
 	@"$(BIN)/python" src/report.py results/report.html $(ARGS)

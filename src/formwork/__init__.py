@@ -14,14 +14,14 @@ docs/library.md has the rest. Each name is imported when it is first used: `impo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from formwork.version import __version__
+
 if TYPE_CHECKING:
     from formwork.api.beton import read_beton
     from formwork.api.loader import open_loader
     from formwork.errors import FormworkError
     from formwork.params import load_params
     from formwork.prediction.model import load_model
-
-__version__ = "0.2.0"
 
 __all__ = ["FormworkError", "__version__", "load_model", "load_params", "open_loader", "read_beton"]
 

@@ -106,6 +106,7 @@ UNTRACKED = {
     "streams.py": "what becomes of words for people",
     "system.py": "measures the machine: figures that differ from run to run anyway",
     "text.py": "words for people; no output holds them",
+    "version.py": "a number for people; no output of a stage holds it",
     "yaml.py": "reads params: stages track the values themselves",
 }
 """Modules that stages import, and none depends on, with the reason."""

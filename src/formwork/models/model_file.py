@@ -1,9 +1,12 @@
 """A trained model as a file: its weights and all that is needed to use them, the same bytes for the same training."""
 
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+from zipfile import is_zipfile
 
 import torch
 from torch import nn
@@ -14,6 +17,9 @@ from formwork.interim.settings import Settings
 from formwork.models.build import build_model
 from formwork.models.presentation import Presented, is_recurrent
 from formwork.params import Model
+
+SAFETENSORS = ".safetensors"
+METADATA = "formwork"  # in the header of such a file: a JSON object with what is not weights
 
 
 class TrainedModel(NamedTuple):
@@ -54,14 +60,24 @@ def save_model(
         file.write(buffer.getvalue())
 
 
+def as_safetensors(trained: TrainedModel) -> bytes:
+    """A file of the weights, by their names in the state_dict, which load_model reads, too."""
+    from safetensors.torch import save  # here: stages do without
+
+    network = trained.network.network if isinstance(trained.network, Presented) else trained.network
+    weights = {name: value.contiguous().clone() for name, value in network.state_dict().items()}  # none shared
+    about = {"model": trained.params.model_dump(), "settings": trained.settings.model_dump()}
+    return save(weights, {METADATA: json.dumps(about)})
+
+
 def load_model(path: Path) -> TrainedModel:
-    """Read what save_model wrote.
+    """Read what save_model or as_safetensors wrote. Nothing in the file is run.
 
     Raises:
-        FormworkError: the file is missing or no model of this version.
+        FormworkError: the file is missing or no model of this version; or the model is own code that is not there.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _content(path)
         settings = Settings.model_validate(content["settings"])
         params = Model.model_validate(content["model"])
         network = build_model(params, settings.outputs, settings.resolution)
@@ -71,5 +87,24 @@ def load_model(path: Path) -> TrainedModel:
         return TrainedModel(network.eval(), settings, params)
     except FileNotFoundError as error:
         raise FormworkError(f"{path} is missing. Run `dvc pull {path}`, or `dvc repro train`.") from error
+    except FormworkError as error:
+        raise FormworkError(f"{path} cannot be used: {error}") from error
+    except UnpicklingError as error:
+        raise FormworkError(
+            f"{path} is no model of Formwork: it holds more than tensors and plain values. That may be code, so it was "
+            "not loaded. Name a file that the stage train wrote, such as models/best.pt."
+        ) from error
     except Exception as error:  # torch.load and what follows raise many kinds on damaged files
         raise FormworkError(f"{path} is no model of this version ({error}). Run `dvc repro -f train`.") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if path.suffix != SAFETENSORS:
+        if path.stat() and not is_zipfile(path):
+            raise ValueError("it has not the form that torch.save gives to files")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+        return {"weights": weights, **json.loads(file.metadata()[METADATA])}

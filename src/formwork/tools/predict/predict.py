@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from formwork.datasets.verify_file import BadFile, File, with_content
 from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable
-from formwork.images.pixels import decode
 from formwork.loading.worker_loader import WorkerLoader
 from formwork.prediction.model import Model
 from formwork.prediction.preprocessing import Preprocessing
 from formwork.progress import progress
 from formwork.text import count
 from formwork.tools.predict.arguments import Named, find_images
+from formwork.tools.predict.reading import training_image
 from formwork.tools.predict.table import Table, check_output, open_table
 
 TASK_IMAGES = 16  # that a process decodes at a time: few enough for several processes to share a few photos
@@ -98,23 +97,9 @@ class _TrainingImages(Dataset):
         self._preprocessing = preprocessing
 
     def __getitem__(self, task: _Task) -> tuple[torch.Tensor, list[str]]:
-        found = [self._image(number, image) for number, image in task.images]
+        found = [training_image(self._preprocessing, image, number) for number, image in task.images]
         pixels = self._preprocessing.batch(each for each in found if isinstance(each, torch.Tensor))
         return pixels, [each if isinstance(each, str) else "" for each in found]
-
-    def _image(self, number: int, image: Named) -> torch.Tensor | str:
-        """(3, S, S) uint8, or why it cannot be had."""
-        if image.problem:
-            return image.problem
-        try:
-            found = with_content(
-                image.root,
-                File(image.path, image.span),
-                lambda data, *_: self._preprocessing.training_image(decode(data).rgb, number),
-            )
-        except FormworkError as error:  # of memory or a disk: another image may fare better
-            return str(error)
-        return f"{found.kind}: {found.reason}" if isinstance(found, BadFile) else found
 
 
 def _batches(
