@@ -38,7 +38,7 @@ CONFIGS = {
     "one pass": make_config(order="random"),
     "one pass, read again": make_config([{"Resize": {}}], os_cache=False, dtype="float16"),
     "pixel operations": make_config(ALL, dtype="bfloat16", resolution_schedule=((1, 9),)),
-    "mixed": make_config([*ALL, {"Mixup": {"alpha": 0.8}}], class_names=CLASSES, dtype="uint8"),
+    "mixed": make_config([*ALL, {"Mixup": {"p": 0.3}}, {"CutMix": {"p": 0.5}}], class_names=CLASSES, dtype="uint8"),
 }
 BETONS = {
     "passed through": BetonParams(write_mode="jpg"),

@@ -13,7 +13,6 @@ from formwork.conversion.write import write_beton
 from formwork.errors import ParamsError
 from formwork.images.manifest import read_manifest, write_manifest
 from formwork.images.row import Columns, Row
-from formwork.loading.augmentation.base import UNIT
 from formwork.loading.base import LoaderConfig, SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.order import samples_of
@@ -67,7 +66,7 @@ def batches(loader) -> list[torch.Tensor]:
     return [torch.cat(parts) for parts in zip(*loader, strict=True)]
 
 
-@pytest.mark.parametrize("mixup", [[], [{"Mixup": {"alpha": 0.8}}]])
+@pytest.mark.parametrize("mixup", [[], [{"Mixup": {"alpha": 0.8, "p": 0.5}}, {"CutMix": {"p": 0.5}}]])
 @pytest.mark.parametrize("order", ["random", "class_balanced"])
 @pytest.mark.parametrize("task", CHANGES)
 def test_both_loaders_give_the_same_images_targets_and_weights(splits, task, order, mixup):
@@ -98,10 +97,11 @@ def test_targets_are_those_of_the_table(splits, loader):
 
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_targets_are_mixed_as_images_are(splits, task):
-    config = config_of(splits[task], [*TRAIN, {"Mixup": {"alpha": 0.8}}], order="random", drop_last=True)
+    mixing = {"Mixup": {"alpha": 0.8}} if task == "regression" else {"CutMix": {}}
+    config = config_of(splits[task], [*TRAIN, mixing], order="random", drop_last=True)
     mixed = FFCVDataLoader(splits[task], config)
     draws = np.concatenate([batch.draws for batch in config.sampler(mixed.beton.storage_order, mixed.targets)])
-    share, partner = config.augmentation.shares(0, draws) / UNIT, np.arange(len(draws)) ^ 1
+    share, partner = config.augmentation.mix(0, draws).shares, np.arange(len(draws)) ^ 1
     parts = [mixed.targets.of(draws), *([mixed.targets.weights_of(draws)[:, None]] if config.weighted else [])]
     for found, values in zip(batches(mixed)[1:], parts, strict=True):
         expected = values * share[:, None] + values[partner] * (1 - share[:, None])

@@ -208,9 +208,13 @@ def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypa
     assert signal.getsignal(signal.SIGINT) == handler
 
 
-@pytest.mark.parametrize("model", [{"name": "small_cnn"}, {"name": "rcnn", "timesteps": 2}], ids=["plain", "sequence"])
-def test_mixed_images_train_the_same_model_with_either_loader(run, model):
-    changes = {"model": model, "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]}}
+@pytest.mark.parametrize(
+    ("model", "mixing"),
+    [({"name": "small_cnn"}, {"Mixup": {"alpha": 0.5}}), ({"name": "rcnn", "timesteps": 2}, {"CutMix": {"p": 0.5}})],
+    ids=["plain", "sequence"],
+)
+def test_mixed_images_train_the_same_model_with_either_loader(run, model, mixing):
+    changes = {"model": model, "augment": {"train": [{"Resize": {}}, mixing]}}
     ffcv, pytorch = run("ffcv", **changes), run("pytorch", data={"use_ffcv": False}, **changes)
     assert (ffcv / "best.pt").read_bytes() == (pytorch / "best.pt").read_bytes()
     assert metrics(ffcv)["val"]["accuracy"] > 0.5

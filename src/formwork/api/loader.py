@@ -30,9 +30,9 @@ def open_loader(
 
     Each iteration is an epoch of `len(loader)` batches, and the next one begins where that one ended;
     `loader.set_epoch(n)` makes the next iteration epoch n, counted from 0. Images are (B, 3, H, W) tensors of the type
-    `data.dtype`. Targets are, by the task of the dataset, (B,) int64 classes (with Mixup (B, classes) probabilities);
-    (B, labels) float32 of 0 and 1; or (B, K) float32 numbers. `loader.class_names` are the names of the classes or
-    labels, `loader.target_names` those of the numbers; `loader.name` is "ffcv" or "pytorch".
+    `data.dtype`. Targets are, by the task of the dataset, (B,) int64 classes (of mixed images (B, classes)
+    probabilities); (B, labels) float32 of 0 and 1; or (B, K) float32 numbers. `loader.class_names` are the names of the
+    classes or labels, `loader.target_names` those of the numbers; `loader.name` is "ffcv" or "pytorch".
 
     Where the table of labels has a column `weight`, a batch of the training split has a third part, the (B,) float32
     weights of its images: `for images, targets, weights in loader`.

@@ -19,9 +19,9 @@ from formwork.loading.targets import Targets
 Batch = tuple[torch.Tensor, ...]
 """Images (B, 3, H, W), channels_last, of LoaderConfig.dtype, and targets by task:
 
-classes: (B,) int64; with Mixup (B, classes) float32, their probabilities.
-multilabel: (B, labels) float32, 1 where the image has the label and 0 elsewhere; with Mixup blended.
-regression: (B, K) float32, in the user's units; with Mixup blended.
+classes: (B,) int64; of mixed images (B, classes) float32, their probabilities.
+multilabel: (B, labels) float32, 1 where the image has the label and 0 elsewhere; of mixed images shares of both.
+regression: (B, K) float32, in the user's units; of mixed images means of both.
 
 Where LoaderConfig.weighted says so, (B,) float32 weights of the images follow. With timesteps T > 1 each has a second
 axis of T entries, which are the same memory: (B, T, 3, H, W), (B, T) or (B, T, K), and (B, T)."""

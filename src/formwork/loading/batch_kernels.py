@@ -19,7 +19,7 @@ from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widt
 from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
-from formwork.loading.augmentation.mixup import blend
+from formwork.loading.augmentation.mixup import NO_MIX, blend
 from formwork.loading.status import (
     BAD_JPEG,
     CHANGED,
@@ -284,13 +284,43 @@ def _load(
             _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
 
 
+@inner_kernel
+def _mix_and_store(image, other, values, shift, scale, line, out):
+    """Mix and store an image, (S, 3 * S) uint8 as its partner.
+
+    Args:
+        values: (5,), see formwork.loading.augmentation.mixup.Mix.
+        shift, scale: (3 * S,) float32. out: (S, 3 * S), see store.
+        line: (3 * S,) uint8, memory to work in.
+    """
+    share, top, left, bottom, right = np.int32(values[0]), values[1], 3 * values[2], values[3], 3 * values[4]
+    size, length = len(out), 3 * len(out)
+    if left == 0 and top == 0 and right == length and bottom == size:
+        for y in range(size):
+            blend(image[y], other[y], share, line)
+            store(line, shift, scale, out[y])
+        return
+    for y in range(size):
+        store(image[y], shift, scale, out[y])
+    if left >= right:
+        return
+    shift, scale = shift[left:right], scale[left:right]
+    for y in range(top, bottom):
+        inside = other[y, left:right]
+        if share:
+            blend(image[y, left:right], inside, share, line[left:right])
+            inside = line[left:right]
+        store(inside, shift, scale, out[y, left:right])
+
+
 @kernel
-def finish(pixels, places, shares, normal, start, stop, out):
+def finish(pixels, places, values, normal, start, stop, out):
     """Mix and normalise images start <= i < stop of a batch, after their pixel operations.
 
     Args:
         pixels: (N, S, S, 3) uint8, the images of the batch first.
-        places, shares: (B,) int64, see formwork.loading.augmentation.mixup; both empty where nothing is mixed.
+        places: (B,) int64 of the partners. values: (B, 5) int64, see formwork.loading.augmentation.mixup.Mix. Both are
+            empty where nothing is mixed.
         normal, out: as for `load`; out is not `pixels`.
     """
     size, length = out.shape[1], 3 * out.shape[1]
@@ -298,11 +328,9 @@ def finish(pixels, places, shares, normal, start, stop, out):
     line = np.empty(length, np.uint8)
     for i in range(start, stop):
         image, lines = pixels[i].reshape(size, length), out[i].reshape(size, length)
-        if len(shares):
-            other, share = pixels[places[i]].reshape(size, length), np.int32(shares[i])
-            for y in range(size):
-                blend(image[y], other[y], share, line)
-                store(line, spread[0], spread[1], lines[y])
+        if len(values):
+            other = pixels[places[i]].reshape(size, length)
+            _mix_and_store(image, other, values[i], spread[0], spread[1], line, lines)
         else:
             for y in range(size):
                 store(image[y], spread[0], spread[1], lines[y])
@@ -321,7 +349,7 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
     normal, side = np.ones((2, 3), np.float32), augmentation.resolution
     plan = augmentation.plan(0, none, none, none)
     pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
-    changed = bool(augmentation.pixel or augmentation.mixup)
+    changed = bool(augmentation.pixel or augmentation.mixing)
     out = pixels if changed else images
     load(nothing, none, none, nothing, none, none, NO_CHECKS, plan, normal, 0, 0, out, nothing)
     for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
@@ -331,4 +359,4 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
         with augmentation.named(name):  # the kernels of others are no reason to do without ours
             change(operation, pixels, values)
     if changed:
-        finish(pixels, none, none, normal, 0, 0, images)
+        finish(pixels, none, NO_MIX.values, normal, 0, 0, images)

@@ -20,7 +20,7 @@ from formwork.errors import AugmentationError, BetonError, FormworkError
 from formwork.escapes import printable
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
-from formwork.loading.augmentation.mixup import with_partners
+from formwork.loading.augmentation.mixup import NO_MIX, with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
@@ -32,7 +32,7 @@ from formwork.loading.targets import targets_of
 PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 POLL = 0.05  # seconds between looks at whether the consumer has left
 Item = TypeVar("Item")
-NOWHERE = np.empty(0, np.int64)  # places and shares where nothing is mixed
+NOWHERE = np.empty(0, np.int64)  # places where nothing is mixed
 
 
 class FFCVDataLoader(BaseLoader):
@@ -112,7 +112,7 @@ class FFCVDataLoader(BaseLoader):
 
     def _read(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple[Any, ...]]:
         """Begin to read each batch, and yield the arguments of _start for it."""
-        mixes = self.config.augmentation.mixup is not None
+        mixes = self.config.augmentation.mixing is not None
         for epoch, draws, partners in indices:
             needed, places = with_partners(draws, partners) if mixes else (draws, NOWHERE)
             yield epoch, needed, places, reader.submit(self.source.load, samples_of(needed))
@@ -130,12 +130,12 @@ class FFCVDataLoader(BaseLoader):
             A function that waits for the batch and returns it.
         """
         augmentation = self.config.augmentation_at(epoch)
-        code, beton, side, mixes = self.code, self.beton, augmentation.resolution, augmentation.mixup is not None
+        code, beton, side, mixes = self.code, self.beton, augmentation.resolution, augmentation.mixing is not None
         ids = samples_of(draws)
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         checks = self.source.verification.of(ids)
         plan = augmentation.plan(epoch, draws, heights, widths)
-        shares = augmentation.shares(epoch, draws[: len(places)]) if mixes else NOWHERE
+        values, shares = augmentation.mix(epoch, draws[: len(places)]) if mixes else NO_MIX
         memory, offsets = data.result()
         count = len(places) if mixes else len(ids)
         images = self.buffers.take((count, side, side, 3), STORED[self.config.dtype])
@@ -148,14 +148,14 @@ class FFCVDataLoader(BaseLoader):
             code.load(
                 memory, offsets, sizes, modes, heights, widths, checks, plan, self.normal, start, stop, pixels, status
             )
-            for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
+            for (name, operation), numbers in zip(augmentation.pixel, plan.values, strict=True):
                 with augmentation.named(name):
-                    code.change(operation, pixels[start:stop], values[start:stop])
+                    code.change(operation, pixels[start:stop], numbers[start:stop])
             if pixels is not images and not mixes:
                 finish(start, stop)
 
         def finish(start: int, stop: int) -> None:
-            code.finish(pixels, places, shares, self.normal, start, stop, images)
+            code.finish(pixels, places, values, self.normal, start, stop, images)
 
         def complete() -> Batch:
             _wait(running)

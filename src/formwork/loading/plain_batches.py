@@ -8,7 +8,7 @@ from formwork.beton.format import RAW
 from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
-from formwork.loading.augmentation.mixup import blended
+from formwork.loading.augmentation.mixup import mixed
 from formwork.loading.dtypes import as_tensor, normalise
 from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
 from formwork.loading.transforms import training_image
@@ -67,7 +67,7 @@ def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) ->
 def finish(
     pixels: np.ndarray,
     places: np.ndarray,
-    shares: np.ndarray,
+    values: np.ndarray,
     normal: np.ndarray,
     start: int,
     stop: int,
@@ -77,8 +77,8 @@ def finish(
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     for i in range(start, stop):
         image = images[i]
-        if len(shares):
-            image = blended(image[None], images[places[i]][None], shares[i : i + 1])[0]
+        if len(values):
+            image = mixed(image, images[places[i]], values[i])
         _store(image, normal, out[i])
 
 

@@ -15,7 +15,7 @@ from formwork.interim.tree import ensure_tree, tree_path
 from formwork.limits import unreadable
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan
-from formwork.loading.augmentation.mixup import blended, with_partners
+from formwork.loading.augmentation.mixup import mixed, with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import normalise
 from formwork.loading.order import REPEAT, Indices, samples_of
@@ -47,11 +47,11 @@ class TreeDataset(Dataset):
 
     def _batch(self, epoch: int, draws: np.ndarray, partners: np.ndarray) -> Batch:
         augmentation, weighted = self.config.augmentation_at(epoch), self.config.weighted
-        if augmentation.mixup:
+        if augmentation.mixing:
             needed, places = with_partners(draws, partners)
-            shares = augmentation.shares(epoch, draws)
-            pixels = torch.stack(self._images(augmentation, epoch, needed))
-            images = list(blended(pixels[: len(places)], pixels[torch.from_numpy(places)], shares))
+            values, shares = augmentation.mix(epoch, draws)
+            pixels = self._images(augmentation, epoch, needed)
+            images = [mixed(pixels[i], pixels[place], values[i]) for i, place in enumerate(places.tolist())]
             mix = samples_of(needed), places, shares
             numbers = [self.targets.mixed(*mix), *([self.targets.mixed_weights(*mix)] if weighted else [])]
         else:

@@ -8,7 +8,6 @@ import numpy as np
 from formwork.errors import ParamsError
 from formwork.images.manifest import Manifest
 from formwork.images.row import SEPARATOR
-from formwork.loading.augmentation.base import UNIT
 from formwork.loading.order import Groups, groups_of
 
 
@@ -30,11 +29,11 @@ class Targets(ABC):
 
     @abstractmethod
     def mixed(self, ids: np.ndarray, places: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Those of a batch of Mixup, as float32: of classes their probabilities (B, classes).
+        """Those of a batch of mixed images, as float32: of classes their probabilities (B, classes).
 
         Args:
             ids: (N,) of all samples, those of the batch first. places: (B,) of the partners there.
-            shares: (B,) in units of 1 / UNIT, see formwork.loading.augmentation.mixup.Mixup.draw.
+            shares: (B,) float64, how much of them is a sample's own; see formwork.loading.augmentation.mixup.Mix.
         """
 
     @abstractmethod
@@ -85,8 +84,8 @@ class ClassTargets(Targets):
     def mixed(self, ids: np.ndarray, places: np.ndarray, shares: np.ndarray) -> np.ndarray:
         rows, labels = np.arange(len(places)), self.labels[ids]
         out = np.zeros((len(places), self.classes), np.float32)
-        out[rows, labels[: len(places)]] = shares / UNIT
-        out[rows, labels[places]] += 1 - shares / UNIT
+        out[rows, labels[: len(places)]] = shares
+        out[rows, labels[places]] += 1 - shares
         return out
 
     def groups(self) -> Groups:
@@ -168,5 +167,5 @@ class NumberTargets(Targets):
 
 def _mix(values: np.ndarray, places: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Values (N, ...) of samples blended with those of their partners: (B, ...) float32."""
-    share = (shares / UNIT).reshape(-1, *(1,) * (values.ndim - 1))
+    share = shares.reshape(-1, *(1,) * (values.ndim - 1))
     return (values[: len(places)] * share + values[places] * (1 - share)).astype(np.float32)

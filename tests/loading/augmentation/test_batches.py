@@ -33,11 +33,12 @@ PIXEL = [
     {"GaussianBlur": {"kernel_size": 3, "p": 0.5}},
     {"Cutout": {"crop_size": 4}},
 ]
-MIXED = [*PIXEL, {"Mixup": {"alpha": 0.8}}]
+MIXED = [*PIXEL, {"Mixup": {"alpha": 0.8, "p": 0.3}}, {"CutMix": {"p": 0.5}}]
+MIXINGS = {"pixel": PIXEL, "mixed": MIXED, "mixup": [*TRAIN, {"Mixup": {}}], "cutmix": [*TRAIN, {"CutMix": {}}]}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8"])
-@pytest.mark.parametrize("operations", [PIXEL, MIXED, [*TRAIN, {"Mixup": {}}]], ids=["pixel", "mixed", "mixup"])
+@pytest.mark.parametrize("operations", MIXINGS.values(), ids=MIXINGS)
 def test_both_loaders_give_the_same_batches(split, operations, dtype):
     options = make_config(operations, dtype=dtype, class_names=CLASSES, order="random")
     ffcv, pytorch = FFCVDataLoader(split, options), PyTorchDataLoader(split, options)
@@ -75,7 +76,7 @@ def test_mixed_images_and_labels_are_the_same_blend(split):
     augmentation = mixed.config.augmentation
     (pixels, numbers), (found, labels) = epoch(plain), epoch(mixed)
     ids = np.concatenate([batch.draws for batch in mixed.config.sampler(mixed.beton.storage_order, mixed.targets)])
-    share = augmentation.shares(0, ids) / UNIT
+    share = augmentation.mix(0, ids).shares
     assert share.min() < 0.1
     assert share.max() > 0.9
     partner = np.arange(len(ids)) ^ 1
@@ -85,6 +86,75 @@ def test_mixed_images_and_labels_are_the_same_blend(split):
     weights = torch.from_numpy(share).view(-1, 1)
     assert torch.allclose((one_hot * weights + one_hot[partner] * (1 - weights)).float(), labels)
     assert torch.allclose(labels.sum(dim=1), torch.ones(len(ids)))
+
+
+@pytest.mark.parametrize("loader", [FFCVDataLoader, PyTorchDataLoader])
+def test_a_box_shows_the_partner_and_labels_have_its_share(split, loader):
+    """Of images of the sizes that a schedule gives them."""
+    changes = {"dtype": "uint8", "order": "random", "drop_last": True, "resolution_schedule": ((1, 9),)}
+    plain = FFCVDataLoader(split, make_config(TRAIN, **changes))
+    cut = loader(split, make_config([*TRAIN, {"CutMix": {}}], class_names=CLASSES, **changes))
+    for number, side in enumerate((20, 9)):
+        cut.sampler.set_epoch(number)
+        (images, classes), (found, labels) = epoch(plain), epoch(cut)
+        sampler = cut.config.sampler(plain.beton.storage_order, plain.targets)
+        sampler.set_epoch(number)
+        ids = np.concatenate([batch.draws for batch in sampler])
+        values, _ = cut.config.augmentation_at(number).mix(number, ids)
+        expected = images.clone()
+        one_hot = torch.nn.functional.one_hot(classes, 3).double()
+        targets = one_hot.clone()
+        for i, (share, top, left, bottom, right) in enumerate(values.tolist()):
+            assert share == 0
+            assert 0 <= top <= bottom <= side
+            assert 0 <= left <= right <= side
+            expected[i, :, top:bottom, left:right] = images[i ^ 1, :, top:bottom, left:right]
+            area = (bottom - top) * (right - left) / side**2
+            targets[i] = one_hot[i] * (1 - area) + one_hot[i ^ 1] * area
+        assert torch.equal(found, expected)
+        assert not torch.equal(found, images)
+        assert torch.allclose(labels.double(), targets, atol=1e-7)
+        areas = (values[:, 3] - values[:, 1]) * (values[:, 4] - values[:, 2]) / side**2
+        assert areas.min() < 0.1
+        assert areas.max() > 0.6
+
+
+@pytest.mark.parametrize(("alpha", "side"), [(1.0, 32), (0.3, 224)])
+def test_boxes_are_those_of_torchvision(alpha, side):
+    """As their means and quantiles: the random numbers are others."""
+    from torchvision.transforms.v2 import CutMix
+
+    count = 4000
+    ours = Augmentation([{"CutMix": {"alpha": alpha}}], side, 0).mix(0, np.arange(count))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = [CutMix(alpha=alpha, num_classes=2).make_params([torch.empty(2, 3, side, side)]) for _ in range(count)]
+    left, top, right, bottom = np.array([one["box"] for one in made]).T
+    theirs = np.stack([top, left, bottom, right], axis=1)
+    sizes = [boxes[:, 2:] - boxes[:, :2] for boxes in (ours.values[:, 1:], theirs)]
+    assert np.abs(ours.values[:, 1:].mean(axis=0) - theirs.mean(axis=0)).max() < 0.02 * side
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        one, other = (np.quantile(size / side, share, axis=0) for size in sizes)
+        assert np.abs(one - other).max() < 0.05
+    assert abs(ours.shares.mean() - np.mean([one["lam_adjusted"] for one in made])) < 0.02
+    assert np.array_equal(ours.shares, 1 - sizes[0].prod(axis=1) / side**2)
+
+
+def test_each_image_is_mixed_by_one_operation_or_none():
+    ids = np.arange(20000)
+    mixing = [{"CutMix": {"alpha": 100, "p": 0.5}}, {"Mixup": {"alpha": 0.8, "p": 0.3}}]
+    values, shares = Augmentation(mixing, 20, 0).mix(0, ids)
+    whole, box = (values[:, 1:] == [0, 0, 20, 20]).all(axis=1), (values[:, 1] < values[:, 3]) & (values[:, 0] == 0)
+    assert abs((whole & (values[:, 0] > 0)).mean() - 0.3) < 0.02
+    assert abs((box & ~whole).mean() - 0.5) < 0.02
+    assert (shares[~whole & ~box] == 1).all()
+    assert abs((shares == 1).mean() - 0.2) < 0.02
+    again = Augmentation(mixing[::-1], 20, 0)
+    assert np.array_equal(again.mix(0, ids).values, values)  # whichever is named first
+    assert np.array_equal(again.mix(0, ids[77:99]).values, values[77:99])
+    assert not np.array_equal(again.mix(1, ids).values, values)
+    never = Augmentation([{"CutMix": {"p": 0.0}}], 20, 0).mix(0, ids)
+    assert (never.shares == 1).all()
 
 
 def test_partners_are_neighbours_and_the_last_of_an_odd_number_is_alone():
@@ -127,6 +197,15 @@ def test_stock_ffcv_operations_work_and_obey_the_seed(split):
     [
         ([{"Mixup": {"alpha": 0}}], "Mixup: alpha must be a number from 0.001 to 1000, and is 0."),
         ([{"Mixup": {}}, {"Cutout": {"crop_size": 3}}], "Mixup must be the last"),
+        ([{"CutMix": {}}, {"Cutout": {"crop_size": 3}}], "CutMix must be the last"),
+        ([{"Cutmix": {}}], "there is no operation 'Cutmix'. Did you mean 'CutMix'?"),
+        ([{"CutMix": {"alpha": 0}}], "CutMix: alpha must be a number from 0.001 to 1000, and is 0."),
+        ([{"CutMix": {"p": 1.5}}], "CutMix: p must be a number from 0 to 1, and is 1.5."),
+        (
+            [{"Mixup": {}}, {"CutMix": {"p": 0.5}}],
+            "Mixup and CutMix mix each image at most once, so that their p are at most 1 together, and they are 1 and "
+            "0.5. Give each its part, such as Mixup: {p: 0.5}, CutMix: {p: 0.5}.",
+        ),
         ([{"Cutout": {"crop_size": 3}}, {"RandomCrop": {"padding": 1}}], "RandomCrop must come before Cutout"),
         ([{"RandomPosterize": {"bits": 3}}, {"Solarize": {}}], "Solarize must come before RandomPosterize"),
         ([{"RandomCrop": {"padding": 1}}, {"RandomTranslate": {"padding": 1}}], "RandomTranslate is RandomCrop by"),

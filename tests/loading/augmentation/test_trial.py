@@ -75,8 +75,7 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"RandomRotation": {"degrees": 45, "expand": True}}, "of an image of 16 x 16 pixels"),
         ({"RandomResize": {"min_size": 15, "max_size": 18}}, "of an image of 16 x 16 pixels"),
         ({"FiveCrop": {"size": 8}}, "it gives 5 images in place of one"),
-        ({"CutMix": {}}, "it mixes a whole batch. Use Mixup"),
-        ({"Cutmix": {"alpha": 1}}, "it mixes a whole batch. Use Mixup"),
+        ({"CutMix": {"num_classes": 10}}, "it has no argument 'num_classes'. Known: alpha, p."),
         ({"MixUp": {"num_classes": 10}}, "it mixes a whole batch. Use Mixup"),
         ({"Compose": {"transforms": []}}, "entries of their own"),
         ({"Lambda": {"lambd": "lambda x: x"}}, "params.yaml cannot hold its argument lambd"),
@@ -149,7 +148,8 @@ def test_extreme_arguments_that_are_allowed_give_images(split: SplitFiles) -> No
         {"GaussianBlur": {"kernel_size": 999, "sigma": [0.0001, 10000]}},
         {"Cutout": {"crop_size": 16384}},
         {"RandomErasing": {"p": 1, "scale": [0.0001, 1], "ratio": [0.0001, 10000]}},
-        {"Mixup": {"alpha": 0.001}},
+        {"Mixup": {"alpha": 0.001, "p": 0.5}},
+        {"CutMix": {"alpha": 0.001, "p": 0.5}},
     ]
     config = make_config(operations, dtype="uint8", num_workers=0, class_names=CLASSES, batch_size=35)
     for ours, theirs in zip(FFCVDataLoader(split, config), PyTorchDataLoader(split, config), strict=True):
@@ -185,6 +185,7 @@ def test_the_key_is_that_of_the_list_which_is_used() -> None:
         ({"datasets": of_dataset}, "datasets.photos.augment.val: Pad"),
         ({"datasets": of_dataset, "augment": {"val": [{"Rezise": {}}]}}, "augment.val: there is no operation"),
         ({"augment": {"val": [{"Mixup": {}}]}}, "augment.val: Mixup is for training alone"),
+        ({"augment": {"val": [{"CutMix": {}}]}}, "augment.val: CutMix is for training alone"),
     ]:
         with pytest.raises(AugmentationError, match=f"^{key}"):
             check_augmentation(params(**sections))

@@ -14,12 +14,12 @@ from formwork.loading.augmentation.geometry import (
     RandomTranslate,
     Resize,
 )
-from formwork.loading.augmentation.mixup import Mixup
+from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
 """Operations that decide which part of an image becomes the training image. A list has one, first."""
 
-NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | Mixup]] = {
+NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperation]] = {
     operation.__name__: operation
     for operation in (
         Resize,
@@ -37,5 +37,6 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | Mixup]] = 
         Cutout,
         RandomErasing,
         Mixup,
+        CutMix,
     )
 }

@@ -20,7 +20,7 @@ from formwork.loading.augmentation.base import AugmentPlan, Draw, GeometricOpera
 from formwork.loading.augmentation.build import build
 from formwork.loading.augmentation.faults import check_image, reason
 from formwork.loading.augmentation.geometry import CenterCrop, RandomCrop
-from formwork.loading.augmentation.mixup import Mixup
+from formwork.loading.augmentation.mixup import Mix, Mixing, MixOperation
 from formwork.loading.augmentation.trial import (
     Extremes,
     certainly,
@@ -46,7 +46,7 @@ class Augmentation:
 
     Attributes:
         geometric, pixel, torchvision: (name, operation) of each kind, in the order in which they are carried out.
-        mixup: what is done last, if it is in the list.
+        mixing: what is done last, with pairs of images; None where the list has none of it.
 
     Raises:
         AugmentationError: an operation is unknown, has wrong arguments, stands in the wrong place, fails, or gives
@@ -68,7 +68,7 @@ class Augmentation:
         self.geometric: list[tuple[str, GeometricOperation]] = []
         self.pixel: list[tuple[str, PixelOperation]] = []
         self.torchvision: list[tuple[str, Callable[..., Any]]] = []
-        self.mixup: Mixup | None = None
+        self.mixing: Mixing | None = None
         names = [_name(entry, key) for entry in operations]
         for name, entry in zip(names, operations, strict=True):
             if names.count(name) > 1:
@@ -92,12 +92,16 @@ class Augmentation:
             (PixelOperation, self.pixel),
             (None, self.torchvision),
         ]
-        if self.mixup:
-            raise AugmentationError(f"{key}: Mixup must be the last of the list.")
-        if isinstance(operation, Mixup):
+        mixing = self.mixing.operations if self.mixing else {}
+        if isinstance(operation, MixOperation):
             self._start()
-            self.mixup = operation
+            try:
+                self.mixing = Mixing({**mixing, name: operation})
+            except ValueError as error:
+                raise AugmentationError(f"{key}: {error}.") from error
             return
+        if mixing:
+            raise AugmentationError(f"{key}: {next(iter(mixing))} must be the last of the list.")
         place = next(i for i, (kind, _) in enumerate(kinds) if kind is None or isinstance(operation, kind))
         for _, later in kinds[place + 1 :]:
             if later:
@@ -193,10 +197,10 @@ class Augmentation:
                 f"{self.key}: {name}: {reason(error, self.arguments.get(name, {}), self.resolution)}."
             ) from error
 
-    def shares(self, epoch: int, ids: np.ndarray) -> np.ndarray:
-        """(B,) int64, see formwork.loading.augmentation.mixup.Mixup.draw. Only for a list with Mixup."""
-        assert self.mixup is not None
-        return self.mixup.draw(Draw(self.seed, epoch, ids, "Mixup"))
+    def mix(self, epoch: int, ids: np.ndarray) -> Mix:
+        """How (B,) draws are mixed. Only for a list that mixes."""
+        assert self.mixing is not None
+        return self.mixing.draw(self.seed, epoch, ids, self.resolution)
 
 
 def _name(entry: dict[str, Any], key: str) -> str:

@@ -14,7 +14,6 @@ PREFIX = "ffcv."
 """Prefix of the names of FFCV's own operations."""
 
 _BY_THE_LOADER = "the loader does that itself, after the list: see data.dtype, and mean and std in datasets.<name>"
-_WHOLE_BATCH = "it mixes a whole batch. Use Mixup, as the last of the list"
 REFUSED = {
     "Normalize": _BY_THE_LOADER,
     "ConvertImageDtype": _BY_THE_LOADER,
@@ -24,8 +23,7 @@ REFUSED = {
     "ToImage": _BY_THE_LOADER,
     "ToPureTensor": _BY_THE_LOADER,
     "ToPILImage": "the loader works on tensors. Remove it from the list",
-    "CutMix": _WHOLE_BATCH,
-    "MixUp": _WHOLE_BATCH,
+    "MixUp": "it mixes a whole batch. Use Mixup, as the last of the list",
     "Compose": "a list in params.yaml takes its operations as entries of their own",
 }
 """Classes of torchvision.transforms.v2 that have no place in a list, and what has."""

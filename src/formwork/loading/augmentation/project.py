@@ -19,8 +19,9 @@ def augmentation_of(params: Params, split: str, operations: Operations, resoluti
         key = f"datasets.{params.data.name}.{key}"
     schedule = params.ffcv.resolution_schedule or [] if split == "train" else []
     augmentation = Augmentation(operations, resolution, params.seed, key, [side for _, side in schedule])
-    if split != "train" and augmentation.mixup:
-        raise AugmentationError(f"{key}: Mixup is for training alone. Remove it from the list.")
+    if split != "train" and augmentation.mixing:
+        name = next(iter(augmentation.mixing.operations))
+        raise AugmentationError(f"{key}: {name} is for training alone. Remove it from the list.")
     return augmentation
 
 
