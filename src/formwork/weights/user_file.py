@@ -1,0 +1,95 @@
+"""Weights in a file of the user's, in any of the usual forms. Code in a file is never run."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formwork import limits
+from formwork.errors import FormworkError, did_you_mean
+from formwork.params.model import WEIGHT_FILES
+from formwork.weights.download import file_sha256
+from formwork.weights.initial_file import Origin
+
+WRAPPERS = ("state_dict", "model_state_dict", "weights", "model", "net", "network")
+"""Keys under which a checkpoint keeps the weights, the likeliest first."""
+
+
+def read_user_file(path: Path) -> tuple[dict[str, Tensor], Origin]:
+    """The tensors of a weight file by name, without what they were wrapped in.
+
+    Raises:
+        FormworkError: the file is missing, damaged, holds code or no tensors.
+    """
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        content = _content(path)
+    except pickle.UnpicklingError as error:
+        raise FormworkError(
+            f"{path} holds more than tensors and plain values, and loading it would run code that is in it: "
+            f"{_first_line(error)}. Where you trust it, load it with torch.load(..., weights_only=False), and save its "
+            "state_dict with safetensors.torch.save_file."
+        ) from error
+    except Exception as error:  # torch and safetensors raise many kinds on damaged files
+        if isinstance(error, OSError) and limits.advice(error):
+            raise
+        raise FormworkError(f"{path} is no file of weights that can be read: {_first_line(error)}.") from error
+    tensors = _tensors(content)
+    if not tensors:
+        keys = f": its keys are {', '.join(map(str, list(content)[:8]))}" if isinstance(content, Mapping) else ""
+        raise FormworkError(
+            f"{path} holds no weights by name{keys}. Save the state_dict of the model, or name another file in "
+            "model.weights."
+        )
+    return tensors, _origin(path, content)
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    """Those of a mapping, or of a mapping in it."""
+    if not isinstance(content, Mapping):
+        return {}
+    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    inner = [key for key in content if isinstance(content[key], Mapping) and _tensors(content[key])]
+    if not inner or (found and not any(key in WRAPPERS for key in inner)):
+        return found
+    return _tensors(content[min(inner, key=lambda key: WRAPPERS.index(key) if key in WRAPPERS else len(WRAPPERS))])
+
+
+def _origin(path: Path, content: Any) -> Origin:
+    """Of a model file of this project, with the mean and std that it was trained with."""
+    settings = content.get("settings") if isinstance(content, Mapping) else None
+    known = settings if isinstance(settings, Mapping) else {}
+    return Origin(
+        source=path.as_posix(),
+        sha256=file_sha256(path),
+        mean=known.get("mean"),
+        std=known.get("std"),
+        size=known.get("resolution"),
+        lightning=isinstance(content, Mapping) and "pytorch-lightning_version" in content,
+    )
+
+
+def _missing(path: Path) -> FormworkError:
+    if path.with_name(f"{path.name}.dvc").is_file():
+        return FormworkError(f"{path}, of model.weights, is not here. Run `dvc pull {path}`.")
+    there = [file.name for file in path.parent.glob("*") if file.name.endswith(WEIGHT_FILES)]
+    near = did_you_mean(path.name, there) if there else "There is no file of weights yet."
+    return FormworkError(
+        f"model.weights is {path.name!r}, and there is no file {path}. {near} Copy one there, and run `dvc add` on it."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0].rstrip(".:")
