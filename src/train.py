@@ -22,6 +22,9 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="file for the best model")
     parser.add_argument("results", type=Path, help="folder for metrics and curves")
     parser.add_argument("speed", type=Path, help="folder for wall-clock figures")
+    parser.add_argument(
+        "--initial", type=Path, default="models/initial.safetensors", help="file of the initial weights"
+    )
     a = parser.parse_args()
     process = launch.this_process()
     if process is None and (launcher := os.environ.get(launch.LAUNCHER)):
@@ -34,7 +37,7 @@ def main() -> None:
             check_writable(a.model, a.results / "metrics.json", a.speed / "metrics.json")  # before the work of hours
         with large_imports():
             from formwork.training.fit import train
-        train(params, Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed, meeting)
+        train(params, Folders(a.raw, a.interim, a.processed), a.model, a.results, a.speed, meeting, a.initial)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def imagenette(wnids: list[str]) -> tuple[bytes, dict[str, bytes]]:
 
 class Server(ThreadingHTTPServer):
     """Gives `files` by path. `faults`, by path: "404", "cut" (half of the file, then the end), "other" (wrong bytes of
-    the right number) or "silent" (no answer). `asked`: the paths that were asked for, in order."""
+    the right number) or "silent" (no answer). `headers`, by path: of an answer, beside the usual ones. `asked`: the
+    paths that were asked for, in order."""
 
     daemon_threads = True
     block_on_close = False
@@ -90,6 +91,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.faults, self.asked = dict(files), {}, []
+        self.headers: dict[str, dict[str, str]] = {}
         self.closing = threading.Event()
 
     def url(self, path: str = "") -> str:
@@ -98,6 +100,9 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
         path = self.path.lstrip("/")
@@ -112,7 +117,11 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.files[path]
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
+        for name, value in self.server.headers.get(path, {}).items():
+            self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         half = len(content) // 2
         body = {"cut": content[:half], "other": content[:half] + bytes(len(content) - half)}.get(fault, content)
         try:

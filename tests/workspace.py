@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent  # of the environment that runs the tests: com
 TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
 
 FILES = ("dvc.yaml", "data/dvc.yaml", "data/splits/README.md", ".gitattributes", ".gitignore", ".dvcignore")
-FILES += (".dvc/.gitignore",)
+FILES += (".dvc/.gitignore", "models/weights/README.md")
 """What a repository needs, beside src/, params.yaml and .dvc/config."""
 
 

@@ -24,6 +24,11 @@ def replace_convolution(model: nn.Module, name: str) -> nn.Conv2d:
     return new
 
 
+def first_convolution(model: nn.Module) -> str:
+    """Name of its weight; "" where there is none."""
+    return next((name for name, parameter in model.named_parameters() if parameter.dim() == 4), "")
+
+
 def convolution_of(model: nn.Module, name: str) -> nn.Conv2d:
     found = model.get_submodule(name)
     assert isinstance(found, nn.Conv2d)

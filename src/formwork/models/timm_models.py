@@ -1,5 +1,6 @@
 """Models of timm, by its own registry: timm/<name>."""
 
+import sys
 from functools import partial
 
 import timm
@@ -7,7 +8,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.densenet import DenseNet
 from timm.models.regnet import RegNet
 from timm.models.resnet import ResNet
-from torch import nn
+from torch import Tensor, nn
 
 from formwork.errors import ParamsError
 from formwork.models.options import make, near_name
@@ -37,6 +38,15 @@ def build(params: Model, outputs: int, resolution: int) -> nn.Module:
     if small:
         _make_stem_small(model)
     return model
+
+
+def adapt(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights for images of another size, by the function with which timm fits published ones."""
+    wanted = network.state_dict()
+    if all(name in wanted and wanted[name].shape == tensor.shape for name, tensor in tensors.items()):
+        return tensors
+    fit = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return tensors if fit is None else dict(fit(tensors, network))
 
 
 def _make_stem_small(model: nn.Module) -> None:

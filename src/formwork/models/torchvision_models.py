@@ -1,14 +1,17 @@
 """Classification models of torchvision, by its own registry."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.convnext import ConvNeXt
 from torchvision.models.densenet import DenseNet
+from torchvision.models.googlenet import GoogLeNet
+from torchvision.models.inception import Inception3
 from torchvision.models.regnet import RegNet
 from torchvision.models.resnet import ResNet
-from torchvision.models.vision_transformer import VisionTransformer
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from formwork.errors import ParamsError
 from formwork.models.options import make, near_name
@@ -45,6 +48,20 @@ def build(params: Model, outputs: int, resolution: int) -> nn.Module:
     if small:
         _make_stem_small(model, patch, resolution)
     return model
+
+
+def adapt(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights for images of another size, by interpolating the position embeddings; auxiliary outputs are left out."""
+    position = "encoder.pos_embedding"
+    if (
+        isinstance(network, VisionTransformer)
+        and position in tensors
+        and tensors[position].shape != network.encoder.pos_embedding.shape
+    ):
+        return dict(interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(tensors)))
+    if isinstance(network, (GoogLeNet, Inception3)):
+        return {name: tensor for name, tensor in tensors.items() if not name.lower().startswith("aux")}
+    return tensors
 
 
 def _make_stem_small(model: nn.Module, patch: int, resolution: int) -> None:

@@ -21,7 +21,7 @@ from formwork.training.resume import SECTIONS
 SHORT = 40  # characters of a value that is named as it is
 
 
-def facts(params: Params, folders: Folders, data: ProjectData) -> dict[str, str]:
+def facts(params: Params, folders: Folders, data: ProjectData, initial: Path) -> dict[str, str]:
     """By name of each thing, its value, or a digest of it: params, code and versions, manifests, and what betons hold.
 
     Of a beton that is that of its tables, which have a checksum of each sample: no image is read.
@@ -35,6 +35,8 @@ def facts(params: Params, folders: Folders, data: ProjectData) -> dict[str, str]
     found |= {"the version of torch": torch.__version__, "the version of pytorch_lightning": pl.__version__}
     found[str(folders.settings)] = hashlib.sha256(folders.settings.read_bytes()).hexdigest()[:12]
     found |= {str(split.manifest.path): split.manifest.digest[:12] for split in data.splits.values()}
+    if params.model.weights:
+        found[str(initial)] = hashlib.sha256(initial.read_bytes()).hexdigest()[:12]
     if params.data.use_ffcv:
         found |= {str(split.beton): _content(split) for split in data.splits.values()}
     return found

@@ -31,6 +31,7 @@ from formwork.training.facts import facts
 from formwork.training.finite import FiniteLosses
 from formwork.training.geometry import check_model
 from formwork.training.import_lightning import PLAIN
+from formwork.training.initial import start_from
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.loggers import OtherLoggers
@@ -46,9 +47,17 @@ from formwork.training.resume import (
     find_checkpoint,
 )
 
+INITIAL = Path("models/initial.safetensors")
+
 
 def train(
-    params: Params, folders: Folders, model_file: Path, results: Path, speed: Path, meeting: Meeting | None = None
+    params: Params,
+    folders: Folders,
+    model_file: Path,
+    results: Path,
+    speed: Path,
+    meeting: Meeting | None = None,
+    initial: Path = INITIAL,
 ) -> None:
     """Train the model of params.yaml and keep its best epoch on the validation split, by the score of the task.
 
@@ -58,6 +67,7 @@ def train(
         model_file: where the best model is written.
         results, speed: folders for DVCLive's files, see EpochLogger.
         meeting: of the processes that torchrun or srun started; only the first of them writes.
+        initial: file of the weights that it starts from, where model.weights names some.
 
     Raises:
         FormworkError: see formwork.errors.
@@ -66,7 +76,7 @@ def train(
     ranks = Ranks(meeting)
     try:
         with Interruption(ranks) as interruption:
-            _train(params, folders, model_file, results, speed, interruption)
+            _train(params, folders, model_file, results, speed, interruption, initial)
     except NotFiniteError:
         if not ranks.first:
             sys.exit(1)  # the first one says so
@@ -80,7 +90,13 @@ def train(
 
 
 def _train(
-    params: Params, folders: Folders, model_file: Path, results: Path, speed: Path, interruption: Interruption
+    params: Params,
+    folders: Folders,
+    model_file: Path,
+    results: Path,
+    speed: Path,
+    interruption: Interruption,
+    initial: Path,
 ) -> None:
     start, ranks = time.monotonic(), interruption.ranks
     set_up_process(params.seed)
@@ -89,12 +105,16 @@ def _train(
     settings = data.settings
     targets = targets_of(data.splits["train"].manifest, settings.class_names)
     module = ImageModule(params, settings, targets)
+    if params.model.weights:
+        lines = start_from(module.model, params.model, settings, initial)
+        if ranks.first:
+            print("\n".join(lines), flush=True)
     datamodule, memory = ImageDataModule(data), own_memory()
     best = BestEpoch(params.trainer.monitor, params.trainer.early_stopping)
     logger = EpochLogger(results, speed, datamodule, memory)
     losses = FiniteLosses() if params.train.on_nan == "error" else None
     minutes = params.trainer.checkpoint_minutes
-    resume = checkpoint_path(model_file.parent / ".resume", params, folders)
+    resume = checkpoint_path(model_file.parent / ".resume", params, folders, initial)
     checkpoint = find_checkpoint(resume) if minutes is not None and ranks.meeting.first else None
     checkpoints = PeriodicCheckpoint(resume, minutes, interruption, losses, advice(params))
     average = AveragedWeights(params.train.ema) if params.train.ema is not None else None
@@ -104,7 +124,7 @@ def _train(
     ranks.watch(trainer)
     check_recipe(module.model, params)
     check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices, settings.outputs)
-    goes_on = ranks.meeting.agree(lambda: facts(params, folders, data), "goes on" if checkpoint else "")
+    goes_on = ranks.meeting.agree(lambda: facts(params, folders, data, initial), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)
     compile_network(module.model, params.trainer)  # after it was tried with other sizes
@@ -145,6 +165,7 @@ def set_up_process(seed: int) -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):  # not their advice, and the hardware that they did not find
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # lightning calling torch
+    warnings.filterwarnings("ignore", message="Found .* in eval mode at the start")  # those of model.freeze
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # where one process is meant
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.use_deterministic_algorithms(True, warn_only=True)

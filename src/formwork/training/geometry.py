@@ -8,6 +8,7 @@ from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, is_recurrent
 from formwork.params import Model, Params
 from formwork.training.compilation import check_compile
+from formwork.training.freeze import freeze
 from formwork.training.recipe import check_recipe
 
 OUTPUTS = 2
@@ -17,7 +18,7 @@ LARGEST = 224
 
 
 def check_params(params: Params) -> None:
-    """check_recipe and check_model with nothing but params.yaml; a resolution that is `auto` is not tried.
+    """Make, freeze and check a model with nothing but params.yaml; a resolution that is `auto` is not tried.
 
     Raises:
         ParamsError: see there.
@@ -26,6 +27,7 @@ def check_params(params: Params) -> None:
     resolution = None if params.dataset.resolution == "auto" else params.dataset.resolution
     with torch.random.fork_rng(devices=[]):
         model = build_model(params.model, OUTPUTS, resolution or LARGEST)
+    freeze(model, params.model.freeze)
     check_recipe(model, params)
     check_compile(params.trainer)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:

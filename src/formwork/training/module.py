@@ -17,6 +17,7 @@ from formwork.params import Params
 from formwork.tasks import task_of
 from formwork.tasks.base import LossOptions
 from formwork.training.compilation import compile_network
+from formwork.training.freeze import freeze
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.objective import Objective
 from formwork.training.optimizers import build_optimizer
@@ -44,6 +45,7 @@ class ImageModule(LowOverheadModule):
         self.task = task_of(settings)
         network = build_model(params.model, self.task.outputs, settings.resolution)
         self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of torch
+        self.frozen_norms = freeze(self.model, params.model.freeze)
         self.presentation = Presentation(params.model)
         self.train_params = params.train
         self.objective = Objective(self.task, params.train, targets)
@@ -52,6 +54,12 @@ class ImageModule(LowOverheadModule):
         self.trainer_params = params.trainer
         self.ended = False  # the epoch has its means
         self.__dict__["averaged"] = None  # not a module of this one: no checkpoint holds it
+
+    def train(self, mode: bool = True) -> "ImageModule":
+        super().train(mode)
+        for name in self.frozen_norms:
+            self.model.get_submodule(name).eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, K) answers of the network that is validated to images (B, 3, H, W)."""

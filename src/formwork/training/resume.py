@@ -33,13 +33,14 @@ DUE, SIGNAL, NOT_FINITE = 1, 100, 1000  # what a rank wishes at the end of a ste
 NEXT = "the next run goes on from there."
 
 
-def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
+def checkpoint_path(folder: Path, params: Params, folders: Folders, initial: Path | None = None) -> Path:
     """Path of a run's checkpoint, named by a digest of all that the run's result depends on: code, params, data.
 
     So no run can resume from another's. Devices and workers are not part of the digest.
 
     Args:
         folder: outside of every output of a stage, which DVC removes before it runs the stage.
+        initial: file of the weights that it starts from, where model.weights names some.
     """
     digest = hashlib.sha256(torch.__version__.encode())
     for section in SECTIONS:
@@ -48,6 +49,8 @@ def checkpoint_path(folder: Path, params: Params, folders: Folders) -> Path:
         digest.update(json.dumps([section, content], sort_keys=True).encode())
     for name in ("train.csv", "val.csv", "dataset.json"):
         digest.update(hashlib.sha256((folders.interim / name).read_bytes()).digest())
+    if initial and params.model.weights:
+        digest.update(hashlib.sha256(initial.read_bytes()).digest())
     digest.update(code_digest(CHECKPOINT, own.folder()).encode())
     return folder / f"{digest.hexdigest()[:32]}.ckpt"
 

@@ -1,1 +1,1 @@
-"""Weights that training starts from: models/initial.safetensors, made of published weights or of a file of the user's."""
+"""Weights that training starts from: models/initial.safetensors, made of published ones or of a file of the user's."""

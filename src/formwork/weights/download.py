@@ -4,6 +4,7 @@ import hashlib
 import re
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from formwork import limits
@@ -30,6 +31,8 @@ def download(url: str, path: Path, sha256: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, OSError) and limits.advice(error):  # of this machine, and not of the other
             raise
+        if isinstance(error, HTTPError):
+            error.close()
         reason = f"no answer for {TIMEOUT_SECONDS:g} s" if isinstance(error, TimeoutError) else _words(error)
         raise _failed(url, reason) from error
     found = file_sha256(path)
@@ -55,6 +58,7 @@ def download_from_hub(repository: str, filename: str | None, folder: Path) -> tu
     Args:
         repository: <owner>/<name>, or with @<revision> behind it.
         filename: None: the one that models of timm have there.
+        folder: where it is downloaded to.
 
     Returns:
         The file, and its URL, which names the commit.
@@ -62,12 +66,10 @@ def download_from_hub(repository: str, filename: str | None, folder: Path) -> tu
     Raises:
         FormworkError: it cannot be downloaded, or is another one than the hub says.
     """
-    from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.file_download import get_hf_file_metadata
-    from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()  # which are drawn without a terminal, too
     repo, _, revision = repository.partition("@")
     names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
     for name in names:
@@ -78,22 +80,19 @@ def download_from_hub(repository: str, filename: str | None, folder: Path) -> tu
         url = hf_hub_url(repo, name, revision=revision or None)
         try:
             facts = get_hf_file_metadata(url)
-            print(f"Downloading {url}", flush=True)
-            commit = facts.commit_hash or revision or None
-            path = Path(hf_hub_download(repo, name, revision=commit, local_dir=folder))
         except EntryNotFoundError as error:
-            if name == names[-1] or error.response is None:
+            if name == names[-1]:
                 raise _failed(url, _words(error)) from error
             continue
         except Exception as error:  # of huggingface_hub, and of the libraries that it is built on
-            if isinstance(error, OSError) and limits.advice(error):
-                raise
             raise _failed(url, _words(error)) from error
-        found, expected = file_sha256(path), facts.etag or ""
-        if re.fullmatch("[0-9a-f]{64}", expected) and found != expected:
-            raise _failed(url, f"it is another file: its SHA-256 is {found}, and should be {expected}")
-        return path, hf_hub_url(repo, name, revision=commit)
-    raise AssertionError("no name")
+        # Of a large file the hub gives the SHA-256 as its ETag. Its own function for downloads, hf_hub_download, does
+        # not compare it, and tries without end where connections are cut.
+        pinned = hf_hub_url(repo, name, revision=facts.commit_hash or revision or None)
+        path = folder / name
+        download(pinned, path, facts.etag if facts.etag and re.fullmatch("[0-9a-f]{64}", facts.etag) else "")
+        return path, pinned
+    raise AssertionError("names is empty")
 
 
 def _blob(cached: Path) -> str:
@@ -105,7 +104,7 @@ def _blob(cached: Path) -> str:
 def of_cache(path: Path, sha256: str) -> Path | None:
     """A file in a cache of this machine, where it is there and its SHA-256 begins with `sha256`."""
     if sha256 and path.is_file() and file_sha256(path).startswith(sha256):
-        return path.resolve()
+        return path
     return None
 
 
@@ -119,12 +118,12 @@ def file_sha256(path: Path) -> str:
 
 def _failed(url: str, reason: str) -> FormworkError:
     return FormworkError(
-        f"The weights of model.weights: default could not be downloaded.\n  {url}: {reason}\nNothing was changed. Check "
-        "the connection and run `dvc repro` again; or download the file elsewhere, put it into models/weights, run `dvc "
-        "add` on it and name it in model.weights."
+        f"The weights of model.weights: default could not be downloaded.\n  {url}: {reason}\nNothing was changed. "
+        "Check the connection and run `dvc repro` again; or download the file elsewhere, put it into models/weights, "
+        "run `dvc add` on it and name it in model.weights."
     )
 
 
 def _words(error: Exception) -> str:
-    text = str(getattr(error, "reason", "") or error) or type(error).__name__
+    text = str(error.reason if type(error) is URLError else error) or type(error).__name__
     return text.partition("\n")[0].rstrip(".")

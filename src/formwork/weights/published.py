@@ -57,7 +57,7 @@ def _of_torchvision(name: str, folder: Path) -> tuple[dict[str, Tensor], Origin]
     prefix = found[1] if found else ""
     path.parent.mkdir(parents=True)
     if cached := of_cache(Path(torch.hub.get_dir()) / "checkpoints" / name_in_cache, prefix):
-        path.symlink_to(cached)
+        path.symlink_to(cached.resolve())
     else:
         download(chosen.url, path, prefix)
     read_user_file(path)  # it holds no code: so the library can load it below in its own way
@@ -84,7 +84,7 @@ def _hub_at(folder: Path) -> Iterator[None]:
 def _of_timm(params: Model, folder: Path) -> tuple[dict[str, Tensor], Origin]:
     import timm
 
-    settings = timm.get_pretrained_cfg(params.variant, allow_unregistered=False)
+    settings = timm.get_pretrained_cfg(params.variant)
     if settings is None or not settings.has_weights:
         architecture = params.variant.partition(".")[0]
         others = [f"timm/{name}" for name in timm.list_models(f"{architecture}.*", pretrained=True)]
@@ -93,7 +93,7 @@ def _of_timm(params: Model, folder: Path) -> tuple[dict[str, Tensor], Origin]:
     if settings.hf_hub_id:
         path, source = download_from_hub(settings.hf_hub_id, settings.hf_hub_filename, folder)
     else:
-        source = settings.url if isinstance(settings.url, str) else settings.url[0]
+        source = str(settings.url)
         path = folder / source.rsplit("/", 1)[1]
         found = re.search(r"-([0-9a-f]{8,})\.", path.name)
         download(source, path, found[1] if found else "")

@@ -1,6 +1,7 @@
 """Weights in a file of the user's, in any of the usual forms. Code in a file is never run."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from formwork.params.model import WEIGHT_FILES
 from formwork.weights.download import file_sha256
 from formwork.weights.initial_file import Origin
 
+CODE = re.compile(r"GLOBAL (\S+)|(TorchScript)")
+"""What torch says where it would have to run code, which it does not; the group is the name of the code."""
 WRAPPERS = ("state_dict", "model_state_dict", "weights", "model", "net", "network")
 """Keys under which a checkpoint keeps the weights, the likeliest first."""
 
@@ -28,16 +31,18 @@ def read_user_file(path: Path) -> tuple[dict[str, Tensor], Origin]:
         raise _missing(path)
     try:
         content = _content(path)
-    except pickle.UnpicklingError as error:
-        raise FormworkError(
-            f"{path} holds more than tensors and plain values, and loading it would run code that is in it: "
-            f"{_first_line(error)}. Where you trust it, load it with torch.load(..., weights_only=False), and save its "
-            "state_dict with safetensors.torch.save_file."
-        ) from error
     except Exception as error:  # torch and safetensors raise many kinds on damaged files
         if isinstance(error, OSError) and limits.advice(error):
             raise
-        raise FormworkError(f"{path} is no file of weights that can be read: {_first_line(error)}.") from error
+        if code := CODE.search(str(error)):
+            raise FormworkError(
+                f"{path} holds more than tensors and plain values: {code[1] or code[2]}. Loading that would run code, "
+                "and is not done. Where you trust the file, load it with torch.load(path, weights_only=False), and "
+                "save its state_dict with safetensors.torch.save_file."
+            ) from error
+        pickled = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged, or of no form that torch.save writes" if pickled else _first_line(error)
+        raise FormworkError(f"{path} is no file of weights that can be read: {reason}.") from error
     tensors = _tensors(content)
     if not tensors:
         keys = f": its keys are {', '.join(map(str, list(content)[:8]))}" if isinstance(content, Mapping) else ""
