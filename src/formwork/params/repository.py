@@ -5,6 +5,7 @@ from pathlib import Path
 
 from formwork.errors import ParamsError, did_you_mean
 from formwork.folders import Folders
+from formwork.params.model import FOLDER, WEIGHT_FILES
 from formwork.params.read import NAME, load_params
 from formwork.params.sections import Params, Sources
 from formwork.params.undo import undoable
@@ -22,6 +23,7 @@ def load_params_of_stages(repository: Path = Path()) -> Params:
         check_tracked(params, repository)
         check_dataset(params, repository)
         check_group(params)
+        check_weights(params, repository)
     return params
 
 
@@ -65,6 +67,37 @@ def check_group(params: Params) -> None:
         )
 
 
+def check_weights(params: Params, repository: Path) -> None:
+    """Refuse a file of weights that is not there; one that DVC can bring need not be there yet.
+
+    Raises:
+        ParamsError: see missing_weights.
+    """
+    if params.model.weights in (None, "default"):
+        return
+    path = repository / FOLDER / params.model.weights
+    if not path.is_file() and not _pointer(path).is_file():
+        raise missing_weights(path)
+
+
+def missing_weights(path: Path) -> ParamsError:
+    """That a file of weights is not there, with the nearest that is, or how to get it."""
+    if _pointer(path).is_file():
+        return ParamsError(f"{path}, of model.weights, is not here. Run `dvc pull {path}`.", "model.weights")
+    there = [file.name.removesuffix(".dvc") for file in path.parent.glob("*")]
+    known = {name for name in there if name.endswith(WEIGHT_FILES)}
+    near = did_you_mean(path.name, known) if known else "There is no file of weights yet."
+    return ParamsError(
+        f"model.weights is {path.name!r}, and there is no file {path}. {near} Copy one there, and run `dvc add` on it.",
+        "model.weights",
+    )
+
+
+def _pointer(path: Path) -> Path:
+    """The file that DVC writes for what `dvc add` has tracked."""
+    return path.with_name(f"{path.name}.dvc")
+
+
 def check_dataset(params: Params, repository: Path) -> None:
     """Refuse a dataset that is nowhere: not in data/raw, not known to DVC, not fetched and without manifests.
 
@@ -74,7 +107,7 @@ def check_dataset(params: Params, repository: Path) -> None:
     name = params.data.name
     folders = Folders.of(name, repository)
     raw = folders.raw
-    pointer = raw.with_name(f"{raw.name}.dvc")
+    pointer = _pointer(raw)
     if name in params.data.fetch or raw.is_dir() or pointer.exists() or folders.settings.exists():
         return
     key = "data.name"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from formwork import limits
-from formwork.errors import FormworkError, did_you_mean
-from formwork.params.model import WEIGHT_FILES
+from formwork.errors import FormworkError
+from formwork.params.repository import missing_weights
 from formwork.weights.download import file_sha256
 from formwork.weights.initial_file import Origin
 
@@ -28,7 +28,7 @@ def read_user_file(path: Path) -> tuple[dict[str, Tensor], Origin]:
         FormworkError: the file is missing, damaged, holds code or no tensors.
     """
     if not path.is_file():
-        raise _missing(path)
+        raise missing_weights(path)
     try:
         content = _content(path)
     except Exception as error:  # torch and safetensors raise many kinds on damaged files
@@ -83,16 +83,6 @@ def _origin(path: Path, content: Any) -> Origin:
         std=known.get("std"),
         size=known.get("resolution"),
         lightning=isinstance(content, Mapping) and "pytorch-lightning_version" in content,
-    )
-
-
-def _missing(path: Path) -> FormworkError:
-    if path.with_name(f"{path.name}.dvc").is_file():
-        return FormworkError(f"{path}, of model.weights, is not here. Run `dvc pull {path}`.")
-    there = [file.name for file in path.parent.glob("*") if file.name.endswith(WEIGHT_FILES)]
-    near = did_you_mean(path.name, there) if there else "There is no file of weights yet."
-    return FormworkError(
-        f"model.weights is {path.name!r}, and there is no file {path}. {near} Copy one there, and run `dvc add` on it."
     )
 
 
