@@ -97,6 +97,7 @@ def test_what_the_others_do(images: np.ndarray) -> None:
         ("noise", {"noise": [20, 15, 10, 5, 0]}),
         (["jpeg"], {"jpeg": [50, 25, 15, 10, 5]}),
         ({"noise": ["1e1", -5]}, {"noise": [10.0, -5]}),
+        ([{"noise": [1, 2]}, "blur"], {"noise": [1, 2], "blur": [0.01, 0.015, 0.02, 0.03, 0.05]}),
         ({"noise": 3, "blur": None}, {"noise": [3], "blur": [0.01, 0.015, 0.02, 0.03, 0.05]}),
     ],
 )
@@ -108,7 +109,8 @@ def test_forms_of_the_key(given: object, found: dict) -> None:
     ("given", "words"),
     [
         (["nose"], "Did you mean 'noise'?"),
-        (["noise", "noise"], "twice"),
+        (["noise", {"noise": [3]}], "twice"),
+        ([{"noise": [3], "blur": [1]}], "a list of names"),
         ({"noise": [5, 5.0]}, "twice"),
         ({"noise": []}, "no severities"),
         ({"jpeg": [0]}, "go from 1 to 100, not 0"),
@@ -118,7 +120,7 @@ def test_forms_of_the_key(given: object, found: dict) -> None:
         ({"blur": ["much"]}, "not 'much'"),
         ({"noise": [math.nan]}, "not nan"),
         (7, "a list of names"),
-        ([{"noise": [3]}], "a list of names"),
+        ([["noise"]], "a list of names"),
     ],
 )
 def test_keys_that_are_refused(given: object, words: str) -> None:

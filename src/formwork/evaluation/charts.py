@@ -37,11 +37,13 @@ def draw_reliability(path: Path, assessment: Assessment, title: str) -> None:
         counts.set(title="predictions", xlabel=CONFIDENCE, ylabel="share of the predictions", xlim=(0, 1.02))
 
 
-def draw_robustness(path: Path, found: Mapping[str, Robustness], titles: Mapping[str, str], score: str) -> None:
+def draw_robustness(
+    path: Path, found: Mapping[str, Robustness], titles: Mapping[str, str], score: str, share: bool
+) -> None:
     """The score by severity, a panel a corruption, a line a split.
 
     Args:
-        titles: of the images, by split. score: title of the score.
+        titles: of the images, by split. score: title of the score. share: it is one.
     """
     names = list(next(iter(found.values())).spoilt)
     columns = min(len(names), 3)
@@ -58,5 +60,5 @@ def draw_robustness(path: Path, found: Mapping[str, Robustness], titles: Mapping
             ticks = [CLEAN, *(f"{severity:g}" for severity in next(iter(found.values())).spoilt[name])]
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set(title=name, xlabel=CORRUPTIONS[name].unit, ylabel=score)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.04 if share else None)
         panels[0].legend(loc="lower left")

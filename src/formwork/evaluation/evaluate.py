@@ -128,7 +128,9 @@ def _draw_charts(
         draw_reliability(folder / "reliability.png", assessed[SHOWN], f"{TITLES[SHOWN]} images")
     if spoilt:
         titles = {split: f"{TITLES[split]} images" for split in spoilt}
-        draw_robustness(folder / "robustness.png", spoilt, titles, task_of(settings).score_title)
+        draw_robustness(
+            folder / "robustness.png", spoilt, titles, task_of(settings).score_title, settings.task != "regression"
+        )
 
 
 def _warn_of_mirrors(params: Params, trained_on: Settings) -> None:

@@ -33,19 +33,32 @@ CORRUPTIONS = {
 }
 
 
-def _corruptions(value: Any) -> list[str] | dict[str, list[float]]:
-    """Names, or severities by name, checked."""
-    given = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(given, (list, dict)) or not all(isinstance(name, str) for name in given):
-        raise ValueError(
-            f"must be a list of names, as `- noise`, or severities by name, as `noise: [20, 10]`: {value!r}"
-        )
-    for number, name in enumerate(given):
+def _corruptions(value: Any) -> list[str | dict[str, list[float]]]:
+    """A list whose entries are names, or names with severities of their own, checked. A name alone, and a mapping, are
+    such a list, too."""
+    entries = [] if value is None else [value] if isinstance(value, str) else value
+    if isinstance(entries, dict):
+        entries = [{name: severities} for name, severities in entries.items()]
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise ValueError(f"must be a list of names, as `- noise`, or `- noise: [20, 10]`, and is {value!r}")
+    names: list[str] = []
+    for entry in entries:
+        name = entry if isinstance(entry, str) else next(iter(entry))
         if name not in CORRUPTIONS:
             raise ValueError(f"there is no corruption {name!r}. {did_you_mean(name, CORRUPTIONS)}")
-        if isinstance(given, list) and name in given[:number]:
-            raise ValueError(f"{name} is there twice")
-    return given if isinstance(given, list) else {name: _severities(name, own) for name, own in given.items()}
+        if name in names:
+            raise ValueError(f"{name} is there twice: give all its severities in one entry, `- {name}: [...]`")
+        names.append(name)
+    return [
+        one if isinstance(one, str) else {name: _severities(name, given) for name, given in one.items()}
+        for one in entries
+    ]
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, str) or (
+        isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry)), str)
+    )
 
 
 def _severities(name: str, given: Any) -> list[float]:
@@ -85,17 +98,18 @@ class Evaluate(Section):
         "Test-time augmentation: `flip`: the model is shown each image and its mirror image, and the mean of both "
         "outputs counts. Not where a mirror image is something else, as with digits.",
     )
-    corruptions: Annotated[list[str] | dict[str, list[float]], BeforeValidator(_corruptions)] = param(
+    corruptions: Annotated[list[str | dict[str, list[float]]], BeforeValidator(_corruptions)] = param(
         [],
         "What images are spoilt by to see how robust the model is ([which](evaluation.md#robustness)).",
-        values="a list of `noise`, `blur`, `contrast`, `brightness`, `jpeg`, `occlusion`; or the severities of each, "
-        "as `noise: [20, 10]`",
+        values="a list of `noise`, `blur`, `contrast`, `brightness`, `jpeg`, `occlusion`, each by its name, or with "
+        "severities, as `noise: [20, 10]`",
     )
     seed: Seed = param(0, "What the resamples, and the noise and the places of corruptions, are drawn by.")
 
     @property
     def severities(self) -> dict[str, list[float]]:
         """Of each corruption that is tried, by its name."""
-        if isinstance(self.corruptions, dict):
-            return self.corruptions
-        return {name: list(CORRUPTIONS[name].severities) for name in self.corruptions}
+        found: dict[str, list[float]] = {}
+        for entry in self.corruptions:
+            found |= {entry: list(CORRUPTIONS[entry].severities)} if isinstance(entry, str) else entry
+        return found
