@@ -1,7 +1,7 @@
 """Groups: named subsets of a dataset's classes, defined in params.yaml."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from formwork.datasets.candidates import Candidates
@@ -30,11 +30,23 @@ def select_group(
         return candidates
     if group not in groups:
         raise DatasetError(
-            f"data.group in params.yaml is {group!r}, which datasets.{dataset}.groups does not define. "
-            f"{_nearest(group, [ALL, *groups])}"
+            f"data.group in params.yaml is {group!r}, which {_undefined(dataset, group, [ALL, *groups])}"
         )
+    return candidates.of_classes(classes_of(group, dataset, groups, candidates.class_names))
+
+
+def classes_of(group: str, dataset: str, groups: Mapping[str, Sequence[str | int]], names: Sequence[str]) -> set[str]:
+    """The names of the classes of a group.
+
+    Args:
+        names: of all classes of the dataset, in order.
+
+    Raises:
+        DatasetError: as select_group.
+    """
+    if group not in groups:
+        raise DatasetError(f"{group!r} is a group that {_undefined(dataset, group, groups)}")
     key = f"datasets.{dataset}.groups.{group}"
-    names = candidates.class_names
     chosen, faults = set(), []
     for entry in groups[group]:
         try:
@@ -45,7 +57,13 @@ def select_group(
         raise DatasetError("\n".join([f"{key} in params.yaml names classes that {dataset} does not have:", *faults]))
     if not chosen:
         raise DatasetError(f"{key} in params.yaml is empty. List class names, or their ids, from 0.")
-    return candidates.of_classes(chosen)
+    return chosen
+
+
+def _undefined(dataset: str, group: str, known: Iterable[str]) -> str:
+    known = list(known)
+    hint = _nearest(group, known) if known else "It defines none."
+    return f"datasets.{dataset}.groups does not define. {hint}"
 
 
 def _class_name(entry: str | int, names: Sequence[str]) -> str:

@@ -53,14 +53,14 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     splits = [split for split in read_settings(folders.settings).splits if split != "train"]
     data = ProjectData(params, folders, splits)
     data.need_betons()
-    _check_same(settings, data.settings, model_file)
+    check_same(settings, data.settings, model_file)
     _warn_of_mirrors(params, settings)
     on, mirrored = device(params.trainer.accelerator), params.evaluate.tta == "flip"
     manifests = {split: data.splits[split].manifest for split in splits}
     found = {}
     for split in splits:
         found[split] = predict(trained, data.loader(split), on, split, mirrored)
-        _check_finite(found[split], manifests[split], split, model_file)
+        check_finite(found[split], manifests[split], f"{TITLES[split]} image", model_file)
     loader_used = data.loader_used
     bootstraps = {split: Bootstrap(params.evaluate.bootstrap, params.evaluate.seed, split) for split in splits}
     assessed, spoilt = {}, {}
@@ -81,11 +81,12 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     write_plots(results, found[SHOWN], assessed[SHOWN], settings)
     draw_mistakes(results / "worst_mistakes.png", found[SHOWN], data, settings, SHOWN)
     write_metrics(results / "metrics.json", loader_used, assessed, settings, spoilt)
+    task = task_of(settings)
     scores = [
-        f"{_score(one, settings)} on {count(one.images, f'{TITLES[split]} image')}" for split, one in assessed.items()
+        f"{with_interval(one, task.score)} on {count(one.images, f'{TITLES[split]} image')}"
+        for split, one in assessed.items()
     ]
-    title = task_of(settings).score_title
-    title = title.capitalize() if title.islower() else title
+    title = task.score_title.capitalize() if task.score_title.islower() else task.score_title
     print(f"{title} {', '.join(scores)}, in {time.monotonic() - start:.1f} s: {results}")
 
 
@@ -98,7 +99,7 @@ def _on_spoilt(
     for corruption in corruptions(settings.severities, settings.seed):
         spoilt = Corrupted(loader, corruption, data.normal, data.params.data.dtype)
         predictions = predict(trained, spoilt, on, f"{split}, {corruption}", mirrored)
-        _check_finite(predictions, data.splits[split].manifest, split, model_file)
+        check_finite(predictions, data.splits[split].manifest, f"{corruption} {TITLES[split]} image", model_file)
         yield corruption, predictions
 
 
@@ -142,15 +143,14 @@ def _warn_of_mirrors(params: Params, trained_on: Settings) -> None:
         )
 
 
-def _score(assessment: Assessment, settings: Settings) -> str:
-    """ "0.9661 (0.939 to 0.989)" """
-    name = task_of(settings).score
+def with_interval(assessment: Assessment, name: str) -> str:
+    """ "0.9661 (0.9390 to 0.9890)" """
     ends = assessment.intervals.get(name)
     text = score(assessment.metrics[name])
     return text if ends is None or np.isnan(ends).any() else f"{text} ({score(ends[0])} to {score(ends[1])})"
 
 
-def _check_same(trained_on: Settings, settings: Settings, model_file: Path) -> None:
+def check_same(trained_on: Settings, settings: Settings, model_file: Path) -> None:
     """Raise FormworkError if a model was trained to predict something else."""
     if trained_on.task != settings.task or trained_on.target_names != settings.target_names:
         raise FormworkError(
@@ -161,13 +161,17 @@ def _check_same(trained_on: Settings, settings: Settings, model_file: Path) -> N
         raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")
 
 
-def _check_finite(predictions: Predictions, manifest: Manifest, split: str, model_file: Path) -> None:
-    """Raise FormworkError if the model's answers are nan or infinite: no metric would mean anything."""
+def check_finite(predictions: Predictions, manifest: Manifest, title: str, model_file: Path) -> None:
+    """Raise FormworkError if the model's answers are nan or infinite: no metric would mean anything.
+
+    Args:
+        title: of one of the images.
+    """
     wrong = np.flatnonzero(~np.isfinite(predictions.losses))
     if len(wrong):
         path = printable(manifest.paths[wrong[0]])
         raise FormworkError(
-            f"{model_file} gives no finite answer for {count(len(wrong), f'{TITLES[split]} image')} of "
+            f"{model_file} gives no finite answer for {count(len(wrong), title)} of "
             f"{len(predictions):,}, {path} for one. Lower train.lr or the number of timesteps, "
             "and train again: `dvc repro`."
         )

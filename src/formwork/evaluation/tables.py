@@ -26,11 +26,11 @@ HEADERS = {
     "scatter.csv": ("name", "target", "predicted"),
 }
 PARTS = {
-    "classes": ("class", "classes.csv"),
-    "multilabel": ("label", "labels.csv"),
-    "regression": ("target", "targets.csv"),
+    "classes": ("class", "classes"),
+    "multilabel": ("label", "labels"),
+    "regression": ("target", "targets"),
 }
-"""By task, what has scores of its own, and the table of them."""
+"""By task, what has scores of its own, one and many."""
 
 
 def write_plots(folder: Path, predictions: Predictions, assessment: Assessment, settings: Settings) -> None:
@@ -83,22 +83,25 @@ def _of_numbers(predictions: Predictions, assessment: Assessment, settings: Sett
 
 def write_parts(folder: Path, found: Mapping[str, Assessment], settings: Settings) -> None:
     """Write the scores of each class, label or target, a row each, of all splits."""
-    kind, name = PARTS[settings.task]
-    scores = list(next(iter(found.values())).parts)
-    header = ["split", kind, "images", *(column for score in scores for column in with_ends(score))]
-    names = settings.target_names or settings.class_names
-    rows = (
-        [split, cell(names[place]), assessment.support[place], *_scores(assessment, scores, place)]
-        for split, assessment in found.items()
-        for place in range(len(names))
-    )
-    write_csv(folder / name, [header, *rows])
+    rows = ([split, *row] for split, assessment in found.items() for row in part_rows(assessment, settings))
+    header = part_header(next(iter(found.values())), settings)
+    write_csv(folder / f"{PARTS[settings.task][1]}.csv", [["split", *header], *rows])
 
 
-def _scores(assessment: Assessment, scores: Iterable[str], place: int) -> Iterator[str]:
-    for score in scores:
-        ends = assessment.part_intervals.get(score)
-        yield from measured(assessment.parts[score][place], None if ends is None else ends[place])
+def part_header(assessment: Assessment, settings: Settings) -> list[str]:
+    """Of part_rows."""
+    scores = (column for score in assessment.parts for column in with_ends(score))
+    return [PARTS[settings.task][0], "images", *scores]
+
+
+def part_rows(assessment: Assessment, settings: Settings) -> Iterator[list[object]]:
+    """The scores of each class, label or target."""
+    for place, name in enumerate(settings.target_names or settings.class_names):
+        row = [cell(name), assessment.support[place]]
+        for score, values in assessment.parts.items():
+            ends = assessment.part_intervals.get(score)
+            row += measured(values[place], None if ends is None else ends[place])
+        yield row
 
 
 def write_reliability(path: Path, found: Mapping[str, Assessment]) -> None:
