@@ -74,6 +74,16 @@ def test_the_first_loss_that_is_not_finite_is_named(run, wrong, tmp_path, value,
     assert (tmp_path / "out/train/metrics.json").exists() == (epoch > 1)
 
 
+@pytest.mark.parametrize("call", [STEPS + 2, 2 * STEPS])
+def test_steps_are_those_of_the_optimiser_and_epochs_without_validation_are_looked_at(run, wrong, call):
+    """With steps of two batches and of the third one, in an epoch that is not validated."""
+    wrong("training_step", call, NAN)
+    trainer = {"max_epochs": 4, "accumulate_grad_batches": 2, "check_val_every_n_epoch": 4}
+    message = rf"at epoch 2, step {3 if call == STEPS + 2 else 4}\. Epoch 1 is the last with finite losses\."
+    with pytest.raises(NotFiniteError, match=message):
+        run("out", trainer=trainer)
+
+
 def test_a_validation_that_is_not_finite_stops_it_too(run, wrong):
     wrong("validation_step", 2 + 2, NAN)
     with pytest.raises(NotFiniteError, match=r"^The val/loss is nan at epoch 1, step 3\. No epoch was finished\."):

@@ -76,6 +76,14 @@ def test_what_torch_must_say(train: dict[str, Any], message: str) -> None:
         ({"trainer": {"monitor": "train/map"}}, "There is no such metric"),
         ({"trainer": {"limit_train_batches": 0}}, "greater than"),
         ({"trainer": {"limit_train_batches": 1.5}}, "less than or equal to 1"),
+        ({"train": {"ema": 0.9}, "trainer": {"strategy": "fsdp"}}, "needs a process that has all weights"),
+        (
+            {
+                "train": {"optimizer_options": {"fused": True}},
+                "trainer": {"gradient_clip_val": 1, "precision": "16-mixed"},
+            },
+            "not for an optimiser with fused: true",
+        ),
         ({"trainer": {"loggers": ["tensorbord"]}}, "'tensorboard'"),
     ],
 )
@@ -93,6 +101,7 @@ def test_a_metric_of_another_task_is_refused_once_the_task_is_known() -> None:
 
 def test_numbers_that_another_program_wrote_as_text_are_numbers() -> None:
     check(train={"optimizer_options": {"eps": "1e-6", "betas": ["0.8", 0.9]}, "lr": "1e-2"})
+    check(train={"lr_scale": {11: "1e-1"}})  # and the name of a layer is text
 
 
 def test_groups_have_their_learning_rate_and_decay_and_frozen_weights_are_in_none() -> None:

@@ -1,8 +1,11 @@
 """What params.yaml asks of a training is what a loop of plain PyTorch does, written out here, to the last bit."""
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
+from formwork.errors import ParamsError
 from formwork.folders import Folders
 from formwork.loading.project import ProjectData
 from formwork.models.build import build_model
+from formwork.training import fit
+from tests.training import forked
 from tests.training.conftest import make_params
 
 pytestmark = pytest.mark.slow
@@ -176,3 +182,42 @@ def test_it_is_what_plain_pytorch_does(run, folders: Folders, name: str) -> None
     assert saved["weights"].keys() == expected.keys()
     for key, value in saved["weights"].items():
         torch.testing.assert_close(value, expected[key], rtol=1e-6, atol=1e-7)
+
+
+def test_a_compiled_network_trains_the_same_model(project: Path, tmp_path: Path) -> None:
+    """With torch.compile but for the last part of it, which takes a minute: what it captures, PyTorch runs as ever."""
+
+    def compile_quickly() -> None:
+        torch.compile = partial(torch.compile, backend="eager")  # type: ignore[assignment]
+        save = fit.save_model
+
+        def save_and_count(*arguments: Any) -> None:
+            Path("graphs").write_text(str(torch._dynamo.utils.counters["stats"]["unique_graphs"]))
+            save(*arguments)
+
+        fit.save_model = save_and_count
+
+    models = []
+    for compiled in (False, True):
+        workspace = Path(shutil.copytree(project, tmp_path / str(compiled), symlinks=True))
+        sections = {"train": {"ema": 0.5}, "trainer": TRAINER | {"compile": compiled, "accelerator": "cpu"}}
+        status, output = forked.finish(
+            *forked.start(workspace, compile_quickly if compiled else lambda: None, **sections)
+        )
+        assert status == 0, output
+        models.append((workspace / "models/best.pt").read_bytes())
+    assert models[0] == models[1]
+    assert int((workspace / "graphs").read_text()) >= 4  # in training, in the validation before it, of the average
+
+
+def test_a_share_of_batches_that_is_none_is_refused(run) -> None:
+    with pytest.raises(ParamsError, match=r"limit_train_batches 0\.3 of 3 batches is less than one: set 0\.33 or more"):
+        run("out", trainer={"limit_train_batches": 0.3})
+
+
+def test_batch_norm_over_processes_needs_gpus() -> None:
+    trainer = make_params(
+        trainer={"devices": 2, "sync_batchnorm": True, "accelerator": "cpu"}, ffcv={"distributed": True}
+    ).trainer
+    with pytest.raises(ParamsError, match=r"trainer\.sync_batchnorm needs GPUs: set it to false"):
+        fit.build_trainer(trainer, [])

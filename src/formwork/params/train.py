@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from formwork.errors import did_you_mean
 from formwork.params.fields import Float, Fraction, Options, PositiveFloat, PositiveInt, Section, param
@@ -10,6 +10,18 @@ from formwork.params.schedules import SCHEDULES, ScheduleName, ScheduleOptions, 
 
 METRICS = {"classes": ("accuracy",), "multilabel": ("f1", "map"), "regression": ("mae", "r2")}
 """What trainer.monitor may name beside the loss, by task."""
+
+SHARDED = ("fsdp", "deepspeed")
+"""Starts of the names of strategies that part the weights."""
+
+
+def _names(value: object) -> object:
+    """A mapping with numbers among its keys, as {11: 0.1}: names of layers, which YAML takes for numbers."""
+    return (
+        {str(key) if type(key) is int else key: item for key, item in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 class Train(Section):
@@ -28,7 +40,7 @@ class Train(Section):
     optimizer_options: Options = param(
         {}, "Other options of the optimiser.", values="a mapping of torch's names to values: `{momentum: 0.9}`"
     )
-    lr_scale: dict[str, PositiveFloat] = param(
+    lr_scale: Annotated[dict[str, PositiveFloat], BeforeValidator(_names)] = param(
         {},
         "Factors of `lr` for some of the weights: of the patterns that match the name of a weight, or of a module that "
         "it is in, the last one counts.",
@@ -173,4 +185,11 @@ def check_recipe(train: Train, trainer: Trainer) -> None:
         raise ValueError(
             f"train.warmup_epochs is {train.warmup_epochs:g}, and must be less than trainer.max_epochs, which is "
             f"{trainer.max_epochs}"
+        )
+    if train.ema is not None and trainer.strategy.startswith(SHARDED):
+        raise ValueError(f"train.ema needs a process that has all weights, which {trainer.strategy} has not: set null")
+    if train.optimizer_options.get("fused") and trainer.gradient_clip_val and trainer.precision == "16-mixed":
+        raise ValueError(
+            "trainer.gradient_clip_val and trainer.precision 16-mixed are not for an optimiser with fused: true, which "
+            "scales gradients by itself: take it out of train.optimizer_options"
         )

@@ -37,7 +37,7 @@ from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhea
 from formwork.training.loggers import OtherLoggers
 from formwork.training.module import ImageModule
 from formwork.training.ranks import Ranks, environment_of
-from formwork.training.recipe import check_recipe
+from formwork.training.recipe import check_limit, check_recipe
 from formwork.training.resume import (
     NEXT,
     CheckpointFile,
@@ -123,6 +123,7 @@ def _train(
     trainer = build_trainer(params.trainer, [callback for callback in callbacks if callback], ranks)
     ranks.watch(trainer)
     check_recipe(module.model, params)
+    check_limit(params, len(data.splits["train"].manifest))
     check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices, settings.outputs)
     goes_on = ranks.meeting.agree(lambda: facts(params, folders, data, initial), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
@@ -204,7 +205,10 @@ def build_trainer(params: Trainer, callbacks: list[pl.Callback], ranks: Ranks | 
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ParamsError(f"trainer in params.yaml does not suit this machine: {error}") from error
-    if trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+    on_cpu = trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu"
+    if on_cpu and params.sync_batchnorm:
+        raise ParamsError("trainer.sync_batchnorm needs GPUs: set it to false.", "trainer.sync_batchnorm")
+    if on_cpu and "OMP_NUM_THREADS" not in os.environ:
         # As many as torchrun has it: sums of the same numbers would differ by how many processes a machine has.
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)

@@ -32,3 +32,14 @@ def check_loggers(names: Sequence[str]) -> None:
             f"`{sys.executable} -m pip install 'formwork[loggers]'` or `make setup`, or change the list.",
             "trainer.loggers",
         )
+
+
+def check_limit(params: Params, images: int) -> None:
+    """Raises ParamsError: trainer.limit_train_batches is a share of the training images that has no batch."""
+    limit, batches = params.trainer.limit_train_batches, images // params.data.batch_size
+    if isinstance(limit, float) and int(batches * limit) < 1:
+        raise ParamsError(
+            f"trainer.limit_train_batches {limit:g} of {batches} batches is less than one: set {1 / batches:.2g} or "
+            "more, or a number of batches.",
+            "trainer.limit_train_batches",
+        )
