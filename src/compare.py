@@ -30,10 +30,11 @@ def main() -> None:
     )
     more.add_argument("--seeds", type=_count, default=1, metavar="N", help="seeds to run with: seed and those after it")
     parser.add_argument("--dry-run", action="store_true", help="only say what is reused and what would be run")
+    parser.add_argument("--fetch", action="store_true", help="get predictions that are missing from DVC's remote")
     parser.add_argument("--results", type=Path, default=Path("results/compare"), help="folder for table and picture")
     a = parser.parse_args()
     command = shlex.join(["python", "src/compare.py", *sys.argv[1:]])
-    compare(load_params(), a.set_param, a.repeat, a.seeds, a.results, command, a.dry_run)
+    compare(load_params(), a.set_param, a.repeat, a.seeds, a.results, command, a.dry_run, a.fetch)
 
 
 def _count(text: str) -> int:

@@ -16,6 +16,7 @@ import pytest
 from formwork.errors import FormworkError
 from formwork.system import machine, machine_id
 from formwork.tools.compare.plans import Installation
+from formwork.yaml import parse_yaml
 from tests.make_images import make_dataset
 from tests.processes import wait_for
 from tests.tools.compare.conftest import Quick, make_run
@@ -115,6 +116,52 @@ def run_and_take_back(quick: Quick, **env: str) -> None:
     quick.set_params(data__use_ffcv=False)
     Workspace(quick.path, quick.env | env).dvc("repro --single-item train evaluate")
     quick.git("checkout -- .")
+
+
+def test_each_case_differs_from_the_workspace_in_its_own_settings_alone(quick: Quick):
+    """Also after one that changes the data, which are converted in the copy; and each is found again."""
+    cases = ("model.name=rcnn", "ffcv.beton.jpeg_quality=50", "train.lr=0.1,model.name=rcnn")
+    before = files(quick)
+    output = quick.compare(*cases)
+    assert quick.trainings == ["ffcv 0 rcnn", "ffcv 0", "ffcv 0 rcnn"]
+    assert files(quick) == before
+    runs = report(quick)["runs"]
+    assert [run["case"] for run in runs] == [
+        "model.name=rcnn",
+        "ffcv.beton.jpeg_quality=50",
+        "train.lr=0.1, model.name=rcnn",
+    ]
+    original = parse_yaml((quick / "params.yaml").read_bytes(), "params.yaml")
+    for run, changed in zip(runs, ({"model"}, {"ffcv"}, {"model", "train"}), strict=True):
+        name = run["source"].removeprefix("experiment ")
+        params = parse_yaml(quick.git(f"show {ref(quick, name)}:params.yaml").encode(), name)
+        assert {section for section in params if params[section] != original[section]} == changed
+        betons = re.search(r"train.beton\n *hash: md5\n *md5: (\w+)", quick.git(f"show {ref(quick, name)}:dvc.lock"))[1]
+        same = betons in (quick / "dvc.lock").read_text()
+        assert same == ("ffcv" not in changed)
+    assert "is left out of the paired tests" in output  # these trainings predict nothing
+
+    again = quick.compare(*cases)
+    assert again.count(" is reused") == 3
+    assert len(quick.trainings) == 3
+
+
+def test_runs_of_another_machine_count_for_accuracy_and_not_for_seconds(quick: Quick):
+    there = Workspace(quick.path, quick.env | {"MACHINE_ID": "0badcafe"})
+    there.dvc("exp run --name theirs -S model.name=rcnn")
+    quick.git("checkout -- .")
+    before = len(quick.trainings)
+    output = quick.compare("model.name=rcnn")
+    assert (
+        "model.name=rcnn, seed 0: experiment theirs is reused, but for its seconds: it was measured on another"
+        in output
+    )
+    assert len(quick.trainings) == before
+    assert "1 run of 2 was measured on another machine" in output
+    summary = report(quick)["summary"]
+    assert summary["model.name=rcnn"]["accuracy"] == {"median": 0.5, "low": 0.5, "high": 0.5}
+    assert summary["model.name=rcnn"]["seconds"] is None
+    assert summary["params.yaml"]["seconds"] is not None
 
 
 def test_what_dvc_has_in_its_cache_is_taken_from_there(quick: Quick):
@@ -280,3 +327,17 @@ def test_a_real_training(repo: Workspace):
         assert all(run["first_batch_seconds"] > 0 and run["peak_memory_mb"] > 50 for run in (ffcv, pytorch))
         assert re.search(r"\nimages/s +\d", output)
     assert repo.changes() == RESULTS
+
+    output = repo.run(BIN / "python", "src/compare.py", "-S", "train.lr=0.1").output
+    verdicts = report(repo)["differences"]
+    assert [(one["split"], one["first"], one["second"]) for one in verdicts] == [
+        ("val", "params.yaml", "train.lr=0.1"),
+        ("test", "params.yaml", "train.lr=0.1"),
+    ]
+    first, second = report(repo)["runs"]
+    assert verdicts[0]["scores"] == pytest.approx([first["accuracy"], second["accuracy"]])
+    assert verdicts[1]["scores"] == pytest.approx([first["test_accuracy"], second["test_accuracy"]])
+    assert verdicts[0]["only_second_right"] - verdicts[0]["only_first_right"] == pytest.approx(
+        verdicts[0]["difference"] * verdicts[0]["images"]
+    )
+    assert f"\nOn {verdicts[1]['images']} test images, train.lr=0.1 " in output

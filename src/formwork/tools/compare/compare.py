@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from formwork.errors import FormworkError, ParamsError
@@ -18,6 +19,7 @@ from formwork.text import count
 from formwork.tools.compare import tables
 from formwork.tools.compare.cases import Case, of_loaders, read_cases
 from formwork.tools.compare.chart import draw
+from formwork.tools.compare.paired import compare_answers
 from formwork.tools.compare.plans import Installation, RunPlan, make_plans
 from formwork.tools.compare.runs import Run, read_run
 from formwork.tools.compare.summary import Summary
@@ -34,6 +36,7 @@ def compare(
     results: Path,
     command: str,
     dry_run: bool = False,
+    download: bool = False,
 ) -> None:
     """Compare settings on the dataset of params.yaml, in the repository whose root is the current folder.
 
@@ -44,6 +47,7 @@ def compare(
         results: folder for compare.json, compare.md and the picture.
         command: what repeats this, for the page.
         dry_run: only say what would be run.
+        download: get predictions that are not in DVC's cache from its remote.
 
     Raises:
         FormworkError: there can be no experiments here, the settings cannot be compared, the data is not up to date, or
@@ -69,6 +73,8 @@ def compare(
     runs = [run for plan in plans for run in plan.runs]
     reason = installation.ffcv_fault if any(run.fell_back for run in runs) else None
     summary = Summary(params.data.name, cases, installation.machine, runs, conversion, reason)
+    differences, unpaired = compare_answers(summary, Path(), download)
+    summary = replace(summary, differences=differences, unpaired=unpaired)
     write_json(results / "compare.json", tables.figures(summary, command))
     write_text(results / "compare.md", tables.markdown(summary, command))
     draw(summary, results / tables.PICTURE)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from formwork.tools.compare.cases import Case
@@ -13,6 +13,7 @@ from formwork.tools.scores import score_of
 
 SPEED = "results/speed/metrics.json"
 EVALUATION = "results/evaluate/metrics.json"
+PREDICTIONS = "results/evaluate/predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Run:
         metric: which one that is, such as "accuracy".
         identity: of the measurement; a result that DVC took from its cache has that of the run that it is of.
         source: where the result was found, for people.
+        predictions: MD5 of its predictions.parquet, by which DVC's cache has it.
         here: measured on this machine; of another one, the scores count, and nothing else.
     """
 
@@ -44,6 +46,7 @@ class Run:
     identity: str
     source: str
     test_score: float | None = None
+    predictions: str | None = None
     here: bool = True
 
     @property
@@ -99,7 +102,8 @@ def read_run(result: Result, case: Case, wanted: Stages) -> Run | None:
         speed, evaluation = map(json.loads, contents)
     except ValueError:
         return None
-    return make_run(case, speed, evaluation, hashlib.md5(contents[0]).hexdigest(), result.source)
+    run = make_run(case, speed, evaluation, hashlib.md5(contents[0]).hexdigest(), result.source)
+    return run and replace(run, predictions=result.stages["evaluate"].outs.get(PREDICTIONS))
 
 
 def runs_of(results: Sequence[Result], case: Case, wanted: Stages) -> list[Run]:

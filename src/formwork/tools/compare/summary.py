@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from formwork.text import count
 from formwork.tools.compare.cases import Case, of_loaders
+from formwork.tools.compare.differences import Difference
 from formwork.tools.compare.runs import Run, named_machine
 
 FFCV, FELL_BACK, PYTORCH = "FFCV", "FFCV fell back", "PyTorch"
@@ -40,6 +41,7 @@ class Summary:
         machine: that all runs were measured on whose seconds count.
         runs: of all cases.
         reason: why FFCV could not load, where a run fell back.
+        differences: of the scores, pair by pair. unpaired: sentences on those that could not be paired.
         conversion: seconds that the conversion of each split took, when it was made; None where that was on another
             machine, or where loaders are not what is compared.
     """
@@ -50,6 +52,8 @@ class Summary:
     runs: Sequence[Run]
     conversion: Mapping[str, float] | None
     reason: str | None = None
+    differences: Sequence[Difference] = ()
+    unpaired: Sequence[str] = ()
 
     @property
     def of_loaders(self) -> bool:
@@ -147,6 +151,16 @@ class Summary:
             yield from self._on_loaders()
         elif self.pair and len([run for run in self.runs if run.here]) == 2:
             yield "One run of each: `--repeat 3` shows how far the seconds of such runs differ on this machine."
+        yield from self.unpaired
+
+    def verdicts(self) -> Iterator[str]:
+        """Which differences of the scores are real."""
+        yield from (difference.sentence for difference in self.differences)
+        if any(difference.seeds == 1 and not difference.same for difference in self.differences):
+            yield (
+                "One seed: this compares the trained models. With other seeds it may come out otherwise: `--seeds 5` "
+                "compares the settings."
+            )
 
     def _fallbacks(self) -> Iterator[str]:
         for case in self.cases:

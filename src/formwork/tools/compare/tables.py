@@ -1,5 +1,6 @@
 """A comparison as a table for people, and as figures for programs."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -77,8 +78,9 @@ def figure_title(summary: Summary, figure: Figure) -> str:
 
 
 def text(summary: Summary) -> str:
-    """The table in columns for a terminal, and the notes."""
-    return "\n".join([columns(lines(summary), numbers=True), *(f"\n{note}" for note in summary.notes())])
+    """The table in columns for a terminal, the verdicts on the scores, and the notes."""
+    sentences = [*summary.verdicts(), *summary.notes()]
+    return "\n".join([columns(lines(summary), numbers=True), *(f"\n{sentence}" for sentence in sentences)])
 
 
 def markdown(summary: Summary, command: str) -> str:
@@ -97,12 +99,17 @@ def markdown(summary: Summary, command: str) -> str:
         f"# {_heading(summary)} on {summary.dataset}",
         table(header, rows),
         f"![the same as a picture]({PICTURE})",
+        *(_list(summary.verdicts()),) * bool(summary.differences),
         *(f"**{note}**" for note in summary.notes()),
         f"{summary.epochs_in_words}; `{command}` on {summary.machine}.",
         f"{MEANING}\n{OF_CONVERSION}" if summary.of_loaders else MEANING,
         f"## Runs\n\n{runs}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _heading(summary: Summary) -> str:
@@ -123,6 +130,8 @@ def figures(summary: Summary, command: str) -> dict[str, Any]:
         "conversion_seconds": summary.conversion and dict(summary.conversion),
         "conversion_has_paid_for_itself": pay_off(summary),
         "pays_off_after_epochs": summary.pays_off_after,
+        "differences": [difference.figures for difference in summary.differences],
+        "verdicts": list(summary.verdicts()),
         "notes": list(summary.notes()),
         "summary": {
             kind: {

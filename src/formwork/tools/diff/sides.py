@@ -204,7 +204,7 @@ class Files:
                 if not found[path].is_file():
                     missing[path] = side.outs[path]
         if missing and self.download:
-            missing = self._get(missing)
+            missing = self.download_contents(missing)
         if missing:
             raise DatasetError(self._how_to_fetch(side, list(missing)))
         return found
@@ -213,8 +213,12 @@ class Files:
         """Where DVC's cache has a content, if it has it."""
         return Path(self._repo.cache.local.oid_to_path(md5))
 
-    def _get(self, missing: Mapping[str, str]) -> dict[str, str]:
-        """Get contents from the remote; those that it does not have."""
+    def download_contents(self, missing: Mapping[str, str]) -> dict[str, str]:
+        """Get contents from the remote into DVC's cache; gives those that it does not have.
+
+        Args:
+            missing: MD5 by path.
+        """
         from dvc_data.hashfile.hash_info import HashInfo
 
         logging.getLogger("dvc").setLevel(logging.ERROR)  # what is not there, our own error says
