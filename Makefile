@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare diff evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare verify diff evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and say w
 compare: setup  ## Compare settings, or the loaders: train what is missing (ARGS="-S train.lr=0.1 -S train.lr=0.01")
 	@"$(BIN)/dvc" repro convert
 	@"$(BIN)/python" src/compare.py $(ARGS)
+
+verify: setup  ## Run the last commit from nothing in a clean clone, beside dvc.lock; ARGS=--check: the certificate alone
+	@"$(BIN)/python" src/verify.py $(ARGS)
 
 diff: setup  ## Show which images changed between two revisions of the data (ARGS="v1 main": docs/diff.md)
 	@"$(BIN)/python" src/diff.py $(ARGS)

@@ -4,6 +4,7 @@ from pathlib import Path
 from textwrap import fill
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.tools.compare.differences import TITLES
@@ -16,7 +17,7 @@ WIDEST = 28  # characters of a line of a name
 PANELS = {
     "score": "{metric} on validation",
     "test_score": "{metric} on test",
-    DIFFERENCE: "{metric} on {split}, against the first",
+    DIFFERENCE: "{metric} on {split}: difference from the first",
     "seconds": "seconds an epoch",
     "first_batch_seconds": "seconds to the first batch",
     "peak_memory_mb": "peak memory, MB",
@@ -44,6 +45,7 @@ def draw_cases(summary: Summary, title: str, path: Path) -> None:
             axis.set_yticks(range(len(names)), names if place % 3 == 0 else [""] * len(names))
             axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top
             axis.grid(visible=False, axis="y")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _panel(axis: Axes, summary: Summary, figure: str, is_score: bool) -> None:
@@ -81,7 +83,12 @@ def _differences(axis: Axes, summary: Summary) -> str:
         axis.hlines(y, one.found.low, one.found.high, color=colour, linewidth=1.5)
         axis.plot(one.found.value, y, "o", color=colour, markersize=7, markerfacecolor=face)
         axis.annotate(
-            f"{one.found.value:+.4f}", (one.found.value, y), (0, 8), textcoords="offset points", ha="center", fontsize=8
+            f"{one.found.value:+.4f}" if one.found.value else "0",
+            (one.found.value, y),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
     axis.margins(x=0.2)
     return split

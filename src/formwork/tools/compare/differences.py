@@ -73,9 +73,8 @@ class Difference:
             word = "higher" if self.found.value > 0 else "lower"
             by = score(abs(self.found.value))
             start = f"{on}, {self.second} has a {word} {self.metric} than {self.first} by {by}{over}"
-        return (
-            f"{start} (95 % interval {score(self.found.low)} to {score(self.found.high)}, {self._p}): {self._verdict}."
-        )
+        ends = (self.found.low, self.found.high) if self.found.value >= 0 else (-self.found.high, -self.found.low)
+        return f"{start} (95 % interval {' to '.join(map(score, ends))}, {self._p}): {self._verdict}."
 
     @property
     def _p(self) -> str:
@@ -87,8 +86,8 @@ class Difference:
         if self.is_real:
             better = (self.found.value > 0) == self.higher_is_better
             return f"the difference is real, and {self.second} is the {'better' if better else 'worse'} one"
-        needed = [count(self.needed_images, "image")] if self.needed_images else []
-        needed += [count(self.needed_seeds, "seed")] if self.needed_seeds else []
+        needed = [count(_about(self.needed_images), "image")] if self.needed_images else []
+        needed += [count(_about(self.needed_seeds), "seed")] if self.needed_seeds else []
         enough = f"; if it is as large as that, about {' or '.join(needed)} would show it" if needed else ""
         return f"it is not decided whether there is a difference{enough}"
 
@@ -116,6 +115,12 @@ class Difference:
             "images_needed": self.needed_images,
             "seeds_needed": self.needed_seeds,
         }
+
+
+def _about(number: int) -> int:
+    """Rounded up to two digits: more of them would promise too much."""
+    step = 10 ** max(len(str(number)) - 2, 0)
+    return -(-number // step) * step
 
 
 def find_differences(

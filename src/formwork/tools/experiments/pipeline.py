@@ -119,7 +119,7 @@ class Pipeline:
                 f"{raw} is missing, and the PyTorch loader reads the original images. Run `dvc pull` or `dvc repro "
                 f"{DATA}`, or correct data.name in params.yaml."
             )
-        with self._repo() as repo:
+        with self.opened() as repo:
             status = repo.status(targets=[DATA], with_deps=True)
         for stage in CHECKS:  # the params of the runs are checked by the runs
             status.pop(stage, None)
@@ -131,19 +131,19 @@ class Pipeline:
         """Whether a path is an output of a stage, or was added to DVC."""
         from dvc.exceptions import OutputNotFoundError
 
-        with self._repo() as repo:
+        with self.opened() as repo:
             try:
                 return bool(repo.find_outs_by_path(str(path)))
             except OutputNotFoundError:
                 return False
 
     def cache_folder(self) -> Path:
-        with self._repo() as repo:
+        with self.opened() as repo:
             return Path(repo.cache.local_cache_dir).absolute()
 
     def stages(self, names: Sequence[str] = TRAINING) -> Stages:
         """The named stages with what they depend on now, but for what one of them makes for another."""
-        with self._repo() as repo:
+        with self.opened() as repo:
             stages = [repo.stage.load_one(name=name) for name in names]
             made = {out.def_path for stage in stages for out in stage.outs}
             return {stage.name: _as_it_is(stage, made) for stage in stages}
@@ -161,7 +161,7 @@ class Pipeline:
         from dvc.stage import PipelineStage
         from networkx import descendants, topological_sort
 
-        with self._repo() as repo:
+        with self.opened() as repo:
             graph = repo.index.graph  # from each stage to those that it needs
             last = repo.stage.load_one(name=TRAINING[-1])
             of_data = set(repo.stage.collect(DATA))
@@ -178,8 +178,17 @@ class Pipeline:
                     chosen[stage] = stage.name
             return list(chosen.values())
 
+    def added(self) -> list[str]:
+        """The .dvc files of what was added to DVC and stages need: raw images, weights."""
+        from dvc.stage import PipelineStage
+
+        with self.opened() as repo:
+            graph = repo.index.graph
+            needed = {other for stage in graph if isinstance(stage, PipelineStage) for other in graph[stage]}
+            return sorted(stage.relpath for stage in needed if not isinstance(stage, PipelineStage))
+
     @contextmanager
-    def _repo(self) -> "Iterator[Repo]":
+    def opened(self) -> "Iterator[Repo]":
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
 

@@ -9,24 +9,19 @@ In the workspace itself everything is only read.
 
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 from formwork.errors import FormworkError
-from formwork.files import try_lock
 from formwork.folders import Folders
-from formwork.git import GitError, git
+from formwork.git import git
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.tree import ensure_tree
-from formwork.processes import run_logged
 from formwork.tools.experiments.pipeline import DATA, TRAINING, Pipeline
+from formwork.tools.experiments.place import CLONE, clone, own_place, run_dvc, set_up_dvc
 
-PLACES = Path(".dvc/tmp")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
-COPY = "workspace"  # in the place of a tool, beside the logs
 WRITTEN = ("params.yaml", "dvc.lock")  # by `dvc exp run`
 NEW = ("src", "data", "dvc.lock", "dvc.yaml", "params.yaml")  # where a file that git does not know matters to a stage
 
@@ -39,7 +34,7 @@ class Copy:
     """
 
     def __init__(self, root: Path, place: Path, lock: int):
-        self.folder = place / COPY
+        self.folder = place / CLONE
         self._root = root
         self._place = place
         self._lock = lock
@@ -49,14 +44,12 @@ class Copy:
 
     def fill(self, pipeline: Pipeline, folders: Folders) -> None:
         """Make the copy: the commit, the edits, DVC's settings, and the data."""
-        git(self._root, "clone", "--quiet", "--shared", "--no-checkout", self._root, self.folder)
-        git(self.folder, "checkout", "--quiet", "--detach", self._head)
-        for key in ("user.name", "user.email"):  # an experiment is a commit, too
-            with suppress(GitError):  # not set there
-                git(self.folder, "config", key, git(self._root, "config", "--get", key).decode().strip())
+        clone(self._root, self.folder, self._head)
         self._take_edits()
-        self._set_up_dvc(pipeline)
-        self._dvc("checkout", "checkout", "--with-deps", DATA)
+        set_up_dvc(
+            self._root, self.folder, pipeline.cache_folder()
+        )  # it has the data, and what DVC knows of earlier runs
+        self._dvc("checkout", "checkout", "--with-deps", DATA, *pipeline.added())
         raw = self.folder / folders.raw
         if not pipeline.is_tracked(folders.raw):
             raw.parent.mkdir(parents=True, exist_ok=True)
@@ -134,18 +127,6 @@ class Copy:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
 
-    def _set_up_dvc(self, pipeline: Pipeline) -> None:
-        from dvc.config import Config
-
-        own = self._root / ".dvc/config.local"
-        if own.exists():
-            shutil.copy2(own, self.folder / ".dvc/config.local")
-        with Config(str(self.folder / ".dvc")).edit("local") as config:
-            # The cache has the data, and what DVC knows of earlier runs.
-            config.setdefault("cache", {})["dir"] = str(pipeline.cache_folder())
-            # It goes away with the copy, of which it has the name: in the common one it would stay.
-            config.setdefault("core", {})["site_cache_dir"] = str(self.folder / ".dvc/tmp/site")
-
     def _check(self, pipeline: Pipeline) -> None:
         """Refuse to run for hours what would not count in the workspace."""
         there, here = pipeline.stages(), Pipeline(self.folder).stages()
@@ -163,10 +144,7 @@ class Copy:
             )
 
     def _dvc(self, log: str, *arguments: str, meanwhile: Callable[[], None] | None = None) -> str:
-        # `python` in a stage's command is the one that runs this.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return run_logged(command, self.folder, os.environ | {"PATH": path}, self.log(log), self._lock, meanwhile)
+        return run_dvc(self.folder, self.log(log), self._lock, *arguments, meanwhile=meanwhile)
 
 
 @contextmanager
@@ -176,28 +154,13 @@ def copied(pipeline: Pipeline, folders: Folders, tool: str) -> Iterator[Copy]:
     Args:
         pipeline: of the workspace; its data is up to date.
         folders: of the dataset, relative to the workspace.
-        tool: that runs experiments; each has a place of its own, .dvc/tmp/<tool>, and there can be one of it at a time.
+        tool: see `own_place`.
 
     Raises:
         FormworkError: the same tool is running, or the copy cannot be made.
     """
     root = pipeline.root.absolute()
-    place = root / PLACES / tool
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
-        if not try_lock(lock.fileno()):
-            raise FormworkError(f"Another `make {tool}` is running in this workspace. Wait for it, or stop it.")
-        shutil.rmtree(place, ignore_errors=True)  # of one that was killed, or the logs of one that failed
-        place.mkdir()
-        left = place
-        try:
-            copy = Copy(root, place, lock.fileno())
-            copy.fill(pipeline, folders)
-            yield copy
-        except FormworkError:
-            left = place / COPY  # the logs are for the user to read
-            raise
-        finally:
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves no half copy
-            shutil.rmtree(left, ignore_errors=True)
-            signal.signal(signal.SIGINT, before)
+    with own_place(root, tool) as (place, lock):
+        copy = Copy(root, place, lock)
+        copy.fill(pipeline, folders)
+        yield copy
