@@ -95,11 +95,19 @@ def test_it_learns_and_says_how_well(fit, retargeted, task):
     [("multilabel", {"name": "small_cnn"}), ("regression", {"name": "rcnn", "pattern": "10", "loss_steps": [1]})],
 )
 def test_either_loader_trains_the_same_model(fit, task, model):
-    changes = {"model": model, "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]}}
+    changes = {
+        "model": model,
+        "augment": {"train": [{"Resize": {}}, {"Mixup": {"alpha": 0.5}}]},
+        "evaluate": {"corruptions": [{"noise": [5]}, {"jpeg": [20]}], "tta": "flip", "bootstrap": 20},
+    }
     ffcv, pytorch = fit(task, "ffcv", **changes), fit(task, "pytorch", data={"use_ffcv": False}, **changes)
     assert (ffcv / "best.pt").read_bytes() == (pytorch / "best.pt").read_bytes()
-    found = [path / "evaluate/predictions.parquet" for path in (ffcv, pytorch)]
-    assert found[0].read_bytes() == found[1].read_bytes()
+    names = {path.relative_to(ffcv) for path in (ffcv / "evaluate").rglob("*") if path.is_file()}
+    assert {Path("evaluate") / name for name in ("predictions.parquet", "tables/robustness.csv")} < names
+    for name in names - {Path("evaluate/metrics.json")}:
+        assert (ffcv / name).read_bytes() == (pytorch / name).read_bytes(), name
+    found = [read(path / "evaluate/metrics.json") for path in (ffcv, pytorch)]
+    assert found[0] == found[1] | {"loader": "ffcv"}
 
 
 @pytest.mark.slow
