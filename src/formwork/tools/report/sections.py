@@ -4,7 +4,7 @@ that makes it: the page can be made at any time."""
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -39,6 +39,11 @@ from formwork.yaml import dump_yaml
 RESULTS = Path("results")
 EXPERIMENT = "dvc exp run -S trainer.max_epochs=20"  # for example
 MOST_EXPERIMENTS = 20  # rows of their table: the most accurate ones of more
+CHARTS = {
+    "reliability": "reliability diagram: how far the model is as sure as it is right",
+    "robustness": "robustness: the score on spoilt images, by severity",
+}
+"""Pictures of evaluate, by their names."""
 MOST_CLASSES = 20  # rows of the table of accuracies by class: the worst ones of more
 
 
@@ -158,6 +163,8 @@ def _evaluation() -> list[Part]:
             title = score_of(_json(RESULTS / "evaluate/metrics.json")).title
             draw_timesteps(steps, title, folder / "timesteps.svg")
             parts.append(Picture.of(folder / "timesteps.svg", f"{title} by timestep; where a blank is shown, shaded"))
+    charts = [RESULTS / f"evaluate/charts/{name}.png" for name in CHARTS]
+    parts += [Picture.of(chart, CHARTS[chart.stem]) for chart in charts if chart.exists()]
     mistakes = RESULTS / "evaluate/worst_mistakes.png"
     if mistakes.exists():
         parts.append(Picture.of(mistakes, "the mistakes with the highest loss"))
@@ -167,20 +174,26 @@ def _evaluation() -> list[Part]:
 
 
 def _metrics() -> Table:
-    """All numbers of metrics.json, a column a split."""
+    """All numbers of metrics.json with their intervals, a column a split."""
     metrics = _json(RESULTS / "evaluate/metrics.json")
+    intervals = metrics.get("intervals", {})
     splits = [split for split in SPLITS if f"{split}_images" in metrics]
     names = [name.partition("_")[2] for name in metrics if name.startswith(f"{splits[0]}_")]
-    values = {name: [metrics[f"{split}_{name}"] for split in splits] for name in names}
-    flat: dict[str, list[Any]] = {}
-    for name, of_splits in values.items():
-        if isinstance(of_splits[0], dict):  # by target
-            flat |= {f"{name} {target}": [one[target] for one in of_splits] for target in of_splits[0]}
+    rows = []
+    for name in names:
+        title, keys = name.replace("_", " "), [f"{split}_{name}" for split in splits]
+        if isinstance(metrics[keys[0]], dict):  # by target
+            rows += [
+                [f"{title} {target}", *(_number(metrics[key][target]) for key in keys)] for target in metrics[keys[0]]
+            ]
         else:
-            flat[name] = of_splits
+            rows.append([title, *(_number(metrics[key]) + _interval(intervals.get(key)) for key in keys)])
     titles = {"val": "validation", "test": "test"}
-    rows = [[name.replace("_", " "), *map(_number, of_splits)] for name, of_splits in flat.items()]
     return Table(["", *(titles[split] for split in splits)], rows)
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f" ({_number(ends[0])} to {_number(ends[1])})" if ends else ""
 
 
 def _number(value: Any) -> str:
