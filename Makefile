@@ -60,7 +60,7 @@ predict: setup  ## Predict images (ARGS="models/best.pt ~/photos --output photos
 export: setup  ## Write a model for other programs (ARGS="models/best.pt --output out/best.onnx"): docs/export.md
 	@"$(BIN)/python" src/export.py $(ARGS)
 
-report: setup  ## Build one HTML page of data, training, mistakes, experiments and params: results/report.html
+report: setup  ## Build one HTML page of data, training, mistakes, experiments and params, and a model card: results/
 	@"$(BIN)/python" src/report.py results/report.html $(ARGS)
 
 bench: setup  ## Measure the loaders beside others, in 40 minutes: docs/benchmarks.md

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from formwork.folders import Folders
+from formwork.images.manifest import read_manifest
 from formwork.params import Params
 from formwork.tools.report.charts import draw_confusion, draw_curves, read_confusion
 from formwork.tools.report.experiments import find_experiments
@@ -32,8 +33,12 @@ def is_self_contained(html: str) -> bool:
 
 
 def test_a_page_of_a_trained_repository(repo):
-    repo.run("python", "src/report.py", "results/report.html")
+    printed = repo.run("python", "src/report.py", "results/report.html").output
     html = (repo / "results/report.html").read_text()
+    assert printed == "Report: results/report.html\nModel card: results/model_card.md\n"
+    card = (repo / "results/model_card.md").read_text()
+    assert card.startswith("# shapes, small_cnn\n\nThe model says which of 3 classes an image shows. `a`, `b`, `c`.")
+    assert f"`{read_manifest(repo / 'data/interim/shapes/train.csv').digest}`" in card
     assert is_self_contained(html)
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
         *("Summary", "Data", "Images", "Training", "Evaluation", "Experiments", "Loaders compared", "Parameters")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from formwork.errors import FormworkError
+from formwork.escapes import printable
 from formwork.files import write_text
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, Manifest, read_manifest
@@ -31,12 +32,14 @@ from formwork.tools.report.charts import (
     read_confusion,
 )
 from formwork.tools.report.experiments import find_experiments
+from formwork.tools.report.model_card import model_card
 from formwork.tools.report.page import Code, Missing, Part, Picture, Section, Table, Text, markdown, render
 from formwork.tools.scores import score_of
 from formwork.tools.summary import summary
 from formwork.yaml import dump_yaml
 
 RESULTS = Path("results")
+MODEL = Path("models/best.pt")
 EXPERIMENT = "dvc exp run -S trainer.max_epochs=20"  # for example
 MOST_EXPERIMENTS = 20  # rows of their table: the most accurate ones of more
 CHARTS = {
@@ -48,14 +51,22 @@ MOST_CLASSES = 20  # rows of the table of accuracies by class: the worst ones of
 
 
 def report(params: Params, folders: Folders, path: Path) -> None:
-    """Write the page.
+    """Write the page, and model_card.md beside it, where there is a model with its results.
 
     Raises:
-        FormworkError: `path` cannot be written.
+        FormworkError: a file cannot be written.
     """
     made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}"
     write_text(path, render(f"{params.data.name}, {params.model.name}", made, sections(params, folders)))
     print(f"Report: {path}")
+    card = path.with_name("model_card.md")
+    try:
+        text = model_card(folders, MODEL, RESULTS)
+    except (FormworkError, OSError, ValueError, KeyError) as error:
+        print(f"No model card: {printable(error)}")
+        return
+    write_text(card, text)
+    print(f"Model card: {card}")
 
 
 def sections(params: Params, folders: Folders) -> list[Section]:
