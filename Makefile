@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare verify diff evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare verify diff sweep evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ diff: setup  ## Show which images changed between two revisions of the data (ARG
 
 evaluate-on: setup  ## Measure the model on another dataset with its classes, or a group of them: docs/evaluation.md
 	@"$(BIN)/python" src/evaluate_on.py $(ARGS)
+
+sweep: setup  ## Search the best values of params with Optuna, as sweep.yaml says (docs/sweeps.md)
+	@"$(BIN)/dvc" repro convert
+	@"$(BIN)/python" src/sweep.py $(ARGS)
 
 label-errors: setup  ## Show images whose label is likely wrong, and list them: docs/label-errors.md
 	@"$(BIN)/python" src/label_errors.py $(ARGS)

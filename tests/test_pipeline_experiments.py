@@ -70,12 +70,12 @@ def queue(repo: Workspace) -> Iterator[Workspace]:
 
 
 def test_queued_experiments_leave_the_workspace_alone(queue: Workspace):
-    """`dvc exp run --queue`, then `dvc queue start` and `dvc exp run --run-all`, which waits for the last of them."""
-    queue.dvc("exp run --queue --name first -S data.split.val=0.3 link")
-    queue.dvc("exp run --queue --name second -S data.split.val=0.4 link")
+    """`dvc exp run --queue`, then `dvc queue start` and `dvc exp run --run-all`, which waits for the last of them.
+    Values with a comma are a grid: an experiment each."""
+    queue.dvc("exp run --queue --name grid -S data.split.val=0.3,0.4 link")
     queue.dvc("queue start")
     queue.dvc("exp run --run-all")
     assert queue.changes() == set()
     assert queue.outdated() == {}
-    for name in ("first", "second"):
+    for name in ("grid-1", "grid-2"):
         assert_small_and_without_data(queue.experiment_files(name))

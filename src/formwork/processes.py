@@ -2,12 +2,10 @@
 
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
@@ -17,8 +15,13 @@ from formwork import signals
 from formwork.errors import FormworkError
 
 CLEAN_UP_SECONDS = 20  # that an interrupted command has to end by itself
-LOOK_SECONDS = 1  # between two looks at what a command does meanwhile
+LOOK_SECONDS = 0.5  # between two looks at what a command does meanwhile
 SHOWN_LINES = 15  # of a failed command
+SHOWN_BYTES = 4096  # of the end of a log, in which its last line is
+TETHER = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from formwork.processes import tethered; "
+    "tethered(int(sys.argv[2]), sys.argv[3:])"
+)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, and moves of the cursor
 
 
@@ -64,10 +67,12 @@ def run_logged(
 ) -> str:
     """Run a command to its end: its output goes to a file, its last line to the terminal, and Ctrl-C ends all of it.
 
+    On Linux it ends in the same way where this process is killed.
+
     Args:
-        log: gets the output while the command runs.
+        log: the output goes there while the command runs.
         hold: a file descriptor that the command keeps open as long as it lives, whatever becomes of this process.
-        meanwhile: called every second or so while it runs; what it raises ends the command as Ctrl-C does.
+        meanwhile: called twice a second or so while it runs; what it raises ends the command as Ctrl-C does.
 
     Returns:
         The output.
@@ -79,30 +84,21 @@ def run_logged(
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            command,
+            [sys.executable, "-c", TETHER, str(Path(__file__).parents[1]), str(os.getpid()), *command],
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=file,  # and no pipe, which would break where this process is killed
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=[hold],
         ) as process,
     ):
-        assert process.stdout is not None
-        output, looked = process.stdout.fileno(), time.monotonic()
         try:
-            while True:
-                if meanwhile and not _is_ready(output, looked + LOOK_SECONDS):
+            while (status := _wait(process, LOOK_SECONDS)) is None:
+                _show(last_lines(_end_of(log), 1))
+                if meanwhile:
                     meanwhile()
-                    looked = time.monotonic()
-                    continue
-                if not (part := os.read(output, 65536)):
-                    break
-                file.write(part)
-                file.flush()
-                _show(last_lines(part.decode(errors="replace"), 1))
-            status = process.wait()
         except BaseException:
             end_group(process, CLEAN_UP_SECONDS)
             raise
@@ -117,10 +113,28 @@ def run_logged(
     return printed
 
 
-def _is_ready(pipe: int, until: float) -> bool:
-    """Whether there is something to read from a pipe before a time, by time.monotonic; never after it."""
-    left = until - time.monotonic()
-    return left > 0 and bool(select.select([pipe], [], [], left)[0])
+def _wait(process: subprocess.Popen, seconds: float) -> int | None:
+    """The status of a process that ends within so many seconds."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(seconds)
+    return None
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - SHOWN_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def tethered(parent: int, command: Sequence[str]) -> None:
+    """Run a command in the group of this process, and end it as Ctrl-C does when `parent` is gone, which could not: it
+    was killed. This process waits until the command has put away what it was doing, and holds its locks until then."""
+    # Handlers, because a signal that is ignored would be so in the command, too.
+    signal.signal(signal.SIGINT, lambda *_: None)  # of the whole group: the command answers it
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGINT))
+    signals.end_with_parent(signal.SIGTERM)
+    if os.getppid() == parent:  # else it was gone before
+        sys.exit(subprocess.call(command, close_fds=False))
 
 
 def last_lines(output: str, number: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -165,3 +166,20 @@ def _place(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]
             break
         model = field.annotation
     return path, model
+
+
+def kinds_of_value(key: str) -> set[type]:
+    """Types of the values of a dotted key, {float} of train.lr; none of a key that is unknown, or in a mapping of any
+    content, such as the options of a model."""
+    parts = key.split(".")
+    path, model = _place(tuple(parts))
+    field = model.model_fields.get(parts[-1]) if path == parts else None
+    return _types_in(field.annotation) if field else set()
+
+
+def _types_in(annotation: Any) -> set[type]:
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_types_in, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _types_in(get_args(annotation)[0])
+    return {annotation} if isinstance(annotation, type) else set()

@@ -35,6 +35,11 @@ SCORES = (Score("accuracy", "accuracy"), Score("map", "mAP"), Score("mae", "MAE"
 """Of formwork.tasks, which would import torch."""
 
 
+def score_of_task(task: str) -> Score:
+    """That of a task of formwork.tasks, by its name."""
+    return dict(zip(("classes", "multilabel", "regression"), SCORES, strict=True))[task]
+
+
 def score_of(evaluation: Mapping[str, Any]) -> Score:
     """Which score an evaluation has.
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,13 @@ from formwork.processes import run_logged
 
 PLACES = Path(".dvc/tmp")  # git ignores it, and DVC's cache can have links into it: it is on one disk with it
 CLONE = "workspace"  # in the place of a tool, beside the logs
+PATIENCE_SECONDS = 60
 
 
 @contextmanager
 def own_place(root: Path, tool: str) -> Iterator[tuple[Path, int]]:
-    """An empty folder, and the descriptor of the lock on it, for as long as the block lasts. Then it is gone, but for
-    the logs where the block fails.
+    """An empty folder, and the descriptor of a lock that the commands which run in it hold, for as long as the block
+    lasts. Then it is gone, but for the logs where the block fails.
 
     Args:
         tool: whose it is; each has a place of its own, .dvc/tmp/<tool>, and there can be one of it at a time.
@@ -31,9 +33,10 @@ def own_place(root: Path, tool: str) -> Iterator[tuple[Path, int]]:
     """
     place = root / PLACES / tool
     place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
-        if not try_lock(lock.fileno()):
+    with place.with_suffix(".lock").open("w") as own, place.with_suffix(".commands.lock").open("w") as lock:
+        if not try_lock(own.fileno()):
             raise FormworkError(f"Another `make {tool}` is running in this workspace. Wait for it, or stop it.")
+        _wait_for_commands(lock.fileno(), tool)
         shutil.rmtree(place, ignore_errors=True)  # of one that was killed, or the logs of one that failed
         place.mkdir()
         left = place
@@ -46,6 +49,21 @@ def own_place(root: Path, tool: str) -> Iterator[tuple[Path, int]]:
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves no half copy
             shutil.rmtree(left, ignore_errors=True)
             signal.signal(signal.SIGINT, before)
+
+
+def _wait_for_commands(lock: int, tool: str) -> None:
+    """Until what a killed tool had started has written its checkpoint and ended; it holds this lock.
+
+    Raises:
+        FormworkError: it does not end.
+    """
+    start = time.monotonic()
+    while not try_lock(lock):
+        if time.monotonic() - start > PATIENCE_SECONDS:
+            raise FormworkError(
+                f"What a killed `make {tool}` had started is still running, in {PLACES / tool}. Wait for it, or end it."
+            )
+        time.sleep(0.1)
 
 
 def clone(root: Path, folder: Path, head: str) -> None:

@@ -101,7 +101,7 @@ class Copy:
     def keep(self, name: str) -> None:
         """Take an experiment over into the repository of the workspace."""
         ref = f"{self._experiments}/{name}"
-        git(self._root, "fetch", "--quiet", "--no-tags", self.folder, f"{ref}:{ref}")
+        git(self._root, "fetch", "--quiet", "--no-tags", self.folder, f"+{ref}:{ref}")
 
     def log(self, name: str) -> Path:
         """What an experiment printed."""
