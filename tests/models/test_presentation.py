@@ -1,12 +1,18 @@
 """Images over time: what a recurrent network is shown, and which of its outputs count."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+import formwork
 from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, Presented
 from formwork.params import Model
+
+ROOT = Path(formwork.__file__).parents[2]
 
 
 @pytest.fixture
@@ -100,6 +106,17 @@ def test_gradients_pass_through_blanks(images):
     presented(network, pattern="100", loss_steps="last")(images).square().sum().backward()
     assert images.grad.abs().sum() > 0
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_the_network_that_the_docs_describe_is_shown_patterns(images):
+    (example,) = re.findall(r"^```python\n(from torch.*?)^```", (ROOT / "docs/recurrent.md").read_text(), re.M | re.S)
+    names: dict = {}
+    exec(example, names)
+    network = names["unit"](5)
+    outputs = presented(network, pattern="0110").outputs(images)
+    assert outputs.shape == (3, 4, 5)
+    assert torch.allclose(outputs[:1, 0], outputs[1:2, 0])  # all have seen the same blank
+    assert not torch.allclose(outputs[:1, 1], outputs[1:2, 1])
 
 
 def test_an_empty_batch_of_a_rank_stays_one(images):

@@ -116,3 +116,24 @@ def test_time_needs_a_network_that_says_it_has_it() -> None:
         check_model(Once(3), time, 12, 1)
     with pytest.raises(ParamsError, match=r"for 1 timesteps of 2 images it gives \(2, 3\)"):
         check_model(Once(3), make_params(), 12, 1)
+
+
+def test_parameters_that_several_devices_would_wait_for_are_told() -> None:
+    """rcnn has lateral weights that a single timestep does not use."""
+
+    def check(frozen: bool = False, trainer: dict | None = None, **model: object) -> None:
+        params = make_params(
+            model={"name": "rcnn", **model}, trainer={"devices": 2, **(trainer or {})}, ffcv={"distributed": True}
+        )
+        network = build_model(params.model, 3, 12)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad = not (frozen and "lateral" in name)
+        check_model(network, params, 12, params.trainer.devices)
+        assert all(parameter.grad is None for parameter in network.parameters())
+
+    with pytest.raises(ParamsError, match=r"depend on layers\.0\.lateral\.weight, one of 3 parameters without a"):
+        check()
+    check(trainer={"strategy": "ddp_find_unused_parameters_true"})
+    check(trainer={"devices": 1})
+    check(frozen=True)
+    check(pattern="10", loss_steps=[1])

@@ -1,5 +1,8 @@
 """Whether a model can be trained with the images and batches that params.yaml asks for, tried before any work."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -7,12 +10,15 @@ from formwork.errors import ParamsError
 from formwork.models.build import build_model
 from formwork.models.presentation import Presentation, is_recurrent
 from formwork.params import Model, Params
+from formwork.text import count as count_of
 from formwork.training.compilation import check_compile
 from formwork.training.freeze import freeze
 from formwork.training.recipe import check_recipe
 
 OUTPUTS = 2
 """In place of the number of classes, which is not known before the images are."""
+WAITS_FOR_ALL = ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_false")
+"""Strategies of several processes that want a gradient of each parameter in each step."""
 LARGEST = 224
 """Side in pixels above which nothing is tried: what a model takes then, it takes at any size above."""
 
@@ -65,6 +71,8 @@ def check_model(
             ) from error
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ParamsError(f"{start}: {reason}. Make them larger ({key}), or choose another model.name.") from error
+    if devices > 1 and sizes and params.trainer.strategy in WAITS_FOR_ALL:
+        _check_all_used(model, params, presentation, count, min(sizes))
 
 
 def _presentation(model: nn.Module, params: Model) -> Presentation:
@@ -85,10 +93,8 @@ def _failure(
     """What a step with `count` images raises."""
     side = min(side, LARGEST)
     images = torch.zeros(count, 3, side, side)
-    before = [buffer.clone() for buffer in model.buffers()]
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), _as_it_was(model):
             model.train()
             found = model(presentation.frames(images) if is_recurrent(model) else images)
         steps = (len(presentation.shown),) if is_recurrent(model) else ()
@@ -97,6 +103,33 @@ def _failure(
         raise
     except Exception as error:  # whatever the layers of a model raise
         return error
+
+
+def _check_all_used(model: nn.Module, params: Params, presentation: Presentation, count: int, side: int) -> None:
+    """Raises ParamsError: the loss leaves some parameters without a gradient, which ddp would wait for in each step."""
+    side = min(side, LARGEST)
+    with _as_it_was(model):
+        outputs, *_ = presentation.for_loss(model.train(), torch.zeros(count, 3, side, side))
+        if outputs.requires_grad:
+            outputs.sum().backward()
+        unused = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+        model.zero_grad()
+    if unused:
+        raise ParamsError(
+            f"The loss of model.name {params.model.name} does not depend on {unused[0]}, one of "
+            f"{count_of(len(unused), 'parameter')} without a gradient, and several devices would wait for it. Set "
+            "trainer.strategy: ddp_find_unused_parameters_true, or name them in model.freeze."
+        )
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Leave a model, and the random numbers that are drawn next, as they were."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         for module, training in modes:
             module.training = training
