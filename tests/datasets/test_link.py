@@ -15,7 +15,7 @@ from PIL import Image
 from formwork.datasets.link import CACHE_FILE, link
 from formwork.datasets.verify_file import verify_files
 from formwork.errors import DatasetError
-from formwork.images.manifest import SPLITS
+from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.settings import Settings
 from formwork.params import Params
 from tests.datasets.linking import NAME, OUTS, outs, rows, run_link
@@ -106,8 +106,10 @@ def test_groups_are_found_in_paths_and_never_straddle(tmp_path: Path, capsys: py
 
     of_group = {}
     for split in SPLITS:
-        for path in rows(tmp_path, split):
-            if found := re.search(r"patient\d+", path):
+        for row in read_manifest(tmp_path / "interim" / NAME / f"{split}.csv").rows:
+            found = re.search(r"patient(\d+)", row.path)
+            assert row.group == (found[1] if found else "")
+            if found:
                 of_group.setdefault(found[0], set()).add(split)
     assert len(of_group) == 5
     assert all(len(splits) == 1 for splits in of_group.values())

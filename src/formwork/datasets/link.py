@@ -72,7 +72,8 @@ def link(params: Params, raw: Path, interim: Path, report: Path, split_file: Pat
     together = clusters(alike, same, len(candidates)) if data.on_near_duplicate == "same_split" else None
     shared = share_candidates(raw, candidates, verified, data.split, split_file, together)
     _say(*shared.notes)
-    candidates = replace(candidates, splits=shared.splits)
+    of_manifest = replace(candidates.columns, groups=shared.groups is not None)
+    candidates = replace(candidates, splits=shared.splits, groups=shared.groups, columns=of_manifest)
     policy = Policy(data.on_bad_image, data.on_duplicate, data.on_near_duplicate)
     found = findings.collect_findings(candidates, verified, same)
     left_out = {finding.position for finding in found if finding.action(policy) == "left out"}

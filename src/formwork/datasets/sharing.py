@@ -29,12 +29,14 @@ class Shared:
             of its own.
         decides: whether it decided for any image.
         notes: on how that came about, for people.
+        groups: (N,) text of each candidate, "" for none: those of the table, or that data.split.group finds in paths.
     """
 
     splits: np.ndarray
     split: Split
     decides: bool
     notes: list[str]
+    groups: pa.Array | None
 
 
 def share_candidates(
@@ -88,7 +90,12 @@ def share_candidates(
         fixed=given,
     )
     notes += _straddling(groups, splits[sound]) if groups is not None else []
-    return Shared(splits, split, FREE in given or (split.folds is not None and len(sound) > 0), notes)
+    of_all = candidates.groups
+    if of_all is None and groups is not None:
+        names = np.full(len(candidates), "", object)
+        names[sound] = [path_bytes(name).decode("utf-8", "backslashreplace") for name in groups]
+        of_all = pa.array(names, pa.string())
+    return Shared(splits, split, FREE in given or (split.folds is not None and len(sound) > 0), notes, of_all)
 
 
 def check_filled(raw: Path, positions: Mapping[str, np.ndarray], shared: Shared) -> None:
