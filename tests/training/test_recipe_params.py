@@ -40,6 +40,8 @@ def test_every_optimizer_of_torch_can_be_had(name: str) -> None:
         ({"optimizer_options": {"momentum": 0.9}}, "momentum is unknown: AdamW has no such option."),
         ({"optimizer_options": {"lr": 0.9}}, "optimizer_options.lr cannot be set. It is train.lr."),
         ({"optimizer_options": {"capturable": True}}, "capturable cannot be set. It is for CUDA graphs"),
+        ({"optimizer_options": {"maximize": True}}, "maximize cannot be set. A loss is to become small."),
+        ({"optimizer_options": {"fused": "maybe"}}, "fused is 'maybe', and must be true, false or null."),
         ({"optimizer_options": {"betas": 0.9}}, "betas is 0.9, and must be a list of 2 numbers."),
         ({"optimizer_options": {"betas": [0.9, 1.5]}}, "refuses its options in params.yaml: Invalid beta parameter"),
         ({"optimizer_options": {"amsgrad": "no"}}, "amsgrad is 'no', and must be true or false."),
@@ -101,7 +103,6 @@ def test_a_metric_of_another_task_is_refused_once_the_task_is_known() -> None:
 
 def test_numbers_that_another_program_wrote_as_text_are_numbers() -> None:
     check(train={"optimizer_options": {"eps": "1e-6", "betas": ["0.8", 0.9]}, "lr": "1e-2"})
-    check(train={"lr_scale": {11: "1e-1"}})  # and the name of a layer is text
 
 
 def test_groups_have_their_learning_rate_and_decay_and_frozen_weights_are_in_none() -> None:

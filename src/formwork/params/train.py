@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from formwork.errors import did_you_mean
 from formwork.params.fields import Float, Fraction, Options, PositiveFloat, PositiveInt, Section, param
@@ -13,15 +13,6 @@ METRICS = {"classes": ("accuracy",), "multilabel": ("f1", "map"), "regression": 
 
 SHARDED = ("fsdp", "deepspeed")
 """Starts of the names of strategies that part the weights."""
-
-
-def _names(value: object) -> object:
-    """A mapping with numbers among its keys, as {11: 0.1}: names of layers, which YAML takes for numbers."""
-    return (
-        {str(key) if type(key) is int else key: item for key, item in value.items()}
-        if isinstance(value, dict)
-        else value
-    )
 
 
 class Train(Section):
@@ -40,7 +31,7 @@ class Train(Section):
     optimizer_options: Options = param(
         {}, "Other options of the optimiser.", values="a mapping of torch's names to values: `{momentum: 0.9}`"
     )
-    lr_scale: Annotated[dict[str, PositiveFloat], BeforeValidator(_names)] = param(
+    lr_scale: dict[str, PositiveFloat] = param(
         {},
         "Factors of `lr` for some of the weights: of the patterns that match the name of a weight, or of a module that "
         "it is in, the last one counts.",

@@ -16,13 +16,14 @@ Kind = Callable[..., Optimizer]  # a class, whose arguments differ
 
 REFUSED = {
     "LBFGS": "it computes the loss of a batch several times a step",
-    "Muon": "it is for matrices alone, and models have other weights, too",
+    "Muon": "torch has it for matrices alone, and models have norms, biases and convolutions, too",
     "SparseAdam": "it is for sparse gradients, which no model here has",
 }
 ELSEWHERE = {
     "lr": "It is train.lr",
     "weight_decay": "It is train.weight_decay",
     "params": "Which weights are trained is said by model.freeze, and how much by train.lr_scale",
+    "maximize": "A loss is to become small",
     "capturable": "It is for CUDA graphs, which are not used here",
     "differentiable": "It is for derivatives of the training itself, which are not used here",
 }
@@ -96,7 +97,7 @@ def _checked(params: Train) -> tuple[Kind, dict[str, Any]]:
             f"train.optimizer {name} has no weight decay: set train.weight_decay: 0.", "train.weight_decay"
         )
     return kind, {
-        option: _value(f"train.optimizer_options.{option}", value, _default(name, arguments, option))
+        option: _value(f"train.optimizer_options.{option}", value, _argument(name, arguments, option))
         for option, value in params.optimizer_options.items()
     }
 
@@ -110,7 +111,7 @@ def optimizers() -> dict[str, Kind]:
     }
 
 
-def _default(optimizer: str, arguments: dict[str, inspect.Parameter], option: str) -> Any:
+def _argument(optimizer: str, arguments: dict[str, inspect.Parameter], option: str) -> inspect.Parameter:
     if option in ELSEWHERE:
         raise ParamsError(
             f"train.optimizer_options.{option} cannot be set. {ELSEWHERE[option]}.", "train.optimizer_options"
@@ -121,11 +122,12 @@ def _default(optimizer: str, arguments: dict[str, inspect.Parameter], option: st
             f"train.optimizer_options.{option} is unknown: {optimizer} has no such option. {near}",
             "train.optimizer_options",
         )
-    return arguments[option].default
+    return arguments[option]
 
 
-def _value(key: str, value: Any, default: Any) -> Any:
-    """`value` in the type of the default, as far as that tells it."""
+def _value(key: str, value: Any, argument: inspect.Parameter) -> Any:
+    """`value` in the type of the argument, as far as its default and its annotation tell it."""
+    default = argument.default
     if isinstance(default, tuple):
         fits, wanted = isinstance(value, list) and len(value) == len(default), f"a list of {len(default)} numbers"
         value = tuple(value) if fits else value
@@ -133,6 +135,8 @@ def _value(key: str, value: Any, default: Any) -> Any:
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(default, int | float):
         fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif "bool" in str(argument.annotation):
+        fits, wanted = value is None or isinstance(value, bool), "true, false or null"
     else:
         fits, wanted = True, ""
     if not fits:
