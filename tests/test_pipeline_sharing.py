@@ -48,7 +48,7 @@ def test_a_clone_trains_without_the_raw_images(over_ssh: Workspace):
     """Who pulls just manifests and betons can train on them; also where they are read-only links into DVC's cache."""
     clone = over_ssh
     clone.dvc("config --local cache.type symlink")
-    clone.dvc("pull link convert")
+    clone.dvc("pull link convert weights")
     # Back to copies: with cache.type symlink, DVC would make a dangling link for each image that is not in its cache.
     clone.dvc("config --local --unset cache.type")
     assert clone.dvc("exp run --allow-missing -S trainer.max_epochs=2").ran == ["train", "evaluate"]

@@ -183,6 +183,7 @@ def test_training_starts_from_the_weights(folders, tmp_path: Path, capsys: pytes
         (["layer9.*"], r"Did you mean 'layer[1-4]\.\*'"),
         (["conv1.wieght"], r"Did you mean 'conv1\.weight'"),
         (["*"], r"nothing would be trained\. Leave the head out: add '!fc\.\*'"),
+        (["!fc.*"], r"'!fc\.\*', which takes out what no pattern before it freezes"),
         (["*", "!head.*"], r"'!head\.\*', which matches no parameter"),
     ],
 )

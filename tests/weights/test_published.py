@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
+from torchvision import models
 from torchvision.models import DenseNet121_Weights, densenet121
 
-from formwork.errors import FormworkError
+from formwork.errors import FormworkError, ParamsError
+from formwork.models.build import build_model
 from formwork.params import Model
 from formwork.weights import download
 from formwork.weights.initial_file import read_initial
@@ -144,6 +147,13 @@ def test_a_server_that_never_answers(server: Server, tmp_path: Path, monkeypatch
         make("densenet121", tmp_path / "one")
 
 
-def test_a_model_without_published_weights(tmp_path: Path) -> None:
-    with pytest.raises(FormworkError, match=r"timm publishes no weights of timm/resnet34t\."):
-        make("timm/resnet34t", tmp_path / "one")
+def test_all_models_of_torchvision_have_weights_and_a_checksum() -> None:
+    for name in models.list_models(module=models):
+        chosen = models.get_model_weights(name).DEFAULT
+        assert re.search(r"-[0-9a-f]{8,}\.pth$", chosen.url)
+        assert len(chosen.transforms().mean) == 3
+
+
+def test_a_model_without_published_weights() -> None:
+    with pytest.raises(ParamsError, match=r"timm publishes none for timm/botnet50ts_256\."):
+        build_model(Model(name="timm/botnet50ts_256", weights="default"), 3, 224)

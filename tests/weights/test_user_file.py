@@ -1,7 +1,9 @@
 """Files of weights in all the usual forms give the same tensors; what is none says so, and no code is run."""
 
 import io
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,15 @@ def test_the_usual_forms(tmp_path: Path, name: str) -> None:
 def test_safetensors_and_tensors_that_share_memory(tmp_path: Path) -> None:
     safetensors.torch.save_file(TENSORS, tmp_path / "a.safetensors")
     assert read_initial(make(tmp_path, "a.safetensors"))[0].keys() == TENSORS.keys()
+    shutil.copy(tmp_path / "initial.safetensors", tmp_path / "b.safetensors")
+    assert read_initial(make(tmp_path, "b.safetensors"))[0].keys() == TENSORS.keys()
+    metadata = {
+        "formwork": json.dumps({"settings": {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 1.0], "resolution": 8}})
+    }
+    safetensors.torch.save_file(TENSORS, tmp_path / "c.safetensors", metadata)  # as src/export.py writes it
+    assert read_initial(make(tmp_path, "c.safetensors"))[1].mean == [0.1, 0.2, 0.3]
+    torch.save({"settings": {"mean": "grey"}} | TENSORS, tmp_path / "d.pt")
+    assert read_initial(make(tmp_path, "d.pt"))[1].mean is None
     torch.save({"a": TENSORS["fc.weight"], "b": TENSORS["fc.weight"].T}, tmp_path / "b.pt")
     assert torch.equal(read_initial(make(tmp_path, "b.pt"))[0]["b"], TENSORS["fc.weight"].T)
 

@@ -36,7 +36,7 @@ def build_model(params: Model, outputs: int, resolution: int) -> nn.Module:
         case "own":
             from formwork.models import own_models
 
-            return own_models.build(params, outputs)
+            return own_models.build(params, outputs, resolution)
 
 
 OURS: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN, "rcnn": RecurrentCNN}

@@ -23,6 +23,8 @@ OWNED = {
     "features_only": "the pipeline, which needs the outputs",
 }
 """Arguments that are no options, and what decides them."""
+MORE = {"MobileNetV3": ("dilated", "reduced_tail", "width_mult")}
+"""By class of torchvision's, options that the function of a model takes, and its constructor does not name."""
 
 
 def make(params: Model, function: Callable[..., nn.Module], resolution: int | None, **others: object) -> nn.Module:
@@ -66,7 +68,7 @@ def unknown_option(params: Model, option: str, known: Iterable[str]) -> ParamsEr
 
 def near_name(name: str, known: Iterable[str]) -> str:
     """A sentence with the nearest of many names."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.3)
+    near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.3)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
@@ -102,7 +104,7 @@ def _keys(params: Model) -> list[str]:
 
 def _named(kind: type) -> set[str]:
     """Arguments with a default that the constructor of a class names, or of those that it passes others on to."""
-    found: set[str] = set()
+    found = set(MORE.get(kind.__name__, ()))
     for parent in kind.__mro__:
         if "__init__" not in vars(parent):
             continue

@@ -2,15 +2,18 @@
 
 import inspect
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from formwork import own
 from formwork.errors import ParamsError
 from formwork.models.options import refuse_owned, unknown_option
+from formwork.models.presentation import is_recurrent
 from formwork.params import Model
 
 
-def build(params: Model, outputs: int) -> nn.Module:
+def build(params: Model, outputs: int, resolution: int) -> nn.Module:
     """See models.build.build_model.
 
     Raises:
@@ -36,6 +39,8 @@ def build(params: Model, outputs: int) -> nn.Module:
         ) from error
     try:
         model = function(outputs, **params.options)
+        if isinstance(model, nn.Module):
+            _initialise(model, resolution)
     except Exception as error:  # whatever the code raises
         place = own.place(error) or where
         raise ParamsError(
@@ -46,3 +51,12 @@ def build(params: Model, outputs: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ParamsError(f"{where} must return a torch.nn.Module, and returns {model!r}.", "model.name")
     return model
+
+
+def _initialise(model: nn.Module, resolution: int) -> None:
+    """Give lazy layers, such as LazyLinear, their parameters, by showing them an image."""
+    if any(is_lazy(one) for one in (*model.parameters(), *model.buffers())):
+        images = torch.zeros(1, 3, resolution, resolution)
+        with torch.no_grad():
+            model.eval()(images.unsqueeze(1) if is_recurrent(model) else images)
+        model.train()

@@ -26,9 +26,11 @@ def build(params: Model, outputs: int, resolution: int) -> nn.Module:
         raise _unknown(params.name, timm.list_models())
     if tag and not timm.models.is_model_pretrained(params.variant):
         raise _unknown(params.name, timm.list_models(f"{architecture}.*", pretrained=True))
+    settings = timm.get_pretrained_cfg(params.variant)
+    if params.weights == "default" and not (settings and settings.has_weights):
+        raise _unpublished(params)
     small = is_small(params, resolution)
     others: dict[str, object] = {"num_classes": outputs}
-    settings = timm.get_pretrained_cfg(params.variant, allow_unregistered=True)
     fixed = bool(settings and settings.fixed_input_size)
     if fixed:
         others["img_size"] = resolution
@@ -64,6 +66,17 @@ def _make_stem_small(model: nn.Module) -> None:
             convolution_of(model, "stem.conv").stride = (1, 1)
         case ConvNeXt() if isinstance(model.stem[0], nn.Conv2d) and model.stem[0].stride == model.stem[0].kernel_size:
             init_normal(replace_convolution(model, "stem.0"), 0.02)
+
+
+def _unpublished(params: Model) -> ParamsError:
+    architecture = params.variant.partition(".")[0]
+    others = [f"timm/{name}" for name in timm.list_models(f"{architecture}.*", pretrained=True)]
+    advice = f"There are some of {', '.join(others)}." if others else "Choose another model.name."
+    return ParamsError(
+        f"model.weights is default, and timm publishes none for {params.name}. {advice} Or set model.weights: null.",
+        "model.weights",
+        "model.name",
+    )
 
 
 def _unknown(name: str, known: list[str]) -> ParamsError:

@@ -23,7 +23,7 @@ when their outputs change by that; changed back, the outputs come from DVC's run
 """
 TABLE = "| Key | Default | Values | Runs again | Meaning |\n|---|---|---|---|---|"
 
-STAGES = ("fetch", "link", "convert", "train", "evaluate")
+STAGES = ("fetch", "link", "convert", "weights", "train", "evaluate")
 NULL = {"type": "null"}
 LIMITS = (
     ("from", "minimum", "ge"),

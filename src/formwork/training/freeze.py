@@ -25,10 +25,16 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> list[str]:
         ParamsError: a pattern matches nothing, or nothing would be trained.
     """
     names = [name for name, _ in network.named_parameters()]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names):
+    for place, pattern in enumerate(patterns):
+        matched = [name for name in names if fnmatchcase(name, pattern.removeprefix("!"))]
+        if not matched:
             raise ParamsError(
                 f"model.freeze has {pattern!r}, which matches no parameter of the model. {_nearest(pattern, names)}",
+                "model.freeze",
+            )
+        if pattern.startswith("!") and not any(_is_frozen(name, patterns[:place]) for name in matched):
+            raise ParamsError(
+                f"model.freeze has {pattern!r}, which takes out what no pattern before it freezes. Put '*' first.",
                 "model.freeze",
             )
     if patterns and all(_is_frozen(name, patterns) for name in names):

@@ -23,6 +23,10 @@ LARGEST = 224
 """Side in pixels above which nothing is tried: what a model takes then, it takes at any size above."""
 
 
+class UnsuitableOutputs(Exception):
+    """A model gives something else than outputs for each image."""
+
+
 def check_params(params: Params) -> None:
     """Make, freeze and check a model with nothing but params.yaml; a resolution that is `auto` is not tried.
 
@@ -62,6 +66,10 @@ def check_model(
         error = _failure(model, count, side, outputs, presentation)
         if error is None:
             continue
+        if isinstance(error, UnsuitableOutputs):
+            raise ParamsError(
+                f"model.name {params.model.name} cannot be trained: {error}. Change model.options or the model."
+            ) from error
         start = f"model.name {params.model.name} cannot be trained on images of {side} x {side} pixels"
         if count == 1 and _failure(model, 2, side, outputs, presentation) is None:
             share = "one image a batch" if devices == 1 else f"one image a device ({devices} devices)"
@@ -141,10 +149,10 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
 def _unsuitable(found: object, shape: tuple[int, ...], outputs: int | None) -> Exception | None:
     """What is wrong with the outputs of a model, which should be (*shape, outputs)."""
     if not isinstance(found, torch.Tensor):
-        return TypeError(f"in training it gives no tensor, but {type(found).__name__}")
+        return UnsuitableOutputs(f"in training it gives no tensor, but {type(found).__name__}")
     wanted = outputs or (found.shape[-1] if found.dim() else 0)
     if found.shape == (*shape, wanted):
         return None
     steps = f"{shape[1]} timesteps of " if len(shape) > 1 else ""
     expected = ", ".join(str(size) for size in (*shape, outputs or "K"))
-    return ValueError(f"for {steps}{shape[0]} images it gives {tuple(found.shape)} and not ({expected})")
+    return UnsuitableOutputs(f"for {steps}{shape[0]} images it gives {tuple(found.shape)} and not ({expected})")

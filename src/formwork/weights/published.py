@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from formwork.errors import FormworkError
 from formwork.params import Model
 from formwork.weights.download import download, download_from_hub, file_sha256, of_cache
 from formwork.weights.initial_file import Origin
@@ -45,10 +44,6 @@ def _of_torchvision(name: str, folder: Path) -> tuple[dict[str, Tensor], Origin]
     from torchvision import models
 
     weights = models.get_model_weights(name)
-    if not len(weights):
-        raise FormworkError(
-            f"torchvision publishes no weights of {name}. Choose another model.name, or set model.weights: null."
-        )
     chosen = weights.DEFAULT
     found = re.search(r"-([0-9a-f]{8,})\.", chosen.url)
     name_in_cache = chosen.url.rsplit("/", 1)[1]
@@ -85,11 +80,7 @@ def _of_timm(params: Model, folder: Path) -> tuple[dict[str, Tensor], Origin]:
     import timm
 
     settings = timm.get_pretrained_cfg(params.variant)
-    if settings is None or not settings.has_weights:
-        architecture = params.variant.partition(".")[0]
-        others = [f"timm/{name}" for name in timm.list_models(f"{architecture}.*", pretrained=True)]
-        advice = f"Those that have some: {', '.join(others)}." if others else "Choose another model.name."
-        raise FormworkError(f"timm publishes no weights of {params.name}. {advice} Or set model.weights: null.")
+    assert settings is not None  # the stage try has refused what is not published
     if settings.hf_hub_id:
         path, source = download_from_hub(settings.hf_hub_id, settings.hf_hub_filename, folder)
     else:

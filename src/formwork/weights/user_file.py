@@ -1,5 +1,6 @@
 """Weights in a file of the user's, in any of the usual forms. Code in a file is never run."""
 
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -7,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from safetensors import safe_open
 from torch import Tensor
 
 from formwork import limits
 from formwork.errors import FormworkError
 from formwork.params.repository import missing_weights
 from formwork.weights.download import file_sha256
-from formwork.weights.initial_file import Origin
+from formwork.weights.initial_file import KEY, Origin
 
 CODE = re.compile(r"GLOBAL (\S+)|(TorchScript)")
 """What torch says where it would have to run code, which it does not; the group is the name of the code."""
@@ -74,16 +77,26 @@ def _tensors(content: Any) -> dict[str, Tensor]:
 
 def _origin(path: Path, content: Any) -> Origin:
     """Of a model file of this project, with the mean and std that it was trained with."""
+    lightning = isinstance(content, Mapping) and "pytorch-lightning_version" in content
+    origin = Origin(source=path.as_posix(), sha256=file_sha256(path), lightning=lightning)
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            content = _json((file.metadata() or {}).get(KEY, ""))
     settings = content.get("settings") if isinstance(content, Mapping) else None
-    known = settings if isinstance(settings, Mapping) else {}
-    return Origin(
-        source=path.as_posix(),
-        sha256=file_sha256(path),
-        mean=known.get("mean"),
-        std=known.get("std"),
-        size=known.get("resolution"),
-        lightning=isinstance(content, Mapping) and "pytorch-lightning_version" in content,
-    )
+    if not isinstance(settings, Mapping):
+        return origin
+    statistics = {"mean": settings.get("mean"), "std": settings.get("std"), "size": settings.get("resolution")}
+    try:
+        return Origin.model_validate(origin.model_dump() | statistics)
+    except ValidationError:  # settings of something else
+        return origin
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _first_line(error: Exception) -> str:

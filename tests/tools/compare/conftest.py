@@ -26,7 +26,7 @@ from pathlib import Path
 from formwork.system import machine_id
 from formwork.yaml import read_yaml
 
-model, results, speed = map(Path, sys.argv[4:])
+model, results, speed = map(Path, sys.argv[4:7])
 params = read_yaml(Path("params.yaml"))
 asked = "ffcv" if params["data"]["use_ffcv"] else "pytorch"
 with open(os.environ["TRAININGS"], "a") as file:

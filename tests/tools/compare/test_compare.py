@@ -298,7 +298,7 @@ def test_mistakes_are_told_before_any_work(quick: Quick, tmp_path: Path):
     (quick / "data/raw/shapes/a/000.png").unlink()
     assert refused().startswith("The data is not up to date:\n")
     assert "  link: changed deps: data/raw/shapes modified\n" in refused()
-    assert refused().endswith("\nRun `dvc repro convert` first.")
+    assert refused().endswith("\nRun `dvc repro convert weights` first.")
 
     quick.set_params(data__name="nothing")
     assert refused().startswith("data/raw/nothing is missing")

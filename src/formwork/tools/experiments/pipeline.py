@@ -19,6 +19,8 @@ TRAINING = ("train", "evaluate")
 """The stages that every experiment runs."""
 DATA = "convert"
 """The last of the stages that make the data."""
+INPUTS = (DATA, "weights")
+"""The last of the stages that make what a training starts from."""
 FETCH = "fetch@"
 """How the names of stages begin that make raw images."""
 CHECKS = ("try", "check")
@@ -120,12 +122,12 @@ class Pipeline:
                 f"{DATA}`, or correct data.name in params.yaml."
             )
         with self.opened() as repo:
-            status = repo.status(targets=[DATA], with_deps=True)
+            status = repo.status(targets=list(INPUTS), with_deps=True)
         for stage in CHECKS:  # the params of the runs are checked by the runs
             status.pop(stage, None)
         if status:
             lines = "\n".join(f"  {line}" for line in _explain(status))
-            raise DatasetError(f"The data is not up to date:\n{lines}\nRun `dvc repro {DATA}` first.")
+            raise DatasetError(f"The data is not up to date:\n{lines}\nRun `dvc repro {' '.join(INPUTS)}` first.")
 
     def is_tracked(self, path: Path) -> bool:
         """Whether a path is an output of a stage, or was added to DVC."""
@@ -149,8 +151,8 @@ class Pipeline:
             return {stage.name: _as_it_is(stage, made) for stage in stages}
 
     def needed(self, params: Mapping[str, Any]) -> list[str]:
-        """The stages that an experiment with these params runs, in their order: all but those of the data that are as
-        they are in the workspace, and CHECKS.
+        """The stages that an experiment with these params runs, in their order: all but those before INPUTS that are
+        as they are in the workspace, and CHECKS.
 
         Args:
             params: the content of a params.yaml.
@@ -164,14 +166,14 @@ class Pipeline:
         with self.opened() as repo:
             graph = repo.index.graph  # from each stage to those that it needs
             last = repo.stage.load_one(name=TRAINING[-1])
-            of_data = set(repo.stage.collect(DATA))
-            of_data |= {stage for end in of_data for stage in descendants(graph, end)}
+            ends = {stage for name in INPUTS for stage in repo.stage.collect(name)}
+            inputs = ends | {stage for end in ends for stage in descendants(graph, end)}
             used = {last, *descendants(graph, last)}
             chosen: dict[Any, str] = {}
             for stage in reversed(list(topological_sort(graph))):
                 if stage not in used or not isinstance(stage, PipelineStage) or stage.name in CHECKS:
                     continue  # the others are data that was added to DVC
-                changed = stage not in of_data or _differs(stage, params) or not chosen.keys().isdisjoint(graph[stage])
+                changed = stage not in inputs or _differs(stage, params) or not chosen.keys().isdisjoint(graph[stage])
                 if changed and stage.name.startswith(FETCH):
                     raise ParamsError("it would fetch other raw images. Set it in params.yaml, and compare with that.")
                 if changed:

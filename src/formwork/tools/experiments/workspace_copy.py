@@ -19,7 +19,7 @@ from formwork.folders import Folders
 from formwork.git import git
 from formwork.images.manifest import SPLITS, read_manifest
 from formwork.interim.tree import ensure_tree
-from formwork.tools.experiments.pipeline import DATA, TRAINING, Pipeline
+from formwork.tools.experiments.pipeline import INPUTS, TRAINING, Pipeline
 from formwork.tools.experiments.place import CLONE, clone, own_place, run_dvc, set_up_dvc
 
 WRITTEN = ("params.yaml", "dvc.lock")  # by `dvc exp run`
@@ -49,7 +49,7 @@ class Copy:
         set_up_dvc(
             self._root, self.folder, pipeline.cache_folder()
         )  # it has the data, and what DVC knows of earlier runs
-        self._dvc("checkout", "checkout", "--with-deps", DATA, *pipeline.added())
+        self._dvc("checkout", "checkout", "--with-deps", *INPUTS, *pipeline.added())
         raw = self.folder / folders.raw
         if not pipeline.is_tracked(folders.raw):
             raw.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class Copy:
         for path, content in self._start.items():
             (self.folder / path).write_bytes(content)
         if self._has_other_data:
-            self._dvc("checkout", "checkout", "--force", "--with-deps", DATA)
+            self._dvc("checkout", "checkout", "--force", "--with-deps", *INPUTS)
         before = [stage for stage in stages if stage not in TRAINING]
         self._has_other_data = bool(before)
         if force and before:  # what they make is no measurement, and may be a download
