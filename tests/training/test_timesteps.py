@@ -12,6 +12,7 @@ from formwork.loading.project import ProjectData
 from formwork.loading.targets import targets_of
 from formwork.tasks.base import LossOptions
 from formwork.training.datamodule import ImageDataModule
+from formwork.training.fit import build_trainer
 from formwork.training.module import ImageModule
 from tests.training.conftest import make_params
 
@@ -34,6 +35,7 @@ def test_the_loss_is_the_mean_over_its_steps(folders, loss_steps, counted):
     batch = ImageDataModule(data).transfer_batch_to_device(next(iter(data.loader("train"))), torch.device("cpu"), 0)
     images, targets = batch
     assert images.dim() == 4
+    module.trainer = build_trainer(make_params().trainer, [])
     outputs = module.presentation.outputs(module.model, images)
     assert outputs.shape == (16, 4, 3)
     expected = torch.stack([module.task.losses(outputs[:, step], targets, LossOptions("mean")) for step in counted])
