@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from formwork.drawing.charts import COLOURS, chart
+from formwork.escapes import printable
 from formwork.evaluation.assess import Assessment
 from formwork.evaluation.calibration import BINS
+from formwork.evaluation.predictions import Predictions
 from formwork.evaluation.robustness import CLEAN, Robustness
+from formwork.interim.settings import Settings
 from formwork.params.evaluate import CORRUPTIONS
 
 SHARE, LINE = COLOURS["FFCV"], COLOURS["limit"]
+MOST_TARGETS, HISTOGRAM_BINS = 6, 30
 CONFIDENCE = "confidence: the probability that the model gives"
 
 
@@ -35,6 +39,20 @@ def draw_reliability(path: Path, assessment: Assessment, title: str) -> None:
         diagram.legend(loc="upper left")
         counts.bar((used + 0.5) / BINS, number / number.sum(), 0.9 / BINS, color=SHARE)
         counts.set(title="predictions", xlabel=CONFIDENCE, ylabel="share of the predictions", xlim=(0, 1.02))
+
+
+def draw_errors(path: Path, predictions: Predictions, settings: Settings) -> None:
+    """Histograms of the errors of predicted numbers, a panel a target, MOST_TARGETS at most."""
+    names = settings.target_names[:MOST_TARGETS]
+    columns = min(len(names), 3)
+    errors = predictions.answers.astype(np.float64) - predictions.targets
+    with chart(path, rows=-(-len(names) // columns), columns=columns, size=(3.4, 2.8)) as panels:
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        for axes, name, values in zip(panels, names, errors.T, strict=False):
+            axes.hist(values, HISTOGRAM_BINS, color=SHARE)
+            axes.axvline(0, color=LINE, linewidth=1)
+            axes.set(title=printable(name), xlabel="predicted - target", ylabel="images")
 
 
 def draw_robustness(

@@ -15,7 +15,7 @@ from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.evaluation.assess import Assessment, Bootstrap, assess
 from formwork.evaluation.bootstrap import units_of
-from formwork.evaluation.charts import draw_reliability, draw_robustness
+from formwork.evaluation.charts import draw_errors, draw_reliability, draw_robustness
 from formwork.evaluation.corruptions import Corrupted, Corruption
 from formwork.evaluation.groups import write_groups
 from formwork.evaluation.metrics_file import write_metrics
@@ -75,7 +75,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
             spoilt[split] = Robustness.of(task_of(settings).score, assessed[split], each)
     write_predictions(results / "predictions.parquet", found, manifests, settings)
     _write_tables(results / "tables", found, assessed, spoilt, manifests, settings, bootstraps)
-    _draw_charts(results / "charts", assessed, spoilt, settings)
+    _draw_charts(results / "charts", found[SHOWN], assessed[SHOWN], spoilt, settings)
     by_step = {split: predictions.by_step for split, predictions in found.items()}
     write_timesteps(results / "timesteps.csv", trained.params.shown, by_step)
     write_plots(results, found[SHOWN], assessed[SHOWN], settings)
@@ -122,11 +122,21 @@ def _write_tables(
 
 
 def _draw_charts(
-    folder: Path, assessed: Mapping[str, Assessment], spoilt: Mapping[str, Robustness], settings: Settings
+    folder: Path,
+    predictions: Predictions,
+    assessment: Assessment,
+    spoilt: Mapping[str, Robustness],
+    settings: Settings,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)  # there may be none, and DVC misses it then
-    if settings.task != "regression":
-        draw_reliability(folder / "reliability.png", assessed[SHOWN], f"{TITLES[SHOWN]} images")
+    """There is one for any task: DVC complains of an empty folder of plots.
+
+    Args:
+        predictions, assessment: of SHOWN.
+    """
+    if settings.task == "regression":
+        draw_errors(folder / "errors.png", predictions, settings)
+    else:
+        draw_reliability(folder / "reliability.png", assessment, f"{TITLES[SHOWN]} images")
     if spoilt:
         titles = {split: f"{TITLES[split]} images" for split in spoilt}
         draw_robustness(

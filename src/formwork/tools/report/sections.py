@@ -44,6 +44,7 @@ EXPERIMENT = "dvc exp run -S trainer.max_epochs=20"  # for example
 MOST_EXPERIMENTS = 20  # rows of their table: the most accurate ones of more
 CHARTS = {
     "reliability": "reliability diagram: how far the model is as sure as it is right",
+    "errors": "errors of the predicted numbers",
     "robustness": "robustness: the score on spoilt images, by severity",
 }
 """Pictures of evaluate, by their names."""
