@@ -59,6 +59,7 @@ def test_groups_here_name_each_class_of_cifar100_once() -> None:
         ("seed=1", ["seed: 0"], ["seed: 1"]),
         ("sources.synthetic.images=10", ["    images: 2000"], ["    images: 10"]),
         ("trainer.precision=16-mixed", ["  precision: 32-true"], ["  precision: 16-mixed"]),
+        ("model.loss_steps=[-1]", ["  loss_steps: all"], ["  loss_steps:", "  - -1"]),
         ("data.fetch=[]", ["  fetch:", "  - digits"], ["  fetch: []"]),
         ("data.fetch=[digits,mnist]", [], ["  - mnist"]),
         ("data.fetch=[mnist]", ["  - digits"], ["  - mnist"]),
