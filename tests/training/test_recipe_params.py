@@ -8,6 +8,9 @@ from pydantic import ValidationError
 
 from formwork.errors import ParamsError
 from formwork.models.build import build_model
+from formwork.params import Trainer
+from formwork.tasks import TASKS
+from formwork.training.callbacks import logged
 from formwork.training.compilation import explained
 from formwork.training.optimizers import build_optimizer, optimizers
 from formwork.training.recipe import check_recipe
@@ -92,6 +95,16 @@ def test_what_torch_must_say(train: dict[str, Any], message: str) -> None:
 def test_what_params_alone_can_say(sections: dict[str, dict[str, Any]], message: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(message)):
         make_params(**sections)
+
+
+def test_metrics_to_choose_by_are_those_that_are_logged() -> None:
+    for task in TASKS:
+        known = [name for name in {*logged(task), "val/nothing", "train/map"} if known_to(task.name, name)]
+        assert sorted(known) == sorted(logged(task))
+
+
+def known_to(task: str, monitor: str) -> bool:
+    return Trainer(monitor=monitor).unknown_monitor(task) is None
 
 
 def test_a_metric_of_another_task_is_refused_once_the_task_is_known() -> None:

@@ -20,7 +20,7 @@ from formwork.meeting import Meeting
 from formwork.models.model_file import save_model
 from formwork.params import Params, Trainer
 from formwork.system import PeakMemory
-from formwork.text import score
+from formwork.text import count, score
 from formwork.training.best_epoch import BestEpoch
 from formwork.training.callbacks import EpochLines, EpochLogger
 from formwork.training.compilation import compile_network, explained
@@ -139,6 +139,9 @@ def _train(
         raise NotFiniteError(f"No epoch has finite losses, so there is no model to keep. {advice(params)}")
     save_model(model_file, params.model, settings, best.weights, best.epoch, best.metrics)
     reached = f"{module.task.score_title} {score(best.metrics[module.task.score])}"
+    if best.validated < params.trainer.max_epochs:
+        waited = count(best.validated - best.epoch, "epoch")
+        print(f"Stopped early: {waited} without a better {best.monitored(module.task)}")
     print(
         f"Best epoch {best.epoch}, validation {reached}, in {time.monotonic() - start:.1f} s with "
         f"{data.loader_used}: {model_file}"
