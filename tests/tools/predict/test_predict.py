@@ -18,12 +18,16 @@ from formwork.errors import FormworkError
 from formwork.evaluation.evaluate import evaluate
 from formwork.images.manifest import read_manifest
 from formwork.interim.settings import Settings
+from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.base import LoaderConfig, SplitFiles
+from formwork.loading.pytorch_loader import PyTorchDataLoader
 from formwork.models.build import build_model
 from formwork.models.model_file import save_model
 from formwork.params import Model as ModelParams
 from formwork.prediction.model import Model, load_model
 from formwork.tools.predict.predict import Result, predict, summary
 from formwork.tools.predict.table import ROW_GROUP
+from tests.make_images import ORIENTATION, make_manifest
 from tests.tars import tar_bytes, write_tar
 from tests.training.conftest import folders, folders_of, make_params, project, run
 from tests.workspace import ROOT
@@ -54,11 +58,13 @@ OF_TASK = {
 }
 
 
-def random_model(path: Path, task: str = "classes") -> Path:
+def random_weights(settings: Settings) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    settings, params = OF_TASK[task], ModelParams()
-    weights = build_model(params, settings.outputs, settings.resolution).state_dict()
-    save_model(path, params, settings, weights, epoch=1, val={})
+    return build_model(ModelParams(), settings.outputs, settings.resolution).state_dict()
+
+
+def random_model(path: Path, task: str = "classes") -> Path:
+    save_model(path, ModelParams(), OF_TASK[task], random_weights(OF_TASK[task]), epoch=1, val={})
     return path
 
 
@@ -400,6 +406,52 @@ def test_the_command(here, arguments, status, said):
     assert done.returncode == status, done.stderr
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_data_are_never_replaced_by_a_table(model, here, project):
+    write("a.png", png(1))
+    parquet.write_table(pa.table({"image": pa.array([png(1)], pa.binary())}), "images.parquet")
+    Path("val.csv").write_bytes(folders_of(project).manifest("val").read_bytes())
+
+    for name in ("images.parquet", "val.csv"):
+        before = Path(name).read_bytes()
+        with pytest.raises(FormworkError, match=f"--output {name} would replace data"):
+            predict(model, ["a.png", name], Path(name))
+        assert Path(name).read_bytes() == before
+    for _ in range(2):  # an earlier table may be replaced
+        predict(model, ["a.png"], Path("out.parquet"))
+
+
+def test_odd_images_are_what_the_pipeline_makes_of_them(here):
+    """Transparency, 16 bits, palettes, CMYK, orientation: through the loader of the stages, and through the table."""
+    rng = np.random.default_rng(0)
+    rgba = rng.integers(0, 256, (12, 10, 4), np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    raw = here / "raw"
+    (raw / "a").mkdir(parents=True)
+    (raw / "b").mkdir()
+    Image.fromarray(rgba).save(raw / "a/alpha.png")
+    Image.fromarray(rng.integers(0, 65536, (12, 10), np.uint16)).save(raw / "a/deep.png")
+    Image.fromarray(rgba[..., :3]).quantize(8).save(raw / "a/palette.gif", transparency=3)
+    Image.fromarray(rgba).convert("CMYK").save(raw / "a/cmyk.jpg")
+    Image.fromarray(rgba[..., :3]).save(raw / "a/turned.jpg", exif=exif)
+    Image.fromarray(rgba[..., 0]).convert("1").save(raw / "b/bits.png")
+    manifest = make_manifest(raw, here / "interim/val.csv")
+    settings = CLASSES.model_copy(update={"augment_val": [{"CenterCrop": {"ratio": 0.8}}]})
+    save_model(here / "m.pt", ModelParams(), settings, random_weights(settings), epoch=1, val={})
+    model = load_model("m.pt")
+    config = LoaderConfig(
+        Augmentation(settings.augment_val, 8, 0), settings.mean, settings.std, batch_size=64, class_names=["a", "b"]
+    )
+    ((images, _),) = PyTorchDataLoader(SplitFiles("val", manifest, here / "none", raw), config)
+
+    rows = table(model, "raw")
+
+    assert [row["path"] for row in rows] == [f"raw/{path}" for path in manifest.paths]
+    assert torch.equal(model.preprocess([row["path"] for row in rows]), images)
+    expected = model.answers(images).max(axis=1)
+    assert [np.float32(row["probability"]) for row in rows] == expected.tolist()
 
 
 def test_an_unusable_output_is_refused_before_any_work(model, here, monkeypatch):

@@ -11,7 +11,7 @@ error: why there is no prediction; then all else but the path is empty.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,8 @@ from formwork.errors import FormworkError
 from formwork.escapes import FORMULA, printable
 from formwork.files import atomic_write
 from formwork.formats import csv_text
+from formwork.images.columnar import image_column, open_columnar
+from formwork.images.manifest import is_manifest
 from formwork.images.row import SEPARATOR
 from formwork.interim.settings import Settings
 from formwork.prediction.model import likeliest
@@ -160,9 +162,19 @@ WRITERS: dict[str, type[Writer]] = {".csv": CsvWriter, ".parquet": ParquetWriter
 
 
 def check_output(path: Path) -> None:
-    """Raises FormworkError: its name does not say a format."""
+    """Raises FormworkError: its name does not say a format, or there is a file of images or a manifest of that name."""
     if path.suffix.lower() not in WRITERS:
         raise FormworkError(f"--output {printable(path)}: the name must end in {' or '.join(WRITERS)}.")
+    if path.is_file() and _holds_data(path):
+        raise FormworkError(f"--output {printable(path)} would replace data. Name another file, or move it away.")
+
+
+def _holds_data(path: Path) -> bool:
+    if path.suffix.lower() == ".csv":
+        return is_manifest(path)
+    with suppress(OSError):  # damaged: nobody's data
+        return image_column(open_columnar(str(path)).schema) is not None
+    return False
 
 
 @contextmanager
