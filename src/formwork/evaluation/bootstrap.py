@@ -6,13 +6,13 @@ Images that are not independent, those of one group and copies of one file, are 
 """
 
 from collections.abc import Iterator
+from zlib import crc32
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from formwork.images.manifest import Manifest
-from formwork.loading.random_numbers import generator
 
 LEVEL = 0.95
 TAIL = round((1 - LEVEL) / 2, 12)
@@ -36,6 +36,11 @@ def units_of(manifest: Manifest) -> np.ndarray:
     return np.unique(parts, return_inverse=True)[1].astype(np.int64)
 
 
+def draws(seed: int, purpose: str) -> np.random.Generator:
+    """As formwork.loading.random_numbers.generator, whose import takes a second."""
+    return np.random.Generator(np.random.Philox(key=seed << 32 | crc32(purpose.encode())))
+
+
 def resamples(units: np.ndarray, number: int, seed: int, purpose: str) -> Iterator[np.ndarray]:
     """(N, R) float64: how often each image is in each of R resamples, `number` of them in blocks.
 
@@ -44,7 +49,7 @@ def resamples(units: np.ndarray, number: int, seed: int, purpose: str) -> Iterat
         purpose: what they are for; others are drawn for another purpose.
     """
     total = int(units.max()) + 1
-    random = generator(seed, 0, purpose)
+    random = draws(seed, purpose)
     block = int(np.clip(BLOCK_VALUES // len(units), 1, MOST_IN_BLOCK))
     for start in range(0, number, block):
         size = min(block, number - start)

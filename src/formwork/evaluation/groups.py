@@ -7,14 +7,13 @@ import numpy as np
 
 from formwork.escapes import cell
 from formwork.evaluation.assess import Bootstrap
-from formwork.evaluation.bootstrap import interval, share_interval
+from formwork.evaluation.bootstrap import draws, interval, share_interval
 from formwork.evaluation.metrics import METRICS
 from formwork.evaluation.predictions import Predictions
 from formwork.evaluation.tables import measured, with_ends
 from formwork.formats import write_csv
 from formwork.images.manifest import Manifest
 from formwork.interim.settings import Settings
-from formwork.loading.random_numbers import generator
 
 BLOCK_VALUES = 1 << 22
 
@@ -42,7 +41,7 @@ def write_groups(
 def _rows(each: Mapping[str, np.ndarray], manifest: Manifest, bootstrap: Bootstrap) -> Iterator[tuple[object, ...]]:
     names, codes = np.unique(np.array(list(manifest.groups or ())), return_inverse=True)
     order = np.argsort(codes, kind="stable")
-    random = generator(bootstrap.seed, 0, f"{bootstrap.purpose} groups")
+    random = draws(bootstrap.seed, f"{bootstrap.purpose} groups")
     for name, samples in zip(names.tolist(), np.split(order, np.cumsum(np.bincount(codes))[:-1]), strict=True):
         if not name:
             continue
