@@ -43,6 +43,7 @@ def test_the_recurrent_model_gives_an_answer_for_each_step():
         ("vit_b_32", 8),
         ("googlenet", 64),
         ("timm/resnet10t", 8),
+        ("timm/regnetv_040", 8),  # whose stem is the convolution itself
         ("timm/vit_tiny_patch16_224", 28),
         ("timm/convnext_atto", 32),
         ("timm/swin_tiny_patch4_window7_224.ms_in1k", 32),

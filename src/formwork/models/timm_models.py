@@ -63,7 +63,8 @@ def _make_stem_small(model: nn.Module) -> None:
             replace_convolution(model, "features.conv0")
             leave_out(model, "features.pool0")
         case RegNet():
-            convolution_of(model, "stem.conv").stride = (1, 1)
+            name = "stem" if isinstance(model.stem, nn.Conv2d) else "stem.conv"
+            convolution_of(model, name).stride = (1, 1)
         case ConvNeXt() if isinstance(model.stem[0], nn.Conv2d) and model.stem[0].stride == model.stem[0].kernel_size:
             init_normal(replace_convolution(model, "stem.0"), 0.02)
 
