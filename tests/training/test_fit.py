@@ -22,7 +22,7 @@ from formwork.loading.pytorch_loader import TreeDataset
 from formwork.models.build import build_model
 from formwork.models.model_file import load_model, save_model
 from formwork.params import Model
-from formwork.system import machine, machine_id
+from formwork.system import machine, machine_id, software
 from formwork.training.fit import train
 from formwork.training.module import ImageModule
 from tests.training.conftest import make_params
@@ -83,6 +83,7 @@ def test_every_epoch_is_recorded(run):
     assert 0 < found["waiting_seconds"] < found["seconds"]
     assert found["waiting_share"] == pytest.approx(found["waiting_seconds"] / found["seconds"], abs=1e-2)
     assert (found["machine"], found["machine_id"]) == (machine(), machine_id())
+    assert found["software"] == list(software())
 
 
 def test_the_figures_of_speed_are_those_of_the_median_epoch_after_the_first(run):

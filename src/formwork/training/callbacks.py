@@ -14,7 +14,7 @@ from formwork.errors import FormworkError
 from formwork.files import write_text, writing
 from formwork.loading.base import Batch
 from formwork.progress import progress
-from formwork.system import PeakMemory, machine, machine_id
+from formwork.system import PeakMemory, machine, machine_id, software
 from formwork.tasks import TASKS
 from formwork.tasks.base import Task
 from formwork.text import score
@@ -180,6 +180,7 @@ class EpochLogger(pl.Callback):
             **({"peak_memory_mb": round(peak / 1e6, 1)} if peak else {}),
             "machine": machine(),
             "machine_id": machine_id(),
+            "software": software(),
         }
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

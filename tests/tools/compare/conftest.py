@@ -23,7 +23,7 @@ from tests.workspace import Workspace
 TRAIN = """
 import json, os, sys, time
 from pathlib import Path
-from formwork.system import machine_id
+from formwork.system import machine_id, software
 from formwork.yaml import read_yaml
 
 model, results, speed = map(Path, sys.argv[4:7])
@@ -44,6 +44,7 @@ figures = {
     "peak_memory_mb": 500.0,
     "machine": os.environ["MACHINE"],
     "machine_id": os.environ.get("MACHINE_ID") or machine_id(),
+    "software": software(),
 }
 for path, content in {
     model: f"{asked} {params['seed']} {params['model']}",

@@ -19,7 +19,9 @@ TRAINING = ("train", "evaluate")
 """The stages that every experiment runs."""
 DATA = "convert"
 """The last of the stages that make the data."""
-INPUTS = (DATA, "weights")
+WEIGHTS = "weights"
+"""The stage that gets those that a training starts from."""
+INPUTS = (DATA, WEIGHTS)
 """The last of the stages that make what a training starts from."""
 FETCH = "fetch@"
 """How the names of stages begin that make raw images."""

@@ -46,12 +46,14 @@ def expand(settings: Sequence[str]) -> list[list[str]]:
     from hydra.errors import HydraException
 
     for setting in settings:
+        if "=" not in setting and not setting.startswith("~"):
+            raise ParamsError(f"-S {setting} cannot be read: write key=value, as in -S train.lr=0.001.")
         try:
             (override,) = to_hydra_overrides([setting])
         except HydraException as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise ParamsError(f"-S {setting} cannot be read as key=value: {reason}.") from error
-        if not override.key_or_group or ("=" not in setting and not override.is_delete()):
+        if not override.key_or_group:
             raise ParamsError(f"-S {setting} cannot be read: write key=value, as in -S train.lr=0.001.")
     try:
         if not any(override.is_sweep_override() for override in to_hydra_overrides(list(settings))):

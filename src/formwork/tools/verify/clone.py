@@ -10,7 +10,7 @@ from formwork.escapes import printable
 from formwork.folders import Folders
 from formwork.params import load_params
 from formwork.text import format_bytes
-from formwork.tools.experiments.pipeline import FETCH, Pipeline
+from formwork.tools.experiments.pipeline import FETCH, WEIGHTS, Pipeline
 from formwork.tools.experiments.place import CLONE, clone, edited_config, run_dvc, set_up_dvc
 
 FROM_CACHE = "from DVC's cache"
@@ -103,7 +103,7 @@ class Clone:
             for stage in reversed(list(topological_sort(graph))):
                 if not isinstance(stage, PipelineStage):
                     continue
-                downloads = stage.name.startswith(FETCH) or (stage.name == "weights" and published)
+                downloads = stage.name.startswith(FETCH) or (stage.name == WEIGHTS and published)
                 if downloads and not graph.in_degree(stage):  # no stage needs it
                     continue
                 from_cache = downloads and not self._fetch and stage.name in locked

@@ -1,9 +1,7 @@
 """Verify a commit: run its whole pipeline from nothing in a clean clone, and compare each output with dvc.lock."""
 
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable
 from formwork.git import check_repository, git, read_files
-from formwork.system import machine, machine_id
+from formwork.system import machine, machine_id, software
 from formwork.text import columns, count
 from formwork.tools.experiments.pipeline import Pipeline
 from formwork.tools.experiments.place import own_place
@@ -20,7 +18,6 @@ from formwork.tools.verify.clone import FROM_CACHE, Clone, check_space
 from formwork.tools.verify.contents import describe
 from formwork.tools.verify.locks import Contents, other_inputs, outs_of, size_of, stages_at, stages_in
 
-PACKAGES = ("torch", "torchvision", "lightning", "numpy", "numba", "pillow", "ffcv", "dvc", "timm")
 WALL_CLOCK = "results/speed/"
 SPEED = "results/speed/metrics.json"
 TOOL = "verify"
@@ -59,6 +56,8 @@ def verify(results: Path, fetch: bool) -> None:
         taken = {stage.rpartition(":")[2] for stage in plan.taken}
         with pipeline.opened() as repo:
             outs = list(compare_outs(before, after, run, taken, Contents(root, head, repo), copy.folder))
+        order = [stage.rpartition(":")[2] for stage in plan.taken + plan.stages]
+        outs.sort(key=lambda out: order.index(out.stage))
         lock_of_others = list(other_inputs(before, {name: entry for name, entry in after.items() if name in run}))
     of = identity(root, head, _dependencies(after))
     certificate = Certificate(head, of, lock_of_others, _here(), _there(root, head), outs)
@@ -142,18 +141,7 @@ def _dependencies(stages: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _here() -> dict[str, str]:
-    found = {
-        "machine": machine(),
-        "machine id": machine_id(),
-        "system": platform.platform(),
-        "Python": platform.python_version(),
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return _by_name(machine(), machine_id(), software())
 
 
 def _there(root: Path, commit: str) -> dict[str, str]:
@@ -161,7 +149,13 @@ def _there(root: Path, commit: str) -> dict[str, str]:
     content = read_files(root, [f"{commit}:{SPEED}"])[0]
     try:
         figures = json.loads(content or b"")
-        found = {"machine": str(figures["machine"]), "machine id": str(figures["machine_id"])}
-    except (ValueError, KeyError, TypeError):
+        return _by_name(figures["machine"], figures["machine_id"], figures.get("software", ()))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return found
+
+
+def _by_name(words: str, identity: str, packages: Sequence[str]) -> dict[str, str]:
+    """By what it is: of a machine, and of packages as formwork.system.software has them, the system first."""
+    system, *others = packages or ("not known",)
+    named = (str(package).rpartition(" ") for package in others)
+    return {"machine": words, "machine id": identity, "system": system, **{name: number for name, _, number in named}}
