@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from types import FrameType
 
 from formwork import signals
 from formwork.errors import FormworkError
@@ -128,13 +129,25 @@ def _end_of(log: Path) -> str:
 
 def tethered(parent: int, command: Sequence[str]) -> None:
     """Run a command in the group of this process, and end it as Ctrl-C does when `parent` is gone, which could not: it
-    was killed. This process waits until the command has put away what it was doing, and holds its locks until then."""
+    was killed. This process then waits until all that the command started has ended, and holds its locks so long."""
+    told: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        os.killpg(0, signal.SIGINT)
+
     # Handlers, because a signal that is ignored would be so in the command, too.
     signal.signal(signal.SIGINT, lambda *_: None)  # of the whole group: the command answers it
-    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGINT))
+    signal.signal(signal.SIGTERM, end)
+    signals.adopt_orphans()
     signals.end_with_parent(signal.SIGTERM)
-    if os.getppid() == parent:  # else it was gone before
-        sys.exit(subprocess.call(command, close_fds=False))
+    if os.getppid() != parent:  # it was gone before
+        return
+    status = subprocess.call(command, close_fds=False)
+    with suppress(ChildProcessError):  # there is none left
+        while told:
+            os.wait()  # a stage that puts things away, while DVC is gone already
+    sys.exit(status)
 
 
 def last_lines(output: str, number: int) -> list[str]:

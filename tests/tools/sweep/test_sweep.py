@@ -1,6 +1,7 @@
 """A sweep to its last trial, through a failure, a pruned trial and a kill, with real git and DVC."""
 
 import csv
+import re
 import subprocess
 import sys
 import warnings
@@ -101,7 +102,9 @@ def test_a_sweep_goes_on_to_its_end_through_failures_and_kills(
     command, log = [sys.executable, "src/sweep.py"], quick / ".dvc/tmp/sweep/lr-7.log"
     with (tmp_path / "printed").open("w") as file:
         process = subprocess.Popen(command, cwd=quick.path, env=quick.env, stdout=file, stderr=file)
-        assert wait_for(lambda: log.exists() and "pid" in log.read_text(), 200), (tmp_path / "printed").read_text()
+        assert wait_for(lambda: log.exists() and re.search(r"^pid \d+$", log.read_text(), re.MULTILINE), 200), (
+            tmp_path / "printed"
+        ).read_text()
         process.kill()
         process.wait()
     printed = (tmp_path / "printed").read_text()
