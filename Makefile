@@ -8,7 +8,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare verify diff sweep evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
+.PHONY: help setup run compare verify diff sweep continue recipe evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
 
 help:  ## List the targets; tools take options, as in make tune ARGS="--budget 20GB"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,12 @@ evaluate-on: setup  ## Measure the model on another dataset with its classes, or
 sweep: setup  ## Search the best values of params with Optuna, as sweep.yaml says (docs/sweeps.md)
 	@"$(BIN)/dvc" repro convert
 	@"$(BIN)/python" src/sweep.py $(ARGS)
+
+continue: setup  ## Train on from an experiment, as a new one (ARGS="EXPERIMENT --epochs 10": docs/training.md)
+	@"$(BIN)/python" src/continue.py $(ARGS)
+
+recipe: setup  ## Set the params of a ready recipe (ARGS=cifar10-resnet18; alone: list them: docs/recipes.md)
+	@"$(BIN)/python" src/recipe.py $(ARGS)
 
 label-errors: setup  ## Show images whose label is likely wrong, and list them: docs/label-errors.md
 	@"$(BIN)/python" src/label_errors.py $(ARGS)
