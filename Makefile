@@ -21,7 +21,7 @@ run: setup  ## Make what is out of date (data, betons, model, metrics) and say w
 	@"$(BIN)/python" src/summary.py
 
 compare: setup  ## Compare settings, or the loaders: train what is missing (ARGS="-S train.lr=0.1 -S train.lr=0.01")
-	@"$(BIN)/dvc" repro convert
+	@"$(BIN)/dvc" repro convert weights
 	@"$(BIN)/python" src/compare.py $(ARGS)
 
 verify: setup  ## Run the last commit from nothing in a clean clone, beside dvc.lock; ARGS=--check: the certificate alone
@@ -34,7 +34,7 @@ evaluate-on: setup  ## Measure the model on another dataset with its classes, or
 	@"$(BIN)/python" src/evaluate_on.py $(ARGS)
 
 sweep: setup  ## Search the best values of params with Optuna, as sweep.yaml says (docs/sweeps.md)
-	@"$(BIN)/dvc" repro convert
+	@"$(BIN)/dvc" repro convert weights
 	@"$(BIN)/python" src/sweep.py $(ARGS)
 
 continue: setup  ## Train on from an experiment, as a new one (ARGS="EXPERIMENT --epochs 10": docs/training.md)
