@@ -59,7 +59,7 @@ def test_cifar100_by_name_whole_and_by_group(new: Workspace):
 
         server.faults.clear()
         convert = {"convert@train", "convert@val", "convert@test"}
-        assert set(new.dvc("repro").ran) == {"fetch@cifar100", "link", *convert, "train", "evaluate"}
+        assert set(new.dvc("repro").ran) == {"fetch@cifar100", "link", *convert, "weights", "train", "evaluate"}
     assert new.changes() == {"data/dvc.lock", "dvc.lock", "params.yaml", "src/fetch.py"} | {
         path for path in new.changes() if path.startswith("results/")
     }
