@@ -13,7 +13,6 @@ from zlib import crc32
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from formwork.loading.base import BaseLoader, Batch, once
 from formwork.loading.dtypes import normalise
@@ -62,6 +61,8 @@ def _noise(images: np.ndarray, severity: float, draws: Draws) -> np.ndarray:
 
 def _blur(images: np.ndarray, severity: float, draws: Draws) -> np.ndarray:
     """A Gaussian; beyond its edges an image goes on as it ends."""
+    from scipy.ndimage import gaussian_filter  # here, because few runs need it
+
     sigma = severity * images.shape[-1]
     return _rounded(gaussian_filter(images.astype(np.float32), (0, 0, sigma, sigma), mode="nearest"))
 
