@@ -36,6 +36,7 @@ USED = {
     "inspect_beton": {"matplotlib", "numba"},
     "compare": {"matplotlib"},
     "evaluate": {"matplotlib", "numba", "torch"},
+    "evaluate_on": {"numba", "torch"},
     "preview": {"matplotlib", "numba", "torch"},
     "report": {"matplotlib", "numba", "torch"},
     "try": {"matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},

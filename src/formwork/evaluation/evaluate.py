@@ -8,17 +8,15 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from formwork.errors import FormworkError
-from formwork.escapes import printable
 from formwork.evaluation.assess import Assessment, Bootstrap, assess
 from formwork.evaluation.bootstrap import units_of
 from formwork.evaluation.charts import draw_errors, draw_reliability, draw_robustness
+from formwork.evaluation.checks import check_finite, check_same
 from formwork.evaluation.corruptions import Corrupted, Corruption
 from formwork.evaluation.groups import write_groups
-from formwork.evaluation.metrics_file import write_metrics
+from formwork.evaluation.metrics_file import with_interval, write_metrics
 from formwork.evaluation.mistakes import draw_mistakes
 from formwork.evaluation.predictions import TITLES, Predictions, device, predict
 from formwork.evaluation.predictions_file import write_predictions
@@ -33,7 +31,7 @@ from formwork.loading.project import ProjectData
 from formwork.models.model_file import TrainedModel, load_model
 from formwork.params import Params
 from formwork.tasks import task_of
-from formwork.text import count, score
+from formwork.text import count
 
 SHOWN = "val"  # the split of tables and pictures
 
@@ -150,38 +148,4 @@ def _warn_of_mirrors(params: Params, trained_on: Settings) -> None:
         print(
             "WARNING: evaluate.tta: flip shows the model mirror images, and augment.train has no RandomHorizontalFlip: "
             "it was trained on none. Where a mirror image is something else, as with digits, it does worse by that."
-        )
-
-
-def with_interval(assessment: Assessment, name: str) -> str:
-    """ "0.9661 (0.9390 to 0.9890)" """
-    ends = assessment.intervals.get(name)
-    text = score(assessment.metrics[name])
-    return text if ends is None or np.isnan(ends).any() else f"{text} ({score(ends[0])} to {score(ends[1])})"
-
-
-def check_same(trained_on: Settings, settings: Settings, model_file: Path) -> None:
-    """Raise FormworkError if a model was trained to predict something else."""
-    if trained_on.task != settings.task or trained_on.target_names != settings.target_names:
-        raise FormworkError(
-            f"{model_file} was trained to predict something else than the targets of {settings.name!r}. Run "
-            "`dvc repro`."
-        )
-    if trained_on.class_names != settings.class_names:
-        raise FormworkError(f"{model_file} was trained on other classes than {settings.name!r} has. Run `dvc repro`.")
-
-
-def check_finite(predictions: Predictions, manifest: Manifest, title: str, model_file: Path) -> None:
-    """Raise FormworkError if the model's answers are nan or infinite: no metric would mean anything.
-
-    Args:
-        title: of one of the images.
-    """
-    wrong = np.flatnonzero(~np.isfinite(predictions.losses))
-    if len(wrong):
-        path = printable(manifest.paths[wrong[0]])
-        raise FormworkError(
-            f"{model_file} gives no finite answer for {count(len(wrong), title)} of "
-            f"{len(predictions):,}, {path} for one. Lower train.lr or the number of timesteps, "
-            "and train again: `dvc repro`."
         )

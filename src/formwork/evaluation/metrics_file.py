@@ -11,6 +11,7 @@ from formwork.evaluation.assess import Assessment
 from formwork.evaluation.robustness import Robustness
 from formwork.formats import write_json
 from formwork.interim.settings import Settings
+from formwork.text import score
 
 WORST = {"classes": ("accuracy", "class", "class_accuracy"), "multilabel": ("average_precision", "label", "label_ap")}
 """By task, the score by which the worst one is found, what it is one of, and what the metric is called."""
@@ -42,12 +43,19 @@ def ends(interval: np.ndarray) -> list[float] | None:
     return None if np.isnan(interval).any() else [float(f"{end:.6g}") for end in interval.tolist()]
 
 
+def with_interval(assessment: Assessment, name: str) -> str:
+    """ "0.9661 (0.9390 to 0.9890)" """
+    pair = assessment.intervals.get(name)
+    text = score(assessment.metrics[name])
+    return text if pair is None or np.isnan(pair).any() else f"{text} ({score(pair[0])} to {score(pair[1])})"
+
+
 def _values(assessment: Assessment, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {"images": assessment.images, **assessment.metrics}
     loss = found.pop("loss")
     if settings.task in WORST:
-        score, kind, name = WORST[settings.task]
-        scores = assessment.parts[score]
+        by, kind, name = WORST[settings.task]
+        scores = assessment.parts[by]
         if not np.isnan(scores).all():
             worst = int(np.nanargmin(scores))
             found[f"worst_{name}"] = float(scores[worst])

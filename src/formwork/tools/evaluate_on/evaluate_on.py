@@ -13,8 +13,8 @@ from formwork.errors import DatasetError, FormworkError, did_you_mean
 from formwork.escapes import cell, printable
 from formwork.evaluation.assess import Assessment, Bootstrap, assess
 from formwork.evaluation.bootstrap import units_of
-from formwork.evaluation.evaluate import check_finite, check_same, with_interval
-from formwork.evaluation.metrics_file import ends
+from formwork.evaluation.checks import check_finite, check_same
+from formwork.evaluation.metrics_file import ends, with_interval
 from formwork.evaluation.predictions import TITLES, Predictions, device, predict
 from formwork.evaluation.tables import PARTS, part_header, part_rows
 from formwork.files import check_writable
