@@ -46,9 +46,8 @@ class Copy:
         """Make the copy: the commit, the edits, DVC's settings, and the data."""
         clone(self._root, self.folder, self._head)
         self._take_edits()
-        set_up_dvc(
-            self._root, self.folder, pipeline.cache_folder()
-        )  # it has the data, and what DVC knows of earlier runs
+        # The cache has the data, and what DVC knows of earlier runs.
+        set_up_dvc(self._root, self.folder, pipeline.cache_folder())
         self._dvc("checkout", "checkout", "--with-deps", *INPUTS, *pipeline.added())
         raw = self.folder / folders.raw
         if not pipeline.is_tracked(folders.raw):
