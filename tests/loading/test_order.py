@@ -1,5 +1,7 @@
 """Sample order is a pure function, gives every sample once, and is shared out fairly."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,17 @@ def test_every_sample_once_and_the_same_each_time(order):
 def test_seed_and_epoch_change_the_order(order):
     orders = {sample_order(STORAGE, order, seed, epoch).tobytes() for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
+
+
+@pytest.mark.parametrize("order", ["random", "quasi_random"])
+def test_an_epoch_has_nothing_of_the_order_of_the_one_before(order):
+    storage = np.random.default_rng(0).permutation(20 * BLOCK * WINDOW)
+    orders = [sample_order(storage, order, seed=0, epoch=epoch) for epoch in range(4)]
+    for before, after in pairwise(orders):
+        followers = np.empty(len(before), np.int64)
+        followers[before] = np.roll(before, -1)
+        assert np.count_nonzero(followers[after[:-1]] == after[1:]) < 20  # in two random orders about one
+        assert abs(np.corrcoef(np.argsort(before), np.argsort(after))[0, 1]) < 0.25
 
 
 def test_quasi_random_reads_a_window_of_blocks_at_a_time():

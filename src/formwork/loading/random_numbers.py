@@ -69,5 +69,9 @@ def uniform(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: 
 
 
 def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:
-    """A NumPy generator for one epoch as a whole, for shuffling."""
-    return np.random.Generator(np.random.Philox(key=(seed << 32) | crc32(purpose.encode()), counter=epoch))
+    """A NumPy generator for one epoch as a whole, for shuffling.
+
+    Drawing counts the lowest 64 bits of the counter up, so the epoch is in those above: the streams of neighbouring
+    epochs would otherwise be the same but for four numbers, and their orders much alike.
+    """
+    return np.random.Generator(np.random.Philox(key=(seed << 32) | crc32(purpose.encode()), counter=epoch << 64))
