@@ -133,8 +133,9 @@ def tethered(parent: int, command: Sequence[str]) -> None:
     told: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
+        if not told:  # Linux sends it for each thread of the parent that ends, and a second SIGINT ends a stage at once
+            os.killpg(0, signal.SIGINT)
         told.append(number)
-        os.killpg(0, signal.SIGINT)
 
     # Handlers, because a signal that is ignored would be so in the command, too.
     signal.signal(signal.SIGINT, lambda *_: None)  # of the whole group: the command answers it
