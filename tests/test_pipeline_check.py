@@ -45,7 +45,7 @@ def test_a_wrong_setting_touches_nothing_and_is_taken_back_by_its_command(repo: 
 
 def test_the_check_makes_no_other_stage_run(quick: Quick) -> None:
     result = quick.dvc("exp run -S evaluate.worst_mistakes=4")
-    assert result.all_ran == ["check", "evaluate"]
+    assert result.all_ran == ["try", "check", "evaluate"]
     assert quick.dvc("repro").all_ran == []
     (quick / "params.yaml").write_text("# a comment\n" + (quick / "params.yaml").read_text())
     assert quick.dvc("repro").all_ran == ["check"]
@@ -57,7 +57,7 @@ def test_other_edits_stay_when_a_mistake_is_taken_back(quick: Quick) -> None:
     result = quick.dvc("exp run -S evaluate.worst_mistakes=4 -S train.lr=abc -S +train.lrr=1", status=255)
     (command,) = re.findall(r"^`(.+)` takes it back, and keeps evaluate.worst_mistakes\.$", result.output, re.MULTILINE)
     assert command == "dvc exp run -S train.lr=0.003 -S '~train.lrr'"
-    assert quick.shell(command).all_ran == ["check", "evaluate"]
+    assert quick.shell(command).all_ran == ["try", "check", "evaluate"]
     assert quick.changes() >= {"params.yaml", "dvc.lock"}
 
 

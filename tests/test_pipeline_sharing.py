@@ -132,7 +132,7 @@ def test_the_commands_for_a_clone_without_the_original_images_work(alone: Worksp
 
     follow(alone, "keep an experiment, in place of `dvc exp apply`")
     assert alone.git("branch --show-current") == "best-branch\n"
-    assert (alone / "models/best.pt").read_text() == "ffcv 6"
+    assert (alone / "models/best.pt").read_text().startswith("ffcv 6 ")
     assert alone.dvc("status train evaluate").output.startswith("Data and pipelines are up to date")
     follow(alone, "share what was trained")
 
@@ -149,5 +149,5 @@ def test_what_dvc_says_there_without_them(alone: Workspace) -> None:
     alone.git("stash")
     said = alone.dvc("exp apply other", status=255).output
     assert "ERROR: Checkout failed for following targets:\ndata/raw/shapes\n" in said
-    assert (alone / "models/best.pt").read_text() == "ffcv 5"
+    assert (alone / "models/best.pt").read_text().startswith("ffcv 5 ")
     assert "does not exist" in alone.dvc("exp save --name saved", status=1).output

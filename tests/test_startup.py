@@ -37,7 +37,10 @@ USED = {
     "compare": {"matplotlib"},
     "evaluate": {"matplotlib", "numba", "torch"},
     "evaluate_on": {"numba", "torch"},
+    "export": {"numba", "torch"},
+    "predict": {"numba", "torch"},
     "preview": {"matplotlib", "numba", "torch"},
+    "sweep": {"matplotlib"},
     "report": {"matplotlib", "numba", "torch"},
     "try": {"matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},
     "train": {"dvc", "matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},  # by DVCLive and Lightning

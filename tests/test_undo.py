@@ -68,7 +68,7 @@ def refused() -> str:
         ["train.lr=abc", "data.batch_size=0", "+train.lrr=1"],
         ["+trainer.devices=2"],
         ["+lr=1"],
-        ["+model.name=resnet", "+model.timesteps=0"],
+        ["+model.name=timn/resnet18", "+model.timesteps=0"],
         ["augment.train=[{Blur: 3}]"],
         ["datasets.photos.groups.few=[null]"],
         ["+seed=-1"],

@@ -93,6 +93,7 @@ def test_an_image_that_memory_does_not_suffice_for_is_not_called_damaged(make_sp
 
 
 def test_a_lack_of_open_files_says_nothing_of_an_image(split):
+    next(iter(PyTorchDataLoader(split, make_config(num_workers=0))))  # what is loaded once needs files, too
     batches = iter(PyTorchDataLoader(split, make_config(num_workers=0, order="sequential")))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with open(os.devnull) as free:

@@ -123,7 +123,7 @@ def test_two_nodes_by_torchrun_train_the_model_of_one(nodes, one_node):
     outputs = [process.communicate(timeout=180)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "Epoch 3/3" in outputs[0]
-    assert outputs[1] == ""
+    assert _ours(outputs[1]) == ""
     assert (nodes[0] / "models/best.pt").read_bytes() == one_node
     assert snapshot(nodes[1]) == before, "only the first process writes"
 
@@ -162,7 +162,7 @@ def test_a_signal_while_data_are_read_ends_both(nodes, rank):
     results = train_on(*nodes, hooks={rank: kill_in(fit, "checkpoint_path", 1)})
     assert [status for status, _ in results] == [143, 143]
     assert re.fullmatch("Received SIGTERM: .*", results[0][1].strip().splitlines()[-1])
-    assert results[1][1] == ""
+    assert _ours(results[1][1]) == ""
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -315,3 +315,8 @@ def wait_for(condition: Callable[[], bool], said: Callable[[], str], seconds: fl
     while not condition():
         assert time.monotonic() < end, said()
         time.sleep(0.1)
+
+
+def _ours(output: str) -> str:
+    """Without what torchrun says when the first node, which keeps its store, is gone before it has left."""
+    return "".join(line for line in output.splitlines(keepends=True) if "torch/distributed/elastic/" not in line)

@@ -14,6 +14,9 @@ from formwork.tasks.base import Task
 class Tally:
     """Sums over all images of a pass over a split, added up on the device.
 
+    They are of float64 where the device has it: numbers of float32 are added to them without rounding, so that a sum is
+    the same however the images are shared by ranks and by runs before and after an interruption.
+
     Lightning's own logging of metrics takes longer than all else in a step of a small model; and torchmetrics' mean
     waits for the device in each, and leaves the NaN of a training that diverged out.
 
@@ -36,9 +39,10 @@ class Tally:
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Add the mean loss of a batch of images, and what the task measures of their outputs."""
         count = len(outputs)
-        sums = {"loss": loss.detach().float() * count, **self.task.measure(outputs, targets)}
+        dtype = _dtype(loss.device)
+        sums = {"loss": loss.detach().to(dtype) * count, **self.task.measure(outputs, targets)}
         for name, value in sums.items():
-            self.totals[name] = self.totals.get(name, 0.0) + value
+            self.totals[name] = self.totals.get(name, 0.0) + value.to(dtype)
         self.count += count
         if self.keep:
             self.kept.append(torch.stack([outputs.detach().float(), targets.float()]))
@@ -46,7 +50,7 @@ class Tally:
     def sums(self, strategy: Strategy) -> tuple[dict[str, np.ndarray], int]:
         """The sums and the number of images, over all ranks: each of them must ask."""
         device = strategy.root_device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = _dtype(device)
         parts = [
             torch.as_tensor(self.totals.get(name, 0.0), dtype=dtype, device=device).expand(size)
             for name, size in self.sizes.items()
@@ -86,4 +90,9 @@ class Tally:
     def load(self, state: dict[str, Any], device: torch.device) -> None:
         self.count = state["count"]
         for name, values in state["sums"].items():
-            self.totals[name] = values[0] if self.sizes[name] == 1 else torch.tensor(values, device=device)
+            sums = torch.tensor(values, dtype=_dtype(device), device=device)
+            self.totals[name] = values[0] if self.sizes[name] == 1 else sums
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -51,10 +51,10 @@ def test_a_domain_is_a_list_or_a_range(entry: str, domain: object) -> None:
     [
         ("train.lrr: [0.1, 0.2]", "params.train.lrr, with 0.1: train.lrr: unknown. Did you mean 'lr'?"),
         ("tran.lr: [0.1, 0.2]", "params.tran.lr: unknown. Did you mean 'train'?"),
-        ("train: [0.1, 0.2]", "params.train: is a section: name a key of it, as train.lr"),
+        ("train: [0.1, 0.2]", "params.train: is a section: name a key of it, as train.optimizer"),
         ("train.lr: [0.1, -1]", "params.train.lr, with -1: train.lr: input should be greater than 0"),
         ("train.lr: [0.1, fast]", "with fast: train.lr: input should be a valid number"),
-        ("model.name: [small_cnn, resnet]", "params.model.name, with resnet: model.name"),
+        ("model.name: [small_cnn, timn/resnet18]", "params.model.name, with timn/resnet18: model.name"),
         ("train.lr: {low: 0.1, high: 0.01}", "low must be below high"),
         ("train.lr: {low: 0, high: 0.1, log: true}", "low must be above 0 with log: true"),
         ("train.lr: {low: 0.1, high: 0.4, log: true, step: 0.1}", "log: true or a step, not both"),

@@ -128,13 +128,13 @@ def test_what_mattered_is_found_and_drawn(tmp_path: Path) -> None:
     run(study, 3)
     assert study.importances() == {}
     write_results(study, tmp_path / "few")
-    run(study, 11)
+    run(study, 27)
     shares = study.importances()
     assert max(shares, key=lambda key: shares[key]) == "train.lr"
     assert shares["train.lr"] > 0.7
 
     write_results(study, tmp_path / "lr")
-    assert len((tmp_path / "lr/trials.csv").read_text().splitlines()) == 15
+    assert len((tmp_path / "lr/trials.csv").read_text().splitlines()) == 31
     page = (tmp_path / "lr/sweep.md").read_text()
     best = study.best()
     assert best is not None
