@@ -7,6 +7,9 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export DVC_NO_ANALYTICS := 1
 
+# Processes that run tests: one more than there are cores, as most tests wait for processes of their own now and then.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run compare verify diff sweep continue recipe evaluate-on label-errors doctor pack split preview tune repack report predict export bench docs test test-fast fuzz check check-code check-checkout lock clean
 
@@ -80,10 +83,10 @@ docs: setup  ## Write docs/parameters.md from the descriptions in src/formwork/p
 	@"$(BIN)/python" src/docs.py
 
 test: setup  ## Run the tests of the code, all of them (ARGS="-k loader tests/beton": some)
-	@"$(BIN)/pytest" --numprocesses logical --dist worksteal -m "not checkout" $(ARGS)
+	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist worksteal -m "not checkout" $(ARGS)
 
 test-fast: setup  ## Run the tests that need neither a pipeline nor seconds
-	@"$(BIN)/pytest" --numprocesses logical --dist worksteal -m "not checkout and not pipeline and not slow" $(ARGS)
+	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist worksteal -m "not checkout and not pipeline and not slow" $(ARGS)
 
 fuzz: setup  ## Feed random input to the code that reads files (ARGS="images --count 10000 --seed 0"): docs/robustness.md
 	@"$(BIN)/python" -m tests.fuzz $(ARGS)

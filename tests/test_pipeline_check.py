@@ -45,7 +45,7 @@ def test_a_wrong_setting_touches_nothing_and_is_taken_back_by_its_command(repo: 
 
 def test_the_check_makes_no_other_stage_run(quick: Quick) -> None:
     result = quick.dvc("exp run -S evaluate.worst_mistakes=4")
-    assert result.all_ran == ["try", "check", "evaluate"]
+    assert result.all_ran == ["check", "evaluate"]
     assert quick.dvc("repro").all_ran == []
     (quick / "params.yaml").write_text("# a comment\n" + (quick / "params.yaml").read_text())
     assert quick.dvc("repro").all_ran == ["check"]
