@@ -49,7 +49,7 @@ def _load(path: Path, overrides: Mapping[str, Any]) -> Params:
         raise ParamsError(f"{path} must hold a mapping of sections, and holds {type(raw).__name__}.")
     _check_pattern(raw, path)
     for key, value in overrides.items():
-        _override(raw, key, value)
+        set_value(raw, key, value)
     where = f"{path}, with {', '.join(overrides)} overridden" if overrides else str(path)
     return params_of(raw, where, path.parent)
 
@@ -85,7 +85,7 @@ def _check_pattern(raw: dict[str, Any], path: Path) -> None:
             )
 
 
-def _override(raw: dict[str, Any], key: str, value: Any) -> None:
+def set_value(raw: dict[str, Any], key: str, value: Any) -> None:
     """Set the value of a dotted key; sections that are left out are made."""
     *sections, name = key.split(".")
     section = raw

@@ -15,7 +15,7 @@ from formwork.errors import FormworkError, ParamsError, did_you_mean
 from formwork.params import Params, load_params
 from formwork.params.fields import Float, PositiveFloat, PositiveInt, Section, Seed
 from formwork.params.read import kinds_of_value
-from formwork.yaml import YamlError, dump_yaml, read_yaml
+from formwork.yaml import dump_yaml, read_yaml
 
 EXAMPLE = """params:
   train.lr: {low: 0.0001, high: 0.1, log: true}
@@ -166,8 +166,6 @@ def read_sweep(path: Path, params: Params) -> Sweep:
         ) from error
     except OSError as error:
         raise FormworkError(f"{path} cannot be read: {error.strerror}.") from error
-    except YamlError as error:
-        raise FormworkError(str(error)) from error
     if not isinstance(content, dict):
         raise FormworkError(f"{path} must hold a mapping with the key params, for example\n\n{EXAMPLE}")
     try:

@@ -9,9 +9,10 @@ from math import isfinite
 from pathlib import Path
 
 from formwork.errors import FormworkError, did_you_mean
+from formwork.files import write_text
 from formwork.params import load_params
 from formwork.text import score
-from formwork.tools.experiments.edit import set_values
+from formwork.tools.experiments.edit import with_values
 from formwork.tools.experiments.workspace_copy import Copy
 from formwork.tools.sweep.study import Running, Study
 from formwork.tools.sweep.values import shown
@@ -100,7 +101,7 @@ def _result(copy: Copy, trial: Running, content: str) -> float:
         FormworkError: it failed.
     """
     epochs = load_params(overrides=trial.values).trainer.max_epochs
-    set_values(copy.folder / PARAMS, content, trial.values)
+    write_text(copy.folder / PARAMS, with_values(content, trial.values))
     log, study = copy.log(trial.name), trial.study
     log.unlink(missing_ok=True)
 
