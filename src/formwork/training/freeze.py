@@ -74,5 +74,5 @@ def _nearest(pattern: str, names: Sequence[str]) -> str:
     if f"{wanted}.*" in known:
         near = [f"{wanted}.*"]
     else:
-        near = get_close_matches(wanted, known, n=3, cutoff=0.3) or [f"{names[0]}", f"{names[-1]}"]
+        near = get_close_matches(wanted, known, n=3, cutoff=0.3) or [names[0], names[-1]]
     return f"Did you mean {' or '.join(repr(one) for one in near)}?"

@@ -67,10 +67,8 @@ class ImageModule(LowOverheadModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         images, targets, *weights = batch
-        if not len(targets):
-            return self.presentation.answers(
-                self.model, images
-            ).sum()  # a gradient of zeros: the other ranks wait for one
+        if not len(targets):  # a gradient of zeros: the other ranks wait for one
+            return self.presentation.answers(self.model, images).sum()
         outputs, targets, *weights = self.presentation.for_loss(self.model, images, targets, *weights)
         loss = self.objective(outputs, targets, *weights)
         self._log("train", loss, outputs, targets)
