@@ -6,10 +6,13 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from formwork.loading.augmentation import NATIVE
+from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import UNIT, Draw, PixelOperation
 from formwork.loading.augmentation.blur import GaussianBlur
 from formwork.loading.augmentation.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, ColorJitter
 from formwork.loading.augmentation.erase import Cutout, RandomErasing
+from formwork.loading.augmentation.geometry import RandomCrop, RandomHorizontalFlip
+from formwork.loading.augmentation.mirror import on_pixels
 from formwork.loading.ffcv.operations import FFCVOperation
 
 OPERATIONS = [
@@ -27,6 +30,10 @@ OPERATIONS = [
     ("Cutout", {"crop_size": 5, "fill": [10, 20, 30]}),
     ("RandomErasing", {"value": 255}),
     ("RandomErasing", {"p": 1, "scale": [0.5, 1.0], "ratio": [1, 1]}),
+    ("RandomHorizontalFlip", {}),
+    ("RandomVerticalFlip", {}),
+    ("RandomCrop", {"padding": 3, "fill": [1, 2, 3]}),
+    ("RandomCrop", {"padding": 40}),
     ("ffcv.Cutout", {"crop_size": 1}),
     ("ffcv.RandomTranslate", {"padding": 2}),
 ]
@@ -38,7 +45,8 @@ CASES = [pytest.param(*case, marks=[pytest.mark.slow] if case[0] in STOCK else [
 
 
 def make(name: str, arguments: dict) -> PixelOperation:
-    return STOCK.get(name) or NATIVE[name](**arguments)
+    operation = STOCK.get(name) or NATIVE[name](**arguments)
+    return operation if isinstance(operation, PixelOperation) else on_pixels(operation)
 
 
 def pictures(count: int, size: int) -> np.ndarray:
@@ -142,6 +150,33 @@ def test_solarize_and_grey_are_torchvisions(threshold):
         expected = theirs(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).int().numpy()
         operation.kernel(images, operation.draw(draw(4), 32))
         assert np.abs(images - expected).max() <= (name == "Grayscale")
+
+
+@pytest.mark.parametrize("operation", [RandomHorizontalFlip(), RandomCrop(3, [1, 2, 3]), RandomCrop(9)])
+def test_on_pixels_a_flip_or_shift_is_what_it_is_in_a_plan(operation):
+    """As PyTorchDataLoader carries plans out."""
+    augmentation = Augmentation([{"Resize": {}}], 8, 0)
+    plan = augmentation.plan(0, np.arange(40), np.full(40, 8), np.full(40, 8))
+    operation.apply(plan, np.full(40, 8), np.full(40, 8), 8, draw(40))
+    images = pictures(40, 8)
+    expected = []
+    for image, (dy, dx), flip in zip(images, plan.shift, plan.flip, strict=True):
+        padded = np.tile(plan.fill, (26, 26, 1))
+        padded[9:17, 9:17] = image
+        shifted = padded[9 + dy : 17 + dy, 9 + dx : 17 + dx]
+        expected.append(shifted[:, ::-1] if flip else shifted)
+    pixel = on_pixels(operation)
+    pixel.kernel(images, pixel.draw(draw(40), 8))
+    assert np.array_equal(images, np.stack(expected))
+
+
+def test_a_vertical_flip_is_torchvisions_in_half_of_the_cases():
+    images = pictures(200, 9)
+    values = NATIVE["RandomVerticalFlip"]().draw(draw(200), 9)
+    assert 70 < values[:, 1].sum() < 130
+    expected = [tv.vertical_flip(torch.from_numpy(i).permute(2, 0, 1)) for i in images[values[:, 1] == 1]]
+    NATIVE["RandomVerticalFlip"].kernel(images, values)
+    assert np.array_equal(images[values[:, 1] == 1], torch.stack(expected).permute(0, 2, 3, 1).numpy())
 
 
 def test_cutout_lies_inside_and_everywhere():

@@ -14,6 +14,7 @@ from formwork.loading.augmentation.geometry import (
     RandomTranslate,
     Resize,
 )
+from formwork.loading.augmentation.mirror import RandomVerticalFlip
 from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
@@ -28,6 +29,7 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         RandomCrop,
         RandomTranslate,
         RandomHorizontalFlip,
+        RandomVerticalFlip,
         ColorJitter,
         Grayscale,
         RandomGrayscale,

@@ -89,8 +89,12 @@ class RandomCrop(GeometricOperation):
         self.padding = check_integer("padding", padding)
         self.fill = check_colour("fill", fill)
 
+    def offsets(self, draw: Draw) -> np.ndarray:
+        """(B, 2) int32, pixel (y, x) shows what was at (y + offset[0], x + offset[1])."""
+        return np.floor(draw.uniform()[:, :2] * (2 * self.padding + 1)).astype(np.int32) - self.padding
+
     def apply(self, plan: AugmentPlan, heights: np.ndarray, widths: np.ndarray, resolution: int, draw: Draw) -> None:
-        offsets = np.floor(draw.uniform()[:, :2] * (2 * self.padding + 1)).astype(np.int32) - self.padding
+        offsets = self.offsets(draw)
         # A plan shifts first and flips after: shifting a mirrored image is shifting the other way before.
         offsets[:, 1] = np.where(plan.flip, -offsets[:, 1], offsets[:, 1])
         plan.shift[:] = offsets
