@@ -57,7 +57,7 @@ def evaluate(params: Params, folders: Folders, model_file: Path, results: Path) 
     manifests = {split: data.splits[split].manifest for split in splits}
     found = {}
     for split in splits:
-        found[split] = predict(trained, data.loader(split), on, split, mirrored)
+        found[split] = predict(trained, data.loader(split, device=on), on, split, mirrored)
         check_finite(found[split], manifests[split], f"{TITLES[split]} image", model_file)
     loader_used = data.loader_used
     bootstraps = {split: Bootstrap(params.evaluate.bootstrap, params.evaluate.seed, split) for split in splits}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import torch
 from formwork.errors import FormworkError
 from formwork.images.manifest import Manifest
 from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.device import GPU, Destination, prefetched
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.order import BatchSampler, Position
 from formwork.loading.targets import Targets
+
+CPU = torch.device("cpu")
 
 Batch = tuple[torch.Tensor, ...]
 """Images (B, 3, H, W), channels_last, of LoaderConfig.dtype, and targets by task:
@@ -65,6 +69,8 @@ class LoaderConfig:
         timesteps: T of Batch.
         dtype: of the images: float32, float16 or bfloat16, normalised, or uint8, which is to be normalised on the
             device (see formwork.loading.dtypes.normalise).
+        device: where batches are wanted. A GPU normalises them itself (uint8 to float32), see formwork.loading.device;
+            for any other device they stay in memory.
         rank, world_size: of this process in distributed training.
         class_names: all classes or labels, in the order of the targets; of a regression none.
         weighted: batches have the weights of their images, which the manifest must have then.
@@ -85,6 +91,7 @@ class LoaderConfig:
     verify: str = "first"
     timesteps: int = 1
     dtype: str = "float32"
+    device: torch.device = CPU
     rank: int = 0
     world_size: int = 1
     class_names: Sequence[str] = ()
@@ -103,13 +110,22 @@ class LoaderConfig:
         )
 
     @property
+    def to_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def made(self) -> str:
+        """The type of the images as they are made: to a GPU they go as uint8, whatever their type is there."""
+        return "uint8" if self.to_gpu else self.dtype
+
+    @property
     def normal(self) -> np.ndarray:
         """See formwork.loading.dtypes.shift_and_scale."""
         return shift_and_scale(self.mean, self.std)
 
 
 class WaitClock:
-    """Measures how long the training loop waited for batches.
+    """Measures how long the training loop waited for batches: to be made, and not for what a GPU has to do before.
 
     Attributes:
         seconds: waited in the current epoch.
@@ -161,10 +177,22 @@ class BaseLoader:
         """The batches of one epoch, or of the rest of it, without timesteps."""
         raise NotImplementedError
 
+    @cached_property
+    def destination(self) -> Destination | None:
+        """Where batches are brought after they are made; None: they stay where they are."""
+        config = self.config
+        if not config.to_gpu:
+            return None
+        dtype = "float32" if config.dtype == "uint8" else config.dtype
+        return GPU(config.device, getattr(torch, dtype), config.normal)
+
     def __iter__(self) -> Iterator[Batch]:
         position = self.sampler.next
         steps = self.config.timesteps
-        for batch in self.clock.watch(self.batches()):
+        batches = self.clock.watch(self.batches())
+        if self.destination is not None:
+            batches = prefetched(batches, self.destination)
+        for batch in batches:
             # Counted when they are yielded: those made ahead are not done.
             self.reached = position = Position(position.epoch, position.batches + 1)
             if steps > 1:

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,14 +13,22 @@ ALIGNMENT = 64  # bytes
 RESERVE = 1.2  # a new buffer is this much larger than needed: the next batch of images of other sizes fits, too
 
 
+def _pageable_bytes(size: int) -> np.ndarray:
+    return np.empty(size, np.uint8)
+
+
 class BufferPool:
     """Buffers that are used again once nobody holds an array or tensor in them.
 
     Fresh memory would cost as much as decoding: the system clears every page of it. A tensor made by torch.from_numpy,
     and any view of it, keeps a reference to the array, so the array's reference count tells whether a batch is alive.
+
+    Args:
+        allocate: gives (size,) uint8 of fresh memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allocate: Callable[[int], np.ndarray] = _pageable_bytes) -> None:
+        self.allocate = allocate
         self.buffers = [np.empty(0, dtype=np.uint8)]
         self.unused = self._references(0)
         self.lock = threading.Lock()
@@ -35,7 +44,7 @@ class BufferPool:
                     return _part(self.buffers[i], size, shape, dtype)
             for i in reversed(free):  # too small from now on
                 del self.buffers[i]
-            self.buffers.append(np.empty(int(size * RESERVE) + ALIGNMENT, dtype=np.uint8))
+            self.buffers.append(self.allocate(int(size * RESERVE) + ALIGNMENT))
             return _part(self.buffers[-1], size, shape, dtype)
 
     def _references(self, i: int) -> int:

@@ -27,12 +27,12 @@ def shift_and_scale(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     return np.stack([255 * np.asarray(mean), 1 / (255 * np.asarray(std))]).astype(np.float32)
 
 
-def normalise(images: torch.Tensor, normal: np.ndarray) -> torch.Tensor:
+def normalise(images: torch.Tensor, normal: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Normalise uint8 images on their device, bit for bit as the kernels do.
 
     Args:
         images: (3, H, W), (B, 3, H, W) or (B, T, 3, H, W), uint8 or already normalised.
-        normal: from shift_and_scale.
+        normal: from shift_and_scale; as a tensor on the device of the images it is not copied there each time.
 
     Returns:
         float32, or `images` themselves if they are no uint8. Images that are shown several times are normalised once.
@@ -41,5 +41,5 @@ def normalise(images: torch.Tensor, normal: np.ndarray) -> torch.Tensor:
         return images
     if images.dim() == 5:
         return normalise(images[:, 0], normal).unsqueeze(1).expand_as(images)
-    shift, scale = torch.from_numpy(normal).to(images.device).view(2, 3, 1, 1)
+    shift, scale = torch.as_tensor(normal, device=images.device).view(2, 3, 1, 1)
     return images.to(torch.float32).sub_(shift).mul_(scale)

@@ -26,6 +26,7 @@ from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, as_tensor
 from formwork.loading.order import Indices, samples_of
+from formwork.loading.pinned import pinned_bytes
 from formwork.loading.status import FAULTS, JPEG_WARNING, OK
 from formwork.loading.targets import targets_of
 
@@ -61,7 +62,8 @@ class FFCVDataLoader(BaseLoader):
         self.beton = self.source.beton
         self.targets = targets_of(split.manifest, config.class_names)
         self.sampler = config.sampler(self.beton.storage_order, self.targets)
-        self.buffers, self.scratch = BufferPool(), BufferPool()
+        self.buffers = BufferPool(pinned_bytes) if config.to_gpu else BufferPool()
+        self.scratch = BufferPool()
         self.normal = config.normal
         self.code = _batch_code(config)
         self.fname = str(split.beton)
@@ -138,7 +140,7 @@ class FFCVDataLoader(BaseLoader):
         values, shares = augmentation.mix(epoch, draws[: len(places)]) if mixes else NO_MIX
         memory, offsets = data.result()
         count = len(places) if mixes else len(ids)
-        images = self.buffers.take((count, side, side, 3), STORED[self.config.dtype])
+        images = self.buffers.take((count, side, side, 3), STORED[self.config.made])
         pixels = images  # where nothing is done to pixels, one pass does it all
         if mixes or (augmentation.pixel and images.dtype != np.uint8):
             pixels = self.scratch.take((len(ids), side, side, 3), np.uint8)
@@ -205,7 +207,7 @@ def _batch_code(config: LoaderConfig) -> ModuleType:
         try:
             from formwork.loading import batch_kernels
 
-            batch_kernels.compile_for(config.augmentation, STORED[config.dtype])
+            batch_kernels.compile_for(config.augmentation, STORED[config.made])
             return batch_kernels
         except (FormworkError, MemoryError):
             raise

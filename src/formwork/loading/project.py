@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from formwork.beton.faults import missing
 from formwork.errors import DatasetError, ParamsError
@@ -12,7 +13,7 @@ from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, TRAINING, read_manifest
 from formwork.interim.settings import Settings, read_settings
 from formwork.loading.augmentation.project import augmentation_of
-from formwork.loading.base import BaseLoader, LoaderConfig, SplitFiles
+from formwork.loading.base import CPU, BaseLoader, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.factory import make_loader
 from formwork.loading.order import BatchSampler
@@ -112,14 +113,17 @@ class ProjectData:
         targets = targets_of(manifest, self.settings.class_names)
         return self.config(split, rank, world_size).sampler(np.arange(len(manifest)), targets)
 
-    def loader(self, split: str, rank: int = 0, world_size: int = 1, dtype: str | None = None) -> BaseLoader:
+    def loader(
+        self, split: str, rank: int = 0, world_size: int = 1, dtype: str | None = None, device: torch.device = CPU
+    ) -> BaseLoader:
         """The loader of a split, as make_loader chooses it.
 
         Args:
             dtype: of the images, in place of data.dtype.
+            device: see LoaderConfig.
         """
         config = self.config(split, rank, world_size)
-        config = replace(config, dtype=dtype) if dtype else config
+        config = replace(config, dtype=dtype or config.dtype, device=device)
         loader = make_loader(self.splits[split], config, self.params.data.use_ffcv, self.params.ffcv.fallback)
         self.used[split] = loader.name
         loader.class_names, loader.target_names = tuple(self.settings.class_names), tuple(self.settings.target_names)

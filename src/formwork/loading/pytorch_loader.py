@@ -57,7 +57,7 @@ class TreeDataset(Dataset):
         else:
             images, ids = self._images(augmentation, epoch, draws), samples_of(draws)
             numbers = [self.targets.of(ids), *([self.targets.weights_of(ids)] if weighted else [])]
-        dtype = getattr(torch, self.config.dtype)
+        dtype = getattr(torch, self.config.made)
         if dtype != torch.uint8:  # each on its own, while it is in the processor's cache
             images = [normalise(image, self.config.normal).to(dtype) for image in images]
         return channels_last(images, dtype, augmentation.resolution), *map(torch.from_numpy, numbers)

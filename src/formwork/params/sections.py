@@ -129,7 +129,7 @@ class Data(Section):
     dtype: Literal["float32", "float16", "bfloat16", "uint8"] = param(
         "float32",
         "Type of the images in a batch. `uint8` takes a quarter of the memory of `float32` and is normalised on the "
-        "device; the others are normalised by the loader.",
+        "device; the others are normalised by the loader. A GPU gets `uint8` in any case, with the same results.",
     )
 
     @field_validator("name")

@@ -38,7 +38,8 @@ class ImageDataModule(pl.LightningDataModule):
                 "Set ffcv.distributed: true, or trainer.num_nodes and trainer.devices: 1."
             )
         start = time.perf_counter()
-        loader = self.data.loader(split, self.trainer.global_rank, world_size)
+        device = self.trainer.strategy.root_device
+        loader = self.data.loader(split, self.trainer.global_rank, world_size, device=device)
         self.seconds_to_make[split] = time.perf_counter() - start
         self.loaders[split] = loader
         if world_size > 1:

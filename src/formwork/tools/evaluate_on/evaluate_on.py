@@ -175,7 +175,7 @@ def _images(
 ) -> Images:
     mirrored = params.evaluate.tta == "flip"
     manifest, on = data.splits[split].manifest, device(params.trainer.accelerator)
-    predictions = predict(trained, data.loader(split), on, data.settings.name, mirrored)
+    predictions = predict(trained, data.loader(split, device=on), on, data.settings.name, mirrored)
     check_finite(predictions, manifest, "image", model_file)
     return Images(title, manifest, predictions)
 
