@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_repository_is_refused(base: Workspace, elsewhere: P
 def test_the_users_code_is_found(repo: Workspace, tmp_path: Path) -> None:
     """In a process of its own, which has no other `own` on its path."""
     (repo / "src/own/operations.py").write_text(
-        "from formwork.loading.augmentation.colour import Solarize\n"
+        "from formwork.loading.augmentation.levels import Solarize\n"
         "class Invert(Solarize):\n"
         "    def __init__(self):\n"
         "        super().__init__(threshold=0)\n"

@@ -207,7 +207,7 @@ def test_stock_ffcv_operations_work_and_obey_the_seed(split):
             "0.5. Give each its part, such as Mixup: {p: 0.5}, CutMix: {p: 0.5}.",
         ),
         ([{"Cutout": {"crop_size": 3}}, {"RandomCrop": {"padding": 1}}], "RandomCrop must come before Cutout"),
-        ([{"RandomPosterize": {"bits": 3}}, {"Solarize": {}}], "Solarize must come before RandomPosterize"),
+        ([{"JPEG": {"quality": 3}}, {"Solarize": {}}], "Solarize must come before JPEG"),
         ([{"RandomCrop": {"padding": 1}}, {"RandomTranslate": {"padding": 1}}], "RandomTranslate is RandomCrop by"),
         ([{"Cutout": {"crop_size": 0}}], "Cutout: crop_size must be a whole number from 1 to"),
         (

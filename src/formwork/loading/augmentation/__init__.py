@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 from formwork.loading.augmentation.base import GeometricOperation, PixelOperation
 from formwork.loading.augmentation.blur import GaussianBlur
-from formwork.loading.augmentation.colour import ColorJitter, Grayscale, RandomGrayscale, RandomSolarize, Solarize
+from formwork.loading.augmentation.colour import (
+    ColorJitter,
+    Grayscale,
+    RandomChannelPermutation,
+    RandomGrayscale,
+    RandomPhotometricDistort,
+)
 from formwork.loading.augmentation.erase import Cutout, RandomErasing
 from formwork.loading.augmentation.geometry import (
     CenterCrop,
@@ -14,8 +20,17 @@ from formwork.loading.augmentation.geometry import (
     RandomTranslate,
     Resize,
 )
+from formwork.loading.augmentation.levels import (
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+    Solarize,
+)
 from formwork.loading.augmentation.mirror import RandomVerticalFlip
 from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
+from formwork.loading.augmentation.sharpness import RandomAdjustSharpness
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
 """Operations that decide which part of an image becomes the training image. A list has one, first."""
@@ -33,8 +48,15 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         ColorJitter,
         Grayscale,
         RandomGrayscale,
+        RandomPhotometricDistort,
+        RandomChannelPermutation,
         Solarize,
         RandomSolarize,
+        RandomPosterize,
+        RandomInvert,
+        RandomAutocontrast,
+        RandomEqualize,
+        RandomAdjustSharpness,
         GaussianBlur,
         Cutout,
         RandomErasing,

@@ -1,7 +1,7 @@
-"""Pixel operations on colours: ColorJitter, Grayscale and Solarize.
+"""Pixel operations on colours: ColorJitter, Grayscale and the like.
 
-Definitions are those of torchvision (`adjust_brightness` and the like of its transforms.v2.functional), which truncates
-where these round. Grey is ITU-R 601-2 luma.
+Definitions are those of torchvision (`adjust_brightness` and the like of its transforms.v2.functional), which cuts off
+fractions. Grey is its luma, too: 0.2989, 0.587 and 0.114, which make 254 of white.
 """
 
 from collections.abc import Sequence
@@ -24,43 +24,48 @@ from formwork.loading.augmentation.base import (
     fixed,
 )
 
-RED, GREEN, BLUE = 4899, 9617, 1868  # 0.299, 0.587 and 0.114, in units of 1 / UNIT
+GREY_BITS = 22  # as many as fit into 32 bits: below the smallest fraction of a sum of such weights
+RED, GREEN, BLUE = (round(weight * (1 << GREY_BITS)) for weight in (0.2989, 0.587, 0.114))
+SLIGHTLY = 256  # more than what the weights are rounded by: whole sums of the true weights stay whole
+BLOCK = 256  # pixels that are handled at once
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 ORDERS = np.array(list(permutations(range(4))))  # in which ColorJitter takes its steps
+PERMUTATIONS = np.array(list(permutations(range(3))))  # of channels; the first changes nothing
 NEUTRAL = UNIT, UNIT, UNIT, 0  # values of the four that change nothing
 CIRCLE = 6 * UNIT  # of hues: red, yellow, green, cyan, blue and magenta are UNIT apart
 CHANNELS = np.array([5 * UNIT, 3 * UNIT, UNIT], np.int32)  # where k of red, green and blue starts, in _turn
 INVERSE_BITS = 8
 # UNIT / spread with so many bits more: a multiplication where a division would take most of the time.
 INVERSE = np.array([0, *(round((UNIT << INVERSE_BITS) / spread) for spread in range(1, 256))], np.int32)
-NEVER = 256  # a threshold that no pixel reaches
 
 
 @inner_kernel
 def _grey(pixels, i):
-    total = RED * np.int32(pixels[i, 0]) + GREEN * np.int32(pixels[i, 1]) + BLUE * np.int32(pixels[i, 2]) + HALF
-    return np.int32(total) >> np.int32(PRECISION)  # cut to 32 bits at once, numba makes vectors of it
+    total = RED * np.int32(pixels[i, 0]) + GREEN * np.int32(pixels[i, 1]) + BLUE * np.int32(pixels[i, 2]) + SLIGHTLY
+    return np.int32(total) >> np.int32(GREY_BITS)  # cut to 32 bits at once, numba makes vectors of it
 
 
 @inner_kernel
 def _blend(values, factor, offset):
     """values (N,) uint8 become values * factor + offset, the latter two int32 in units of 1 / UNIT."""
-    # One subtraction for the rounding and the offset; 32-bit numbers only, so that many fit into a register.
-    add = np.int32(offset + HALF)
-    for i in range(np.uint64(len(values))):
-        value = np.int32(np.int32(values[i]) * factor + add) >> np.int32(PRECISION)
+    for i in range(np.uint64(len(values))):  # 32-bit numbers only, so that many fit into a register
+        value = np.int32(np.int32(values[i]) * factor + offset) >> np.int32(PRECISION)
         values[i] = min(max(value, np.int32(0)), np.int32(255))
 
 
 @inner_kernel
 def _saturate(pixels, factor):
     """pixels (N, 3) uint8; factor int32 in units of 1 / UNIT."""
-    rest = np.int32(UNIT - factor)
-    for i in range(np.uint64(len(pixels))):
-        grey = np.int32(_grey(pixels, i) * rest + HALF)
-        for c in range(3):
-            value = np.int32(np.int32(pixels[i, c]) * factor + grey) >> np.int32(PRECISION)
-            pixels[i, c] = min(max(value, np.int32(0)), np.int32(255))
+    rest, values = np.int32(UNIT - factor), pixels.reshape(pixels.size)
+    greys = np.empty(3 * BLOCK, np.int32)  # each three times, so that the second loop is one of vectors
+    for start in range(0, len(pixels), BLOCK):
+        stop = min(start + BLOCK, len(pixels))
+        for i in range(stop - start):
+            greys[3 * i] = greys[3 * i + 1] = greys[3 * i + 2] = np.int32(_grey(pixels, start + i) * rest)
+        part = values[3 * start : 3 * stop]
+        for i in range(np.uint64(len(part))):
+            value = np.int32(np.int32(part[i]) * factor + greys[i]) >> np.int32(PRECISION)
+            part[i] = min(max(value, np.int32(0)), np.int32(255))
 
 
 @inner_kernel
@@ -98,25 +103,53 @@ def _turned(pixels: torch.Tensor, turn: int) -> torch.Tensor:
     return high - ((spread * part + HALF) >> PRECISION)
 
 
+@inner_kernel
+def adjust(pixels, what, factor):
+    """Change pixels (N, 3) uint8 in place.
+
+    Args:
+        what: BRIGHTNESS, CONTRAST, SATURATION or HUE.
+        factor: int32 in units of 1 / UNIT; of HUE the turn, CIRCLE the whole way around.
+    """
+    if what == BRIGHTNESS:
+        _blend(pixels.reshape(pixels.size), factor, np.int32(0))
+    elif what == CONTRAST:
+        total = 0
+        for k in range(np.uint64(len(pixels))):
+            total += _grey(pixels, k)
+        _blend(pixels.reshape(pixels.size), factor, np.int32(total * (UNIT - factor) // len(pixels)))
+    elif what == SATURATION:
+        _saturate(pixels, factor)
+    else:
+        _turn(pixels, factor)
+
+
+def adjusted(image: torch.Tensor, what: int, factor: int) -> torch.Tensor:
+    """The same with torch: a new image (3, H, W) uint8."""
+    pixels = image.int()
+    if what == HUE:
+        return _turned(pixels, factor).byte()
+    offset: int | torch.Tensor = 0
+    if what == CONTRAST:
+        offset = int(_luma(pixels).sum()) * (UNIT - factor) // pixels[0].numel()
+    elif what == SATURATION:
+        offset = _luma(pixels) * (UNIT - factor)
+    return ((pixels * factor + offset) >> PRECISION).clamp(0, 255).byte()
+
+
+def _luma(pixels: torch.Tensor) -> torch.Tensor:
+    """(H, W) int32 grey of (3, H, W) int32."""
+    return (RED * pixels[0] + GREEN * pixels[1] + BLUE * pixels[2] + SLIGHTLY) >> GREY_BITS
+
+
 @kernel
 def _jitter(images, values):
     for i in range(len(images)):
         pixels = images[i].reshape(images.shape[1] * images.shape[2], 3)
         for step in values[i, :4]:
             factor = np.int32(values[i, 4 + step])
-            if factor == NEUTRAL[step]:
-                continue
-            if step == BRIGHTNESS:
-                _blend(pixels.reshape(pixels.size), factor, np.int32(0))
-            elif step == CONTRAST:
-                total = 0
-                for k in range(np.uint64(len(pixels))):
-                    total += _grey(pixels, k)
-                _blend(pixels.reshape(pixels.size), factor, np.int32(total * (UNIT - factor) // len(pixels)))
-            elif step == SATURATION:
-                _saturate(pixels, factor)
-            else:
-                _turn(pixels, factor)
+            if factor != NEUTRAL[step]:
+                adjust(pixels, step, factor)
 
 
 class ColorJitter(PixelOperation):
@@ -154,19 +187,9 @@ class ColorJitter(PixelOperation):
 
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
         for step in values[:4]:
-            factor, pixels = int(values[4 + step]), image.int()
-            if factor == NEUTRAL[step]:
-                continue
-            if step == HUE:
-                image = _turned(pixels, factor).byte()
-                continue
-            if step == BRIGHTNESS:
-                offset: int | torch.Tensor = 0
-            elif step == CONTRAST:
-                offset = int(_luma(pixels).sum()) * (UNIT - factor) // pixels[0].numel()
-            else:
-                offset = _luma(pixels) * (UNIT - factor)
-            image = ((pixels * factor + offset + HALF) >> PRECISION).clamp(0, 255).byte()
+            factor = int(values[4 + step])
+            if factor != NEUTRAL[step]:
+                image = adjusted(image, step, factor)
         return image
 
 
@@ -177,11 +200,6 @@ def _range(
         return check_range(name, value, lowest, highest)
     number = check_number(name, value, 0, highest - centre)
     return max(lowest, centre - number), centre + number
-
-
-def _luma(pixels: torch.Tensor) -> torch.Tensor:
-    """(H, W) int32 of (3, H, W) int32."""
-    return (RED * pixels[0] + GREEN * pixels[1] + BLUE * pixels[2] + HALF) >> PRECISION
 
 
 @kernel
@@ -217,34 +235,65 @@ class RandomGrayscale(Grayscale):
 
 
 @kernel
-def _solarize(images, values):
+def _permute(images, values):
     for i in range(len(images)):
-        threshold = values[i, 0]
-        if threshold < NEVER:
-            flat = images[i].reshape(images[i].size)
-            for k in range(np.uint64(len(flat))):
-                flat[k] = 255 - flat[k] if flat[k] >= threshold else flat[k]
+        first, second, third = values[i, 0], values[i, 1], values[i, 2]
+        if first == 0 and second == 1:
+            continue
+        pixels = images[i].reshape(images.shape[1] * images.shape[2], 3)
+        for k in range(len(pixels)):
+            a, b, c = pixels[k, first], pixels[k, second], pixels[k, third]
+            pixels[k, 0], pixels[k, 1], pixels[k, 2] = a, b, c
 
 
-class Solarize(PixelOperation):
-    """Invert all values from `threshold` on, with probability p."""
+class RandomChannelPermutation(PixelOperation):
+    """Put the three channels into a random order, each of the six as likely as the others; torchvision's."""
 
-    kernel = staticmethod(_solarize)
+    kernel = staticmethod(_permute)
 
-    def __init__(self, threshold: int = 128, p: float = 1.0):
-        self.threshold = check_number("threshold", threshold, 0, 255)
+    def draw(self, draw: Draw, resolution: int) -> np.ndarray:
+        """(B, 3): which channel comes first, second and third."""
+        return PERMUTATIONS[(draw.uniform()[:, 0] * len(PERMUTATIONS)).astype(int)]
+
+    def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
+        return image[list(values)]
+
+
+class RandomPhotometricDistort(PixelOperation):
+    """ColorJitter whose steps happen with probability p each, contrast before or after saturation and hue; then, with
+    probability p, the channels in a random order; torchvision's.
+
+    W. Liu et al., "SSD: Single shot multibox detector", ECCV 2016.
+
+    Args:
+        brightness, contrast, saturation, hue: as for ColorJitter.
+    """
+
+    def __init__(
+        self,
+        brightness: float | Sequence[float] = (0.875, 1.125),
+        contrast: float | Sequence[float] = (0.5, 1.5),
+        saturation: float | Sequence[float] = (0.5, 1.5),
+        hue: float | Sequence[float] = (-0.05, 0.05),
+        p: float = 0.5,
+    ):
+        self.jitter = ColorJitter(brightness, contrast, saturation, hue)
+        self.permutation = RandomChannelPermutation()
         self.p = check_probability(p)
 
     def draw(self, draw: Draw, resolution: int) -> np.ndarray:
-        """(B, 1): the threshold."""
-        return np.where(draw.uniform()[:, :1] < self.p, int(np.ceil(self.threshold)), NEVER)
+        """(B, 11): those of ColorJitter and of RandomChannelPermutation."""
+        steps, others = draw.uniform(2) < self.p, draw.uniform(3)
+        orders = np.where(
+            others[:, :1] < 0.5, [BRIGHTNESS, CONTRAST, SATURATION, HUE], [BRIGHTNESS, SATURATION, HUE, CONTRAST]
+        )
+        changes = np.where(steps, self.jitter.draw(draw, resolution)[:, 4:], NEUTRAL)
+        which = np.where(others[:, 1] < self.p, others[:, 2] * len(PERMUTATIONS), 0).astype(int)
+        return np.hstack([orders, changes, PERMUTATIONS[which]])
+
+    def kernel(self, images: np.ndarray, values: np.ndarray) -> None:
+        self.jitter.kernel(images, np.ascontiguousarray(values[:, :8]))
+        self.permutation.kernel(images, np.ascontiguousarray(values[:, 8:]))
 
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
-        return torch.where(image >= int(values[0]), 255 - image, image) if values[0] < NEVER else image
-
-
-class RandomSolarize(Solarize):
-    """Solarize with the arguments of torchvision's operation of this name."""
-
-    def __init__(self, threshold: int, p: float = 0.5):
-        super().__init__(threshold, p)
+        return self.permutation.function(self.jitter.function(image, values[:8]), values[8:])
