@@ -58,8 +58,9 @@ def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
     chosen, jpegs = list(ALWAYS), workload.beton.write_mode == "jpg"
     if workload.resized:
         chosen.append(Contender(RESIZED, contenders.pytorch_pil, resized=True))
-    if with_peers and jpegs:  # they take JPEG files: the very bytes that the beton holds
-        chosen += [Contender(name, load, workload.resized) for name, load in peers.PEERS.items()]
+    if with_peers and (jpegs or workload.resized):  # they take JPEG files: the very bytes that the beton holds, or held
+        named = peers.PEERS if jpegs else peers.PEERS_DECODED
+        chosen += [Contender(name, load, workload.resized) for name, load in named.items()]
     if jpegs:
         chosen.append(Contender(LIBJPEG, contenders.bare_libjpeg))
     return chosen

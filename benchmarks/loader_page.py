@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, PEERS_DECODED, TURBOLOADER, TURBOLOADER_TBL
 from formwork.conversion.write import Summary
 from formwork.drawing.charts import COLOURS, OTHERS, chart
 from formwork.text import table
@@ -160,11 +160,23 @@ def _peers(measured: Sequence[Measured]) -> str:
     there = [name for name in names if name in PEERS]
     if not there:
         return ""
-    return (
-        f" {', '.join(there)}, of the versions in requirements-peers.txt, are given the very JPEGs that the beton "
-        "holds, each in its own format, and are written as their documentation has it. DALI has up to two batches of "
-        "an epoch ready before it begins."
+    text = (
+        f" {', '.join(there)}, of the versions in benchmarks/requirements-peers.txt, are given the very JPEGs that the "
+        "beton holds, each in its own format, and are written as their documentation has it. DALI has up to two "
+        "batches of an epoch ready before it begins."
     )
+    if TURBOLOADER in there:
+        text += (
+            f" {TURBOLOADER} decodes a crop at the smallest scale that libjpeg-turbo offers for its size, and does not "
+            "smooth where it scales down further. It starts a thread for each core whatever it is told, so its process "
+            "is held to as many cores as there are workers."
+        )
+    if names.keys() & PEERS_DECODED.keys():
+        text += (
+            f" {TURBOLOADER_TBL} has the images decoded beforehand, too, and stretched to squares of that resolution: "
+            "its crops have other proportions than those of the others."
+        )
+    return text
 
 
 def _summary(measured: Sequence[Measured]) -> str:

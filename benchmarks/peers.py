@@ -1,22 +1,27 @@
 """Loaders of other projects, each written as its own documentation does: JPEG bytes stored as they are, a random crop
 of RandomResizedCrop, a flip, and normalisation to float32. They need benchmarks/requirements-peers.txt."""
 
+import os
 import random
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 
 from benchmarks.contenders import MEAN, PREFETCH, STD, EpochLoader, pil_transform, pytorch_loader, tensor_transform
 from benchmarks.loader_process import Job, Loader
-from benchmarks.workloads import made_once
+from benchmarks.workloads import SMALLER, made_once
 from formwork.errors import FormworkError
 
 REQUIREMENTS = Path(__file__).with_name("requirements-peers.txt")
 INSTALL = ".venv/bin/pip install --no-deps -r benchmarks/requirements-peers.txt"
 
 LISTED = 3  # packages that an error names
+TURBOLOADER, TURBOLOADER_TBL = "TurboLoader", "TurboLoader (TBL)"
+
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of RandomResizedCrop
 SHARDS = 16  # of WebDataset, which shares them out to its processes
 SHUFFLED = 1000  # images that WebDataset mixes
@@ -216,6 +221,75 @@ def mosaicml(job: Job) -> Callable[[], Loader]:
     )
 
 
+def turboloader(job: Job) -> Callable[[], Loader]:
+    """A tar, whose JPEGs it decodes at the smallest scale of libjpeg-turbo that the crop needs."""
+    tar = _tar(job)
+    return _turboloader(job, tar, pin_memory=True)  # its ring of buffers, which are pinned where there is CUDA
+
+
+def turboloader_tbl(job: Job) -> Callable[[], Loader]:
+    """Squares of uint8 that it has decoded and stretched beforehand, in its TBL format."""
+    tar = _tar(job)
+
+    def write(folder: Path) -> None:
+        from turboloader import preprocess_to_tbl
+
+        folder.mkdir()
+        preprocess_to_tbl(str(tar), str(folder / "images.tbl"), image_size=SMALLER.max_resolution)
+
+    return _turboloader(job, _converted(job, "tbl", write) / "images.tbl", channels_last=True)
+
+
+def _turboloader(job: Job, path: Path, **options: bool) -> Callable[[], Loader]:
+    """Its threads are as many as cores whatever num_workers is: so the process is held to as many cores as workers."""
+    if hasattr(os, "sched_setaffinity"):  # not on macOS
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.workers])
+    import torch
+    from turboloader import DataLoader, ImageNetNormalize
+
+    labels = torch.tensor([label for _, label in _samples(job)])
+
+    def make() -> Loader:
+        loader = DataLoader(
+            str(path),
+            job.batch_size,
+            job.workers,
+            shuffle=True,
+            transform=ImageNetNormalize(),
+            image_size=job.side,
+            output_format="pytorch",
+            drop_last=True,
+            prefetch_batches=PREFETCH,
+            train_aug=True,
+            **options,
+        )
+        epochs = count()
+
+        def epoch() -> Iterator:
+            loader.set_epoch(next(epochs))  # of which the order and the crops are functions
+            for images, found in loader:
+                images = torch.as_tensor(images)
+                if options.get("channels_last"):
+                    images = images.permute(0, 3, 1, 2)
+                yield images, labels[found["indices"]]
+
+        return EpochLoader(epoch)
+
+    return make
+
+
+def _tar(job: Job) -> Path:
+    """The images in the order of _samples."""
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        with tarfile.open(folder / "images.tar", "w") as tar:
+            for index, (path, _) in enumerate(_samples(job)):
+                tar.add(path, f"{index:06d}.jpg")
+
+    return _converted(job, "tar", write) / "images.tar"
+
+
 def _samples(job: Job) -> list[tuple[str, int]]:
     from torchvision.datasets import ImageFolder
 
@@ -233,4 +307,7 @@ PEERS = {
     "WebDataset": webdataset,
     "LitData": litdata,
     "MosaicML Streaming": mosaicml,
+    TURBOLOADER: turboloader,
 }
+PEERS_DECODED = {TURBOLOADER_TBL: turboloader_tbl}
+"""Those that are given JPEGs, and those that have them decoded beforehand."""

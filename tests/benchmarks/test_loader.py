@@ -110,6 +110,22 @@ def test_workers_are_powers_of_two_and_the_cores() -> None:
     assert default_workers(16) == [1, 2, 4, 8, 16]
 
 
+def test_peers_get_the_jpegs_that_the_beton_holds_or_has_decoded() -> None:
+    named = {w.name: [c.name for c in loader.contenders_of(w, with_peers=True)] for w in loader.WORKLOADS}
+    there = {name: [peer for peer in [*peers.PEERS, *peers.PEERS_DECODED] if peer in named[name]] for name in named}
+
+    assert there == {
+        "photo, jpg 256": [*peers.PEERS],
+        "photo, raw 256": [*peers.PEERS_DECODED],
+        "photo, originals": [*peers.PEERS],
+        "tiny, raw": [],
+        "digit, raw": [],
+    }
+    assert not {*peers.PEERS, *peers.PEERS_DECODED} & {
+        c.name for w in loader.WORKLOADS for c in loader.contenders_of(w, with_peers=False)
+    }
+
+
 def test_all_contenders_of_a_workload_are_measured_on_its_images(
     prepared: Callable[[str], Prepared], monkeypatch: pytest.MonkeyPatch
 ) -> None:

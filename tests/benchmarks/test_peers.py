@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.loader_process import LoaderProcess
-from benchmarks.peers import PEERS, REQUIREMENTS, check_installed
+from benchmarks.loader_process import Load, LoaderProcess
+from benchmarks.peers import PEERS, PEERS_DECODED, REQUIREMENTS, check_installed
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH
@@ -35,9 +35,9 @@ def installed() -> bool:
 
 
 @pytest.mark.skipif(not installed(), reason="benchmarks/requirements-peers.txt is not installed")
-@pytest.mark.parametrize("name", PEERS)
-def test_a_peer_gives_normalised_batches(name: str, prepared: Callable[[str], Prepared]) -> None:
-    with LoaderProcess(name, PEERS[name], prepared("photo").job(workers=1, resized=True)) as process:
+@pytest.mark.parametrize(("name", "load"), (PEERS | PEERS_DECODED).items())
+def test_a_peer_gives_normalised_batches(name: str, load: Load, prepared: Callable[[str], Prepared]) -> None:
+    with LoaderProcess(name, load, prepared("photo").job(workers=1, resized=True)) as process:
         first, epoch = process.first(), process.epoch()
 
     assert epoch.images % BATCH == 0
