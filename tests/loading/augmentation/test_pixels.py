@@ -43,6 +43,10 @@ OPERATIONS = [
     ("RandomVerticalFlip", {}),
     ("RandomCrop", {"padding": 3, "fill": [1, 2, 3]}),
     ("RandomCrop", {"padding": 40}),
+    ("RandomRotation", {"degrees": 180}),
+    ("RandomRotation", {"degrees": [-90, 360], "interpolation": "bilinear", "center": [3, 5], "fill": [9, 200, 90]}),
+    ("RandomAffine", {"degrees": 30, "translate": [1, 0.2], "scale": [0.3, 3], "shear": [0, 50, -20, 89]}),
+    ("RandomAffine", {"degrees": 0, "scale": [0.0001, 9999], "interpolation": "bilinear", "fill": None}),
     ("ffcv.Cutout", {"crop_size": 1}),
     ("ffcv.RandomTranslate", {"padding": 2}),
 ]

@@ -35,9 +35,7 @@ NEEDED: dict[str, dict] = {
     "JPEG": {"quality": [5, 90]},
     "Normalize": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
     "Pad": {"padding": 4},
-    "RandomAffine": {"degrees": 10, "interpolation": "bilinear"},
     "RandomResize": {"min_size": 8, "max_size": 20},
-    "RandomRotation": {"degrees": [0, 30]},
     "RandomShortestSize": {"min_size": 8},
     "ScaleJitter": {"target_size": [SIZE, SIZE]},
     "SetClampingMode": {"clamping_mode": "hard"},
@@ -70,7 +68,7 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"ToTensor": {}}, "the loader does that itself"),
         ({"Pad": {"padding": 4}}, "it makes 24 x 24 of an image of 16 x 16 pixels"),
         ({"RandomZoomOut": {"p": 0.01}}, "of an image of 16 x 16 pixels"),
-        ({"RandomRotation": {"degrees": 45, "expand": True}}, "of an image of 16 x 16 pixels"),
+        ({"RandomRotation": {"degrees": 45, "expand": True}}, "expand must be false, as all images"),
         ({"RandomResize": {"min_size": 15, "max_size": 18}}, "of an image of 16 x 16 pixels"),
         ({"FiveCrop": {"size": 8}}, "it gives 5 images in place of one"),
         ({"CutMix": {"num_classes": 10}}, "it has no argument 'num_classes'. Known: alpha, p."),
@@ -84,7 +82,9 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"JPEG": {"quality": 4, "q": 1}}, "it has no argument 'q'. Known: quality."),
         ({"RandomPosterize": {"bits": "4"}}, "bits must be a whole number from 0 to 8, and is '4'."),
         ({"RandomAffine": {}}, "its argument degrees is missing: degrees must be a number or a list"),
-        ({"RandomAffine": {"degrees": [1, "a"]}}, "degrees must be a number or a list of numbers, and is [1, 'a']."),
+        ({"RandomAffine": {"degrees": [1, "a"]}}, "degrees must be [low, high], two numbers from -10000 to 10000, and"),
+        ({"RandomAffine": {"degrees": 9, "shear": [0, 1, 9, 5]}}, "shear must be [low, high], two numbers from"),
+        ({"ElasticTransform": {"alpha": [1, "a"]}}, "alpha must be a number or a list of numbers, and is [1, 'a']."),
         ({"RandomAffine": {"degrees": 3, "interpolation": "cubic"}}, "interpolation must be one of nearest, "),
         ({"RandomPhotometricDistort": {"p": 7}}, "p must be a number from 0 to 1, and is 7."),
         ({"GaussianNoise": {"sigma": float("nan")}}, "sigma must be finite, and is nan."),
@@ -125,13 +125,18 @@ def test_wrong_values_of_our_own_operations_are_named(name: str) -> None:
         for value in VALUES:
             line = refusal([{name: needed | {argument: value}}])
             if line is None:
-                assert (argument, value) in [("fill", [1, 2, 3]), ("value", [1, 2, 3])]
+                unset = value is None and argument in ("center", "translate", "scale", "shear", "fill")
+                assert unset or (argument, value) in [
+                    ("fill", [1, 2, 3]),
+                    ("value", [1, 2, 3]),
+                    ("center", [2, 1]),
+                ]
             else:
                 assert line.startswith(f"{name}: {argument} must be ")
                 assert line.endswith(f"is {value!r}.")
 
 
-@pytest.mark.parametrize("name", ["RandomAffine", "JPEG", "AugMix", "AutoAugment", "RandomPerspective"])
+@pytest.mark.parametrize("name", ["ElasticTransform", "JPEG", "RandomPhotometricDistort", "AugMix", "AutoAugment"])
 def test_wrong_values_of_torchvisions_operations_are_told_in_our_words(name: str) -> None:
     for argument in inspect.signature(BY_TORCHVISION[name]).parameters:
         for value in VALUES:
@@ -143,6 +148,8 @@ def test_extreme_arguments_that_are_allowed_give_images(split: SplitFiles) -> No
         {"RandomResizedCrop": {"scale": [0.0001, 1], "ratio": [0.0001, 10000]}},
         {"RandomCrop": {"padding": 16384}},
         {"GaussianBlur": {"kernel_size": 999, "sigma": [0.0001, 10000]}},
+        {"RandomRotation": {"degrees": 10000, "center": [16384, -16384], "interpolation": "bilinear"}},
+        {"RandomAffine": {"degrees": 0, "translate": [1, 1], "scale": [0.0001, 10000], "shear": [89, 91, -90, 90]}},
         {"Cutout": {"crop_size": 16384}},
         {"RandomErasing": {"p": 1, "scale": [0.0001, 1], "ratio": [0.0001, 10000]}},
         {"Mixup": {"alpha": 0.001, "p": 0.5}},
@@ -163,7 +170,7 @@ def test_a_trial_leaves_all_random_generators_as_they_were() -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])  # noqa: NPY002
     torch.set_rng_state(states[2])
-    Augmentation([{"RandomRotation": {"degrees": 10}}, {"JPEG": {"quality": [5, 90]}}], SIZE, 0)
+    Augmentation([{"JPEG": {"quality": [5, 90]}}, {"RandomPhotometricDistort": {}}], SIZE, 0)
     assert draws() == expected
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from formwork.loading.augmentation.affine import RandomAffine, RandomRotation
 from formwork.loading.augmentation.base import GeometricOperation, PixelOperation
 from formwork.loading.augmentation.blur import GaussianBlur
 from formwork.loading.augmentation.colour import (
@@ -45,6 +46,8 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         RandomTranslate,
         RandomHorizontalFlip,
         RandomVerticalFlip,
+        RandomRotation,
+        RandomAffine,
         ColorJitter,
         Grayscale,
         RandomGrayscale,

@@ -56,11 +56,13 @@ def bind(operation: Callable[..., Any], arguments: Mapping[str, Any], typed: boo
             if name in SIZES:
                 near = "The side of the training images is datasets.<name>.resolution."
             raise ValueError(f"it has no argument {name!r}. {near.removesuffix('.')}")
-    hints = _hints(operation) if typed else {}
+    hints = _hints(operation)
     for name, parameter in named.items():
         if name not in arguments and parameter.default is parameter.empty:
             words = f": {_wanted(name, hints[name])}" if name in hints else ""
             raise ValueError(f"its argument {name} is missing{words}")
+    if not typed:
+        hints = {}
     return {name: _converted(name, value, hints.get(name, Any)) for name, value in arguments.items()}
 
 
