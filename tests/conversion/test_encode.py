@@ -154,13 +154,44 @@ def test_settings_of_the_encoder_do_not_matter_to_what_is_stored_as_it_is(jpegs:
 
 
 def test_without_passthrough_every_image_is_encoded(jpegs: Manifest) -> None:
-    for sample, content in zip(stored(jpegs, passthrough=False), files(jpegs), strict=True):
+    samples = stored(jpegs, passthrough=False, restart_markers="none")
+    for sample, content in zip(samples, files(jpegs), strict=True):
         with Image.open(io.BytesIO(content)) as image:
             expected = io.BytesIO()
             image.save(expected, "JPEG", quality=90, subsampling="4:2:0")
         assert sample.data == expected.getvalue()
         assert sample.checksum == checksum(sample.data)
         assert not sample.passed_through
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "subsampling", "interval"),
+    [
+        (256, 192, 420, 4),  # a row of 16 units, of 16 pixels each
+        (192, 256, 420, 4),  # of 12: no less than 4
+        (500, 375, 420, 8),
+        (500, 375, 422, 8),
+        (500, 375, 444, 16),
+        (601, 16, 420, 10),
+        (40, 30, 420, 4),  # 3 x 2
+        (32, 32, 420, 0),
+        (8, 9, 444, 0),
+    ],
+)
+def test_what_is_encoded_has_a_restart_marker_at_each_quarter_of_a_row(
+    tmp_path: Path, width: int, height: int, subsampling: int, interval: int
+) -> None:
+    raw = make_dataset(tmp_path / "raw", ["a", "b"], per_class=1, size=(width, height))
+    manifest = make_manifest(raw, tmp_path / "train.csv")
+    params = {"chroma_subsampling": subsampling, "passthrough": False}
+    marked, plain = (stored(manifest, **params, **choice)[0] for choice in ({}, {"restart_markers": "none"}))
+
+    assert (marked.data == plain.data) == (interval == 0)
+    assert np.array_equal(read_rgb(marked.data), read_rgb(plain.data))
+    assert b"\xff\xdd" not in plain.data
+    if interval:
+        at = marked.data.index(b"\xff\xdd\0\4")
+        assert int.from_bytes(marked.data[at + 4 : at + 6], "big") == interval
 
 
 @pytest.mark.parametrize("change", [{"jpeg_quality": 89}, {"chroma_subsampling": 444}, {"chroma_subsampling": 422}])

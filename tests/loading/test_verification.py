@@ -95,6 +95,27 @@ def test_first_compares_each_image_once_and_always_each_time(make_split, os_cach
             list(loader)
 
 
+@pytest.mark.parametrize(
+    ("verify", "mark"), [("first", b"FORMWORK"), ("never", b"FORMWORK"), ("first", bytes(8))],
+    ids=["compared", "never compared", "without checksums"],
+)  # fmt: skip
+def test_all_of_a_jpeg_is_read_where_it_is_not_compared(make_split, verify: str, mark: bytes) -> None:
+    split = make_split(write_mode="jpg")
+    split.beton.write_bytes(split.beton.read_bytes().replace(b"FORMWORK", mark))
+    loader = FFCVDataLoader(split, make_config([{"CenterCrop": {"ratio": 0.4}}], verify=verify))
+    before = [images for images, _ in loader]
+    sample = int(np.argmax(loader.beton.heights))
+    end = int(loader.beton.offsets[sample] + loader.beton.sizes[sample])
+
+    loader.source.whole[end - 42 : end - 2] = 0
+
+    if any(mark) and verify == "first":
+        assert all(torch.equal(one, images) for one, (images, _) in zip(before, loader, strict=True))
+    else:
+        with pytest.raises(BetonError, match=rf"sample {sample} .* its JPEG data is damaged"):
+            list(loader)
+
+
 def test_what_an_epoch_leaves_out_is_compared_when_it_is_first_read(make_split) -> None:
     options = make_config(order="random", drop_last=True)
     loader = FFCVDataLoader(make_split(), options)

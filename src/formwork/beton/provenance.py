@@ -76,8 +76,9 @@ def describe(manifest: Manifest, params: BetonParams) -> dict[str, Any]:
 
 def describe_part(params: BetonParams) -> dict[str, Any]:
     """All that decides how an image is stored: the same facts and the same content, the same bytes."""
+    ignored = {"part_mb", *({"restart_markers"} if params.write_mode == "raw" else ())}
     return {
-        "params": params.model_dump(exclude={"part_mb"}),
+        "params": params.model_dump(exclude=ignored),
         "software": {"pillow": Image.__version__} | {name: features.version(name) for name in CODECS},
     }
 

@@ -18,8 +18,12 @@ from formwork.images.pixels import read_rgb
 from formwork.images.row import Row
 from formwork.kernels import libjpeg
 from formwork.kernels.decode import decode
+from formwork.kernels.jpeg.restart import restart_interval
 from formwork.kernels.resize import resize
 from formwork.params import BetonParams
+
+BLOCKS_OF_UNIT = {444: (1, 1), 422: (2, 1), 420: (2, 2)}
+"""By chroma subsampling: blocks of luma in a unit, across and down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,10 @@ def _store(pixels: np.ndarray, row: Row, params: BetonParams) -> tuple[int, byte
     # Encoded only where it can matter: other modes know without.
     if params.write_mode != "smart" and not _stores_jpg(row, params, pixels.nbytes, 0):
         return RAW, pixels.tobytes()
-    jpeg = libjpeg.encode(pixels, params.jpeg_quality, params.chroma_subsampling)
+    height, width, _ = pixels.shape
+    units = BLOCKS_OF_UNIT[params.chroma_subsampling]
+    interval = restart_interval(width, height, *units) if params.restart_markers != "none" else 0
+    jpeg = libjpeg.encode(pixels, params.jpeg_quality, params.chroma_subsampling, interval)
     return (JPG, jpeg) if _stores_jpg(row, params, pixels.nbytes, len(jpeg)) else (RAW, pixels.tobytes())
 
 

@@ -32,7 +32,7 @@ def _by_kernel(content: bytes, width: int, height: int) -> np.ndarray | None:
 
     memory, pixels = _memory(kernels, content, width, height), np.empty(3 * height * width + kernels.SLACK, np.uint8)
     data = np.frombuffer(bytearray(content), np.uint8)  # memory that can be written to: the kernel is compiled for that
-    if not kernels.decode(data, height, width, 0, height, 0, width, _threads.decoder, memory, pixels):
+    if not kernels.decode(data, height, width, 0, height, 0, width, True, _threads.decoder, memory, pixels):
         return None
     return pixels[: -kernels.SLACK].reshape(height, width, 3)
 

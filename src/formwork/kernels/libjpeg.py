@@ -4,7 +4,7 @@ It is taken from where it is found first:
 
     libturbojpeg    of the system, or the one that ffcv is linked with; by its C interface
     simplejpeg      a wheel that has it inside; for decoding alone: the files that it writes have other bytes
-    Pillow          which has it inside, too, and no way to hear of its warnings
+    Pillow          which has it inside, too, and no way to hear of its warnings; writes all files with restart markers
 
 All of them release the GIL. They use the accurate integer DCT and smooth upsampling, so that the pixels, and the files
 that are written, are the same whichever is there.
@@ -69,17 +69,20 @@ def decode_anyhow(content: bytes, width: int, height: int, memory: np.ndarray | 
     return (strict_decoder() or _decode_by_pillow)(content, width, height, memory)
 
 
-def encode(pixels: np.ndarray, quality: int, subsampling: int) -> bytes:
+def encode(pixels: np.ndarray, quality: int, subsampling: int, restart_interval: int = 0) -> bytes:
     """A JPEG file of (H, W, 3) uint8 RGB pixels, contiguous.
 
     Args:
         quality: 1 to 100.
         subsampling: of the chroma, a key of SUBSAMPLINGS.
+        restart_interval: units of blocks between two restart markers; 0: none are written.
 
     Raises:
         MemoryError: there is not enough for it, the one thing that can go wrong.
     """
-    return (_encode_by_pillow if library() is None else _encode_by_library)(pixels, quality, subsampling)
+    if restart_interval or library() is None:  # before its version 3, libturbojpeg is told of markers by no function
+        return _encode_by_pillow(pixels, quality, subsampling, restart_interval)
+    return _encode_by_library(pixels, quality, subsampling)
 
 
 @cache
@@ -217,11 +220,16 @@ def _encode_by_library(pixels: np.ndarray, quality: int, subsampling: int) -> by
         turbojpeg.tjDestroy(handle)
 
 
-def _encode_by_pillow(pixels: np.ndarray, quality: int, subsampling: int) -> bytes:
+def _encode_by_pillow(pixels: np.ndarray, quality: int, subsampling: int, restart_interval: int = 0) -> bytes:
     # Pillow releases the GIL where it writes to a file of the system, and keeps it where it writes to a BytesIO.
     image = Image.fromarray(pixels)
     with io.BytesIO() if pixels.nbytes < LARGE else _memory_file() as file:
-        image.save(file, "JPEG", quality=quality, subsampling=":".join(str(subsampling)))
+        image.save(
+            *(file, "JPEG"),
+            quality=quality,
+            subsampling=":".join(str(subsampling)),
+            restart_marker_blocks=restart_interval,
+        )
         file.seek(0)
         content = file.read()
     if not content.endswith(END):  # Pillow does not notice where there is no room

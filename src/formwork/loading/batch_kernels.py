@@ -63,8 +63,8 @@ def load(
     """
     box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
     _load(
-        memory, offsets, sizes, modes, heights, widths, checks.wanted, checks.checksums, box, window, shift, flip,
-        plan.fill, normal, start, stop, out, status,
+        memory, offsets, sizes, modes, heights, widths, checks.wanted, checks.checksums, checks.trusted,
+        box, window, shift, flip, plan.fill, normal, start, stop, out, status,
     )  # fmt: skip
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
     decoded = np.empty(3 * int((heights[unusual] * widths[unusual]).max(initial=0)), np.uint8)
@@ -77,7 +77,7 @@ def load(
         one = slice(i, i + 1)
         _load(
             pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.full(1, RAW, np.uint8),
-            heights[one], widths[one], NO_CHECKS.wanted, NO_CHECKS.checksums,
+            heights[one], widths[one], NO_CHECKS.wanted, NO_CHECKS.checksums, NO_CHECKS.trusted,
             box[one], window[one], shift[one], flip[one],
             plan.fill, normal, 0, 1, out[one], status[one],
         )  # fmt: skip
@@ -234,7 +234,7 @@ def _used(start, end, low, high, size):
 
 @kernel
 def _load(
-    memory, offsets, sizes, modes, heights, widths, wanted, checksums, box, window, shift, flip,
+    memory, offsets, sizes, modes, heights, widths, wanted, checksums, trusted, box, window, shift, flip,
     fill, normal, start, stop, out, status,
 ):  # fmt: skip
     """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
@@ -277,7 +277,7 @@ def _load(
                 memory_of_decoder = np.empty(memory_needed(h, w, 2 * data.size), np.uint8)
             top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
             left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], size)
-            if not decode(data, h, w, top, bottom, left, right, decoder, memory_of_decoder, decoded):
+            if not decode(data, h, w, top, bottom, left, right, not trusted, decoder, memory_of_decoder, decoded):
                 status[i] = UNUSUAL_JPEG
                 continue
             image = decoded[: h * w * 3].reshape(h, w * 3)

@@ -8,13 +8,21 @@ from formwork.beton.beton import Beton
 
 
 class Checks(NamedTuple):
-    """Of a batch: wanted (B,) bool, whether a sample is to be compared with its checksum; checksums (B,) uint64."""
+    """Of a batch of B samples, and their checksums.
+
+    Attributes:
+        wanted: (B,) bool, whether a sample is to be compared with its checksum.
+        checksums: (B,) uint64.
+        trusted: each sample was compared before, or is now. Only then is a part of a JPEG decoded without reading the
+            rest, in which damage would go unnoticed.
+    """
 
     wanted: np.ndarray
     checksums: np.ndarray
+    trusted: bool
 
 
-NO_CHECKS = Checks(np.zeros(1, bool), np.zeros(1, np.uint64))
+NO_CHECKS = Checks(np.zeros(1, bool), np.zeros(1, np.uint64), trusted=False)
 """Of a batch of one sample."""
 
 
@@ -34,9 +42,10 @@ class Verification:
         self.pending = np.full(len(beton), known is not None)
         self.checksums = np.zeros(len(beton), np.uint64) if known is None else known
         self.once = when == "first"
+        self.trusted = known is not None
 
     def of(self, ids: np.ndarray) -> Checks:
-        return Checks(self.pending[ids], self.checksums[ids])
+        return Checks(self.pending[ids], self.checksums[ids], self.trusted)
 
     def passed(self, ids: np.ndarray) -> None:
         """These samples were compared, and are as they were written."""

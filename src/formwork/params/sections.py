@@ -174,6 +174,11 @@ class BetonParams(Section):
     chroma_subsampling: Literal[444, 422, 420] = param(
         420, "Chroma subsampling of images that are encoded; 444 is none."
     )
+    restart_markers: Literal["none", "encoded"] = param(
+        "encoded",
+        "Which JPEGs have restart markers, between which a crop takes only what it needs of a file: those that are "
+        "encoded, or none.",
+    )
     part_mb: PositiveFloat | None = param(
         None,
         "A split that takes more is stored as a folder of betons of about this size: a changed image then writes, "

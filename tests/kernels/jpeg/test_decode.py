@@ -2,6 +2,7 @@
 
 import io
 import platform
+import re
 import struct
 from collections.abc import Callable
 
@@ -38,14 +39,19 @@ def jpeg(image: Image.Image, sampling: str = "4:2:0", **options: object) -> byte
 
 
 def decode(
-    decoder: Tables, content: bytes, width: int, height: int, part: tuple[int, int, int, int] | None = None
+    decoder: Tables,
+    content: bytes,
+    width: int,
+    height: int,
+    part: tuple[int, int, int, int] | None = None,
+    whole: bool = True,
 ) -> np.ndarray | None:
     """(H, W, 3) uint8, of which a part (left, top, right, bottom) means something; None if it was refused."""
     data = np.frombuffer(content, np.uint8).copy()
     left, top, right, bottom = part or (0, 0, width, height)
     memory = np.full(memory_needed(height, width, data.size), 0xA5, np.uint8)
     pixels = np.zeros(3 * height * width + SLACK, np.uint8)
-    if not module.decode(data, height, width, top, bottom, left, right, decoder, memory, pixels):
+    if not module.decode(data, height, width, top, bottom, left, right, whole, decoder, memory, pixels):
         return None
     return pixels[:-SLACK].reshape(height, width, 3)
 
@@ -88,14 +94,16 @@ def test_narrow_images_are_decoded_alike_or_not_at_all(decoder: Tables, sampling
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_a_part_is_what_the_whole_has_there(decoder: Tables, sampling: str) -> None:
+    """Whatever the restart interval, and whether or not the rest is read."""
     rng = np.random.default_rng(0)
     width, height = 75, 58
-    content = jpeg(noise(rng, width, height), sampling)
-    whole = libjpeg.decode(content, width, height)
-    for _ in range(200):
-        (left, right), (top, bottom) = (np.sort(rng.choice(size + 1, 2, replace=False)) for size in (width, height))
-        pixels = decode(decoder, content, width, height, (left, top, right, bottom))
-        assert np.array_equal(pixels[top:bottom, left:right], whole[top:bottom, left:right])
+    for interval in (0, 1, 2, 3, 5, 7, 10, 1000):  # 5 and 10: a row of units
+        content = jpeg(noise(rng, width, height), sampling, restart_marker_blocks=interval)
+        whole = libjpeg.decode(content, width, height)
+        for number in range(40):
+            (left, right), (top, bottom) = (np.sort(rng.choice(size + 1, 2, replace=False)) for size in (width, height))
+            pixels = decode(decoder, content, width, height, (left, top, right, bottom), whole=number % 2 == 0)
+            assert np.array_equal(pixels[top:bottom, left:right], whole[top:bottom, left:right])
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 7, 100])
@@ -243,8 +251,74 @@ def test_nothing_is_read_behind_the_data(decoder: Tables, end_of_memory: np.ndar
     for length in range(len(USUAL) + 1):
         data = end_of_memory[len(end_of_memory) - length :]
         data[:] = np.frombuffer(USUAL[:length], np.uint8)
-        decoded = module.decode(data, 30, 40, 0, 30, 0, 40, decoder, memory, pixels)
+        decoded = module.decode(data, 30, 40, 0, 30, 0, 40, True, decoder, memory, pixels)
         assert decoded == (length == len(USUAL))
+
+
+TALL = photo(np.random.default_rng(0), 64, 160)  # 4 x 10 units
+TALL_RESTARTED = jpeg(TALL, restart_marker_blocks=2)
+MIDDLE = (36, 70, 60, 76)  # in the right half of row 4
+SEGMENTS = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7\xd9]", TALL_RESTARTED)]
+"""Where the marker behind each segment of two units stands."""
+
+
+def segment_damaged(number: int) -> bytes:
+    """The compressed data between two markers as zeros."""
+    start = SEGMENTS[number - 1] + 2 if number else TALL_RESTARTED.index(b"\xff\xda") + 14
+    zeros = bytes(SEGMENTS[number] - start)
+    return TALL_RESTARTED[:start] + zeros + TALL_RESTARTED[SEGMENTS[number] :]
+
+
+def test_between_restart_markers_only_what_a_part_takes_is_read(decoder: Tables) -> None:
+    left, top, right, bottom = MIDDLE
+    expected = libjpeg.decode(TALL_RESTARTED, *TALL.size)[top:bottom, left:right]
+    assert len(SEGMENTS) == 20
+    read = []
+    for number in range(20):
+        content = segment_damaged(number)
+        assert decode(decoder, content, *TALL.size, MIDDLE) is None
+        pixels = decode(decoder, content, *TALL.size, MIDDLE, whole=False)
+        if pixels is None:
+            read.append(number)
+        else:
+            assert np.array_equal(pixels[top:bottom, left:right], expected)
+    assert read == [9]
+
+
+@pytest.mark.parametrize("change", [b"", b"\0\0", b"\xff\xd9", b"\xff\xc4", b"\xff\xff", b"next"])
+def test_markers_before_a_part_are_checked_and_none_behind_it_is_read(decoder: Tables, change: bytes) -> None:
+    left, top, right, bottom = MIDDLE
+    expected = libjpeg.decode(TALL_RESTARTED, *TALL.size)[top:bottom, left:right]
+    for number, place in enumerate(SEGMENTS[:-1]):
+        marker = bytes([0xFF, 0xD0 + (number + 1) % 8]) if change == b"next" else change
+        content = TALL_RESTARTED[:place] + marker + TALL_RESTARTED[place + 2 :]
+        assert decode(decoder, content, *TALL.size, MIDDLE) is None
+        pixels = decode(decoder, content, *TALL.size, MIDDLE, whole=False)
+        assert (pixels is None) == (number <= 9)
+        if pixels is not None:
+            assert np.array_equal(pixels[top:bottom, left:right], expected)
+
+
+@pytest.mark.parametrize("interval", [0, 1, 2, 7])
+def test_of_a_file_cut_short_a_part_is_its_own_or_nothing(
+    decoder: Tables, end_of_memory: np.ndarray, interval: int
+) -> None:
+    content = jpeg(TALL, restart_marker_blocks=interval)
+    left, top, right, bottom = MIDDLE
+    expected = libjpeg.decode(content, *TALL.size)[top:bottom, left:right]
+    pixels = np.zeros(3 * TALL.width * TALL.height + SLACK, np.uint8)
+    memory = np.empty(memory_needed(TALL.height, TALL.width, len(content)), np.uint8)
+    done = []
+    for length in range(len(content) + 1):
+        data = end_of_memory[len(end_of_memory) - length :]
+        data[:] = np.frombuffer(content[:length], np.uint8)
+        size = (TALL.height, TALL.width)
+        if module.decode(data, *size, top, bottom, left, right, False, decoder, memory, pixels):
+            found = pixels[:-SLACK].reshape(*size, 3)[top:bottom, left:right]
+            assert np.array_equal(found, expected)
+            done.append(length)
+    assert done == [*range(done[0], len(content) + 1)]
+    assert done[0] == len(content) if interval == 0 else done[0] < 0.8 * len(content)
 
 
 def test_nothing_is_written_behind_the_pixels_or_the_memory(decoder: Tables) -> None:
@@ -254,7 +328,9 @@ def test_nothing_is_written_behind_the_pixels_or_the_memory(decoder: Tables) -> 
             data = np.frombuffer(content, np.uint8).copy()
             needed, size = memory_needed(height, width, data.size), 3 * width * height + SLACK
             memory, pixels = np.full(needed + 64, 0xA5, np.uint8), np.full(size + 64, 0xA5, np.uint8)
-            assert module.decode(data, height, width, 0, height, 0, width, decoder, memory[:needed], pixels[:size])
+            assert module.decode(
+                data, height, width, 0, height, 0, width, True, decoder, memory[:needed], pixels[:size]
+            )
             assert (memory[needed:] == 0xA5).all()
             assert (pixels[size:] == 0xA5).all()
 

@@ -29,7 +29,8 @@ BITS, SIZE, RUN = 63, 8, 12
 LIMITS, OFFSETS, SYMBOLS, LONG = 0, 18, 36, 36 + 256
 
 _TOP = np.uint64(64 - LOOKAHEAD)
-_ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+WIDE = 32  # bytes that are searched at once
+_WIDE = ir.VectorType(ir.IntType(8), WIDE)
 
 
 def _loader(kind: ir.IntType, signature: types.Type, swap: bool = False):
@@ -56,12 +57,39 @@ def _storer(signature: types.Type):
     return store
 
 
-_load_word = _loader(ir.IntType(64), types.uint64)
 _load_bits = _loader(ir.IntType(64), types.uint64, swap=True)  # the first byte is the highest
 _load_number = _loader(ir.IntType(32), types.int32)
 _load_entry = _loader(ir.IntType(16), types.uint16)
-_store_word = _storer(types.uint64)
 _store_coefficient = _storer(types.int16)
+
+
+def _first_0xff(builder: ir.IRBuilder, read: ir.Value) -> ir.Value:
+    """How many of WIDE bytes come before one that is 0xFF."""
+    found = builder.icmp_unsigned("==", read, vectors.all_of(_WIDE, 0xFF))
+    bits = builder.zext(builder.bitcast(found, ir.IntType(WIDE)), ir.IntType(64))
+    return builder.cttz(builder.or_(bits, ir.Constant(bits.type, 1 << WIDE)), ir.Constant(ir.IntType(1), 1))
+
+
+@intrinsic
+def _find_0xff(typing_context, source):
+    """How many of the WIDE bytes at an address come before one that is 0xFF."""
+
+    def generate(context, builder, signature, arguments):
+        return _first_0xff(builder, vectors.load(builder, _WIDE, arguments[0]))
+
+    return types.intp(types.intp), generate
+
+
+@intrinsic
+def _copy_to_0xff(typing_context, source, target):
+    """See _find_0xff; copies all WIDE bytes."""
+
+    def generate(context, builder, signature, arguments):
+        read = vectors.load(builder, _WIDE, arguments[0])
+        vectors.store(builder, read, arguments[1])
+        return _first_0xff(builder, read)
+
+    return types.intp(types.intp, types.intp), generate
 
 
 @intrinsic
@@ -162,26 +190,47 @@ def unstuff(data, start, out):
     Returns:
         How many bytes there are, with ROOM zeros behind them, and where in data a marker ends them.
     """
-    at, count = start, 0
+    at, count, size = start, 0, data.size
     source, target = data.ctypes.data, out.ctypes.data
-    while at < data.size:
-        if at + 8 <= data.size:
-            word = _load_word(source + at)
-            if (~word - _ONES) & word & _HIGHS == 0:  # no byte is 0xFF
-                _store_word(target + count, word)
-                at += 8
-                count += 8
+    while at < size:
+        if at + WIDE <= size:
+            ends = _copy_to_0xff(source + at, target + count)
+            at += ends
+            count += ends
+            if ends == WIDE:
                 continue
-        byte = data[at]
-        if byte == 0xFF:
-            if at + 1 >= data.size or data[at + 1] != 0:
+        if data[at] == 0xFF:
+            if at + 1 >= size or data[at + 1] != 0:
                 break
+            out[count] = 0xFF
+            at += 2
+        else:
+            out[count] = data[at]
             at += 1
-        out[count] = byte
-        at += 1
         count += 1
-    out[count : count + ROOM] = 0
+    for i in range(count, count + ROOM):
+        out[i] = 0
     return count, at
+
+
+@kernel
+def find_marker(data, start):
+    """Where in data, (bytes,) uint8, the marker stands that ends compressed data; its size, where there is none."""
+    at, size = start, data.size
+    source = data.ctypes.data
+    while at < size:
+        if at + WIDE <= size:
+            ends = _find_0xff(source + at)
+            at += ends
+            if ends == WIDE:
+                continue
+        if data[at] != 0xFF:
+            at += 1
+        elif at + 1 < size and data[at + 1] == 0:
+            at += 2
+        else:
+            break
+    return at
 
 
 @inner_kernel

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from formwork.beton import provenance
 from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.images.containers import image_source
@@ -199,9 +200,9 @@ def outdated(project: Project, split: str) -> Result | None:
 
 def _changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
-    provenance = project.beton(split).provenance
-    made_with = provenance.facts["params"] if provenance else {}
-    now = project.params.ffcv.beton.model_dump(exclude={"part_mb"})
+    known = project.beton(split).provenance
+    made_with = known.facts["params"] if known else {}
+    now = provenance.describe_part(project.params.ffcv.beton)["params"]
     return [
         f"ffcv.beton.{key} was {made_with.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(made_with.keys() | now.keys())
