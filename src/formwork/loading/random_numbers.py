@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from formwork.kernels.compile import either, kernel
+from formwork.kernels.compile import either, inner_kernel, kernel
 
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -50,6 +50,18 @@ def _philox_plain(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 philox = either(lambda: _philox, _philox_plain)
+
+
+@inner_kernel
+def philox_in_lanes(c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, c3: np.ndarray, key0: int, key1: int) -> None:
+    """`philox` for kernels that need many numbers: the counters, each (N,) uint32, become the words."""
+    k0, k1 = np.uint64(key0), np.uint64(key1)
+    for _ in range(ROUNDS):
+        for i in range(np.uint64(len(c0))):  # numba makes vectors of it
+            left, right = MULTIPLIERS[0] * np.uint64(c0[i]), MULTIPLIERS[1] * np.uint64(c2[i])
+            first, third = (right >> HIGH) ^ c1[i] ^ k0, (left >> HIGH) ^ c3[i] ^ k1
+            c0[i], c1[i], c2[i], c3[i] = first, right & LOW, third, left & LOW
+        k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
 
 
 def words(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int = 0) -> np.ndarray:

@@ -130,6 +130,8 @@ def test_wrong_values_of_our_own_operations_are_named(name: str) -> None:
                     ("fill", [1, 2, 3]),
                     ("value", [1, 2, 3]),
                     ("center", [2, 1]),
+                    ("mean", -1),
+                    ("clip", True),
                 ]
             else:
                 assert line.startswith(f"{name}: {argument} must be ")

@@ -31,6 +31,7 @@ from formwork.loading.augmentation.levels import (
 )
 from formwork.loading.augmentation.mirror import RandomVerticalFlip
 from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
+from formwork.loading.augmentation.noise import GaussianNoise, PoissonNoise
 from formwork.loading.augmentation.sharpness import RandomAdjustSharpness
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
@@ -61,6 +62,8 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         RandomEqualize,
         RandomAdjustSharpness,
         GaussianBlur,
+        GaussianNoise,
+        PoissonNoise,
         Cutout,
         RandomErasing,
         Mixup,
