@@ -49,6 +49,8 @@ OPERATIONS = [
     ("RandomRotation", {"degrees": 180}),
     ("RandomRotation", {"degrees": [-90, 360], "interpolation": "bilinear", "center": [3, 5], "fill": [9, 200, 90]}),
     ("RandomAffine", {"degrees": 30, "translate": [1, 0.2], "scale": [0.3, 3], "shear": [0, 50, -20, 89]}),
+    ("RandomPerspective", {"distortion_scale": 1, "fill": 77}),
+    ("RandomPerspective", {"p": 0.9, "interpolation": "nearest"}),
     ("RandomAffine", {"degrees": 0, "scale": [0.0001, 9999], "interpolation": "bilinear", "fill": None}),
     ("ffcv.Cutout", {"crop_size": 1}),
     ("ffcv.RandomTranslate", {"padding": 2}),

@@ -32,6 +32,7 @@ from formwork.loading.augmentation.levels import (
 from formwork.loading.augmentation.mirror import RandomVerticalFlip
 from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
 from formwork.loading.augmentation.noise import GaussianNoise, PoissonNoise
+from formwork.loading.augmentation.perspective import RandomPerspective
 from formwork.loading.augmentation.sharpness import RandomAdjustSharpness
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
@@ -49,6 +50,7 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         RandomVerticalFlip,
         RandomRotation,
         RandomAffine,
+        RandomPerspective,
         ColorJitter,
         Grayscale,
         RandomGrayscale,

@@ -30,9 +30,7 @@ def _warp(images, values):
 
 
 class Warping(PixelOperation):
-    """Values (B, 10): the coefficients, the interpolation and the colour of what lies outside, see warp."""
-
-    kernel = staticmethod(_warp)
+    """Values (B, P): coefficients, and in the last four the interpolation and the colour of what lies outside."""
 
     def __init__(self, interpolation: str, fill: int | Sequence[int] | None):
         if not isinstance(interpolation, str) or interpolation not in INTERPOLATIONS:
@@ -43,11 +41,17 @@ class Warping(PixelOperation):
     def values(self, coefficients: np.ndarray) -> np.ndarray:
         return np.hstack([coefficients, np.tile([self.interpolation, *self.fill], (len(coefficients), 1))])
 
+
+class _Affine(Warping):
+    """Coefficients as of formwork.loading.augmentation.warp.affine."""
+
+    kernel = staticmethod(_warp)
+
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
         return warped(image, values[:6], values[6], values[7:])
 
 
-class RandomRotation(Warping):
+class RandomRotation(_Affine):
     """Rotate by a random angle around the centre; torchvision's.
 
     Args:
@@ -77,7 +81,7 @@ class RandomRotation(Warping):
         return self.values(affine(resolution, angle=-angle, center=self.center))
 
 
-class RandomAffine(Warping):
+class RandomAffine(_Affine):
     """Rotate, shift, scale and shear by random amounts, around the centre; torchvision's.
 
     Args:

@@ -67,8 +67,9 @@ def affine(
     rows = [d / scale, -b / scale, 0.0, -c / scale, a / scale, 0.0]
     rows[2] = cx - rows[0] * (cx + translate_x) - rows[1] * (cy + translate_y)
     rows[5] = cy - rows[3] * (cx + translate_x) - rows[4] * (cy + translate_y)
-    matrix = np.stack(np.broadcast_arrays(*map(np.atleast_1d, rows)), axis=1).astype(np.float32)
-    return as_bits(matrix / np.float32(0.5 * size))
+    matrix = np.stack(np.broadcast_arrays(*map(np.atleast_1d, rows)), axis=1)
+    with np.errstate(over="ignore"):  # of shears by 90 degrees: everything is outside the image then
+        return as_bits(matrix.astype(np.float32) / np.float32(0.5 * size))
 
 
 def as_bits(numbers: np.ndarray) -> np.ndarray:
@@ -154,12 +155,12 @@ def sample(scratch, size, interpolation, fill, out):
             y = np.int32(np.rint(_limited(place[1, i], size)))
             where[i] = (y + np.int32(1)) * np.int32(side) + x + np.int32(1)
         for i in range(count):
-            pixel = pixels[where[i]]
+            pixel = pixels[np.uint64(where[i])]
             out[i, 0] = np.uint8(pixel)
             out[i, 1] = np.uint8(pixel >> np.uint64(GREEN))
             out[i, 2] = np.uint8(pixel >> np.uint64(BLUE))
         return
-    last = np.float32(size)
+    end, next_one = np.float32(size), np.uint64(1)
     for i in range(count):
         x, y = _limited(place[0, i], size), _limited(place[1, i], size)
         left, top = np.floor(x), np.floor(y)
@@ -167,15 +168,16 @@ def sample(scratch, size, interpolation, fill, out):
         across[i] = np.int32(np.rint((x - left) * np.float32(WHOLE)))
         down[i] = np.int32(np.rint((y - top) * np.float32(WHOLE)))
         # How much of the square of a pixel's side around the place lies inside the image.
-        part = min(x + np.float32(1), last - x, np.float32(1))
-        part *= min(y + np.float32(1), last - y, np.float32(1))
+        part = min(x + np.float32(1), end - x, np.float32(1))
+        part *= min(y + np.float32(1), end - y, np.float32(1))
         inside[i] = np.int32(np.rint(part * np.float32(WHOLE)))
     for i in range(count):
-        k = where[i]
+        k = np.uint64(where[i])  # no index counts from the end then
         both = (across[i] * down[i] + np.int32(HALF)) >> np.int32(WEIGHT_BITS)
         right, below = across[i] - both, down[i] - both
-        total = pixels[k] * np.uint64(WHOLE - across[i] - below) + pixels[k + 1] * np.uint64(right)
-        total += pixels[k + side] * np.uint64(below) + pixels[k + side + 1] * np.uint64(both)
+        total = pixels[k] * np.uint64(WHOLE - across[i] - below) + pixels[k + next_one] * np.uint64(right)
+        k += np.uint64(side)
+        total += pixels[k] * np.uint64(below) + pixels[k + next_one] * np.uint64(both)
         if inside[i] == WHOLE or fill[0] < 0:
             total += np.uint64(HALVES)
             out[i, 0] = np.uint8(total >> np.uint64(WEIGHT_BITS))
@@ -195,7 +197,8 @@ def warped(image: torch.Tensor, coefficients: Sequence[int], interpolation: int,
     line = np.arange(size, dtype=np.float32) + np.float32((1 - size) * 0.5)
     x, y = line[None], line[:, None]
     half, one = np.float32(size * 0.5), np.float32(1)
-    px, py = (((x * u + v * y) + w + one) * half - np.float32(0.5) for u, v, w in ((a, b, c), (d, e, f)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        px, py = (((x * u + y * v) + w + one) * half - np.float32(0.5) for u, v, w in ((a, b, c), (d, e, f)))
     return sampled(image, px, py, interpolation, fill)
 
 
