@@ -1,7 +1,7 @@
 """The loaders that are compared: each a benchmarks.loader_process.Load that gives normalised float32 (B, 3, H, W)."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,19 @@ def pytorch_loader(dataset, job: Job, shuffle: bool = True) -> Loader:
 def stock_ffcv(job: Job) -> Callable[[], Loader]:
     """FFCV's own Loader, as it comes."""
     from ffcv import transforms
+
+    image = [
+        # On the CPU it works on NumPy arrays, so it stands before the change to a tensor.
+        transforms.NormalizeImage(np.array(MEAN) * 255, np.array(STD) * 255, np.float32),
+        transforms.ToTensor(),
+        transforms.ToTorchImage(convert_back_int16=False),
+    ]
+    return lambda: stock_loader(job, image)
+
+
+def stock_loader(job: Job, image: Sequence, label: Sequence = ()) -> Loader:
+    """image, label: what FFCV does to images after crop and flip, and to labels once they are tensors."""
+    from ffcv import transforms
     from ffcv.fields import decoders
     from ffcv.loader import Loader as StockLoader
     from ffcv.loader import OrderOption
@@ -136,24 +149,17 @@ def stock_ffcv(job: Job) -> Callable[[], Loader]:
             transforms.RandomTranslate(padding=PADDING),
         ],
     }[job.crop]
-    pipelines = {
-        "image": [
-            *crop_and_flip,
-            # On the CPU it works on NumPy arrays, so it stands before the change to a tensor.
-            transforms.NormalizeImage(np.array(MEAN) * 255, np.array(STD) * 255, np.float32),
-            transforms.ToTensor(),
-            transforms.ToTorchImage(convert_back_int16=False),
-        ],
-        "label": [decoders.IntDecoder(), transforms.ToTensor(), transforms.Squeeze()],
-    }
-    return lambda: StockLoader(
+    return StockLoader(
         str(job.beton),
         job.batch_size,
         num_workers=job.workers,
         order=OrderOption.RANDOM,
         os_cache=True,
         drop_last=True,
-        pipelines=pipelines,
+        pipelines={
+            "image": [*crop_and_flip, *image],
+            "label": [decoders.IntDecoder(), transforms.ToTensor(), transforms.Squeeze(), *label],
+        },
     )
 
 

@@ -55,34 +55,44 @@ def _installed(package: str) -> str:
         return "missing"
 
 
-def dali(job: Job) -> Callable[[], Loader]:
-    """On the CPU, where it decodes no more than the crop needs. It makes batches ahead, of the next epoch, too."""
+def dali(job: Job, gpu: int | None = None) -> Callable[[], Loader]:
+    """On the CPU it decodes no more than the crop needs. It makes batches ahead, of the next epoch, too.
+
+    Args:
+        gpu: number of the GPU that decodes, by nvJPEG, and does the rest; images are channels_last then.
+    """
+    import torch
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.plugin.base_iterator import LastBatchPolicy
     from nvidia.dali.plugin.pytorch import DALIClassificationIterator
 
-    @pipeline_def(batch_size=job.batch_size, num_threads=job.workers, device_id=None)
+    decoder, layout = ("cpu", "CHW") if gpu is None else ("mixed", "HWC")
+
+    @pipeline_def(batch_size=job.batch_size, num_threads=job.workers, device_id=gpu)
     def pipeline():
         jpegs, labels = fn.readers.file(file_root=str(job.files), random_shuffle=True, name="Reader")
         images = fn.decoders.image_random_crop(
-            jpegs, device="cpu", output_type=types.RGB, random_area=list(SCALE), random_aspect_ratio=list(RATIO)
+            jpegs, device=decoder, output_type=types.RGB, random_area=list(SCALE), random_aspect_ratio=list(RATIO)
         )
         images = fn.resize(images, size=[job.side, job.side], interp_type=types.INTERP_TRIANGULAR)
         images = fn.crop_mirror_normalize(
             images,
             dtype=types.FLOAT,
-            output_layout="CHW",
+            output_layout=layout,
             mean=[255 * value for value in MEAN],
             std=[255 * value for value in STD],
             mirror=fn.random.coin_flip(probability=0.5),
         )
         return images, labels
 
+    def images(data: torch.Tensor) -> torch.Tensor:
+        return data if layout == "CHW" else data.permute(0, 3, 1, 2)
+
     def make() -> Loader:
         iterator = DALIClassificationIterator(
             pipeline(), reader_name="Reader", last_batch_policy=LastBatchPolicy.DROP, auto_reset=True
         )
-        return EpochLoader(lambda: ((batch["data"], batch["label"].squeeze(-1)) for (batch,) in iterator))
+        return EpochLoader(lambda: ((images(batch["data"]), batch["label"].squeeze(-1)) for (batch,) in iterator))
 
     return make
 

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "parts": "loading: a thousand parts against one file, and how long opening takes",
     "verification": "loading: what comparing samples with their checksums costs",
     "lightning": "training: what Lightning costs over bare loops",
+    "gpu": "training on a GPU: images/s with every loader against a batch that stays there, and how long it waits",
     "timesteps": "loading: time and memory of images repeated in time",
 }
 """Each has a module with add_arguments(parser) and main(arguments)."""
