@@ -322,7 +322,7 @@ def test_more_parts_than_may_be_open_give_the_same_batches(
 ) -> None:
     data, _ = written
     whole = data.batches(data.beton, order="random")
-    monkeypatch.setattr(beton_reader, "SMALL", 0)
+    monkeypatch.setattr(beton_reader.BetonReader, "_may_be_held", lambda *_: False)
     monkeypatch.setattr(beton_reader.resource, "getrlimit", lambda _: (20, 20))  # 5 of 26
     before = len(os.listdir("/proc/self/fd"))
     assert all(map(torch.equal, data.batches(data.beton, order="random", os_cache=os_cache), whole))
@@ -333,7 +333,7 @@ def test_a_part_that_was_edited_or_replaced_is_noticed(
     written: tuple[Dataset, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, files = written
-    monkeypatch.setattr(beton_reader, "SMALL", 0)
+    monkeypatch.setattr(beton_reader.BetonReader, "_may_be_held", lambda *_: False)
     split = SplitFiles("train", data.manifest(), data.beton, data.folder / "raw")
     loader = FFCVDataLoader(split, make_config([{"Resize": {}}], batch_size=64))
     name = next(name for name in files if name != MADE_BY)

@@ -16,6 +16,7 @@ from formwork.kernels.scaling import resize
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
 from formwork.loading.dtypes import STORED, shift_and_scale
+from formwork.loading.read import Data
 from formwork.loading.status import BAD_JPEG, FAULTS, JPEG_WARNING, OK
 from formwork.loading.verification import Checks
 from tests.fuzz.guard import Guards
@@ -103,14 +104,14 @@ def loading(rng: np.random.Generator) -> str:
     memory = GUARDS.copy("samples", np.frombuffer(b"".join(samples), np.uint8), at_start)
     plan = _plan(rng, widths, heights, side)
     checksums = np.array([checksum(sample) for sample in samples], np.uint64)
-    checks = Checks(rng.random(count) < 0.5, checksums, trusted=bool(rng.random() < 0.5))
+    checks = Checks(rng.random(count) < 0.5, checksums, np.zeros(count, np.int64), trusted=bool(rng.random() < 0.5))
     dtype = STORED[str(rng.choice(list(STORED)))]
     results = []
     for form in (batch_kernels, plain_batches):
         out = GUARDS.array(form.__name__, count * side * side * 3 * dtype.itemsize, at_start).view(dtype)
         out, status = out.reshape(count, side, side, 3), np.full(count, 255, np.uint8)
         numbers = (np.array(modes, np.uint8), np.array(heights), np.array(widths))
-        form.load(memory, offsets, sizes, *numbers, checks, plan, NORMAL, 0, count, out, status)
+        form.load(Data(memory, offsets), sizes, *numbers, checks, plan, NORMAL, 0, count, out, status)
         results.append((out, status))
     (ours, status), (plain, expected) = results
     for i in range(count):

@@ -10,8 +10,9 @@ from PIL import Image
 from formwork.beton.provenance import checksum
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.read import Data
 from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
-from formwork.loading.verification import Checks
+from formwork.loading.verification import NO_CHECKS, Checks
 
 RNG = np.random.default_rng(0)
 FORMS = pytest.mark.parametrize("form", [batch_kernels, plain_batches], ids=["compiled", "plain"])
@@ -42,10 +43,14 @@ def load(
         values=[],
     )
     normal = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
-    checks = Checks(np.array([written is not None]), np.array([checksum(written or b"")], np.uint64))
+    checks = NO_CHECKS
+    if written is not None:
+        checks = Checks(
+            np.ones(1, bool), np.array([checksum(written)], np.uint64), np.zeros(1, np.int64), trusted=False
+        )
     out, status = np.empty((1, 8, 8, 3), np.float32), np.full(1, 255, np.uint8)
     form.load(
-        np.array(bytearray(data)), np.array([offset]), np.array([len(data) if size is None else size]),
+        Data(np.array(bytearray(data)), np.array([offset])), np.array([len(data) if size is None else size]),
         np.array([mode], np.uint8), np.array([height]), np.array([width]), checks, plan, normal, 0, 1, out, status,
     )  # fmt: skip
     return int(status[0]), out[0]

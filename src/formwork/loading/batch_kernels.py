@@ -20,13 +20,17 @@ from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import NO_MIX, blend
+from formwork.loading.read import NO_FILES, NO_MEMORY, Data
+from formwork.loading.read_kernel import all_zero, memory_for, read_behind, read_sample
 from formwork.loading.status import (
     BAD_JPEG,
     CHANGED,
+    FOLLOWED,
     JPEG_WARNING,
     OK,
     OUTSIDE_FILE,
     UNKNOWN_MODE,
+    UNREADABLE,
     UNUSUAL_JPEG,
     WRONG_SIZE,
 )
@@ -34,8 +38,7 @@ from formwork.loading.verification import NO_CHECKS, Checks
 
 
 def load(
-    memory: np.ndarray,
-    offsets: np.ndarray,
+    data: Data,
     sizes: np.ndarray,
     modes: np.ndarray,
     heights: np.ndarray,
@@ -51,10 +54,11 @@ def load(
     """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
 
     Args:
-        memory: (bytes,) uint8, the file or a part of it.
-        offsets, sizes: (B,) int64, where each sample lies in memory.
+        data: where the samples are. What is in files is read just before it is decoded; of raw pixels that are not
+            compared with a checksum, the rows that are needed.
+        sizes: (B,) int64, bytes of each sample.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
-        checks: which samples are to be compared with their checksums.
+        checks: which samples are to be compared with their checksums, and what follows them with zeros.
         plan: of the batch; its pixel operations are not carried out.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
@@ -63,21 +67,25 @@ def load(
     """
     box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
     _load(
-        memory, offsets, sizes, modes, heights, widths, checks.wanted, checks.checksums, checks.trusted,
+        data.memory, data.offsets, data.descriptors, sizes, modes, heights, widths,
+        checks.wanted, checks.checksums, checks.padding, checks.trusted,
         box, window, shift, flip, plan.fill, normal, start, stop, out, status,
     )  # fmt: skip
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
     decoded = np.empty(3 * int((heights[unusual] * widths[unusual]).max(initial=0)), np.uint8)
     for i in unusual.tolist():
-        sample = memory[offsets[i] : offsets[i] + sizes[i]].tobytes()
-        pixels, sound = libjpeg.decode_anyhow(sample, int(widths[i]), int(heights[i]), decoded)
+        sample = data.of(i, int(sizes[i]))
+        if sample is None:
+            status[i] = UNREADABLE
+            continue
+        pixels, sound = libjpeg.decode_anyhow(sample.tobytes(), int(widths[i]), int(heights[i]), decoded)
         if pixels is None:
             status[i] = BAD_JPEG
             continue
         one = slice(i, i + 1)
         _load(
-            pixels.reshape(-1), np.zeros(1, np.int64), np.array([pixels.size]), np.full(1, RAW, np.uint8),
-            heights[one], widths[one], NO_CHECKS.wanted, NO_CHECKS.checksums, NO_CHECKS.trusted,
+            pixels.reshape(-1), np.zeros(1, np.int64), NO_FILES, np.array([pixels.size]), np.full(1, RAW, np.uint8),
+            heights[one], widths[one], *NO_CHECKS,
             box[one], window[one], shift[one], flip[one],
             plan.fill, normal, 0, 1, out[one], status[one],
         )  # fmt: skip
@@ -234,12 +242,15 @@ def _used(start, end, low, high, size):
 
 @kernel
 def _load(
-    memory, offsets, sizes, modes, heights, widths, wanted, checksums, trusted, box, window, shift, flip,
+    memory, offsets, descriptors, sizes, modes, heights, widths,
+    wanted, checksums, padding, trusted, box, window, shift, flip,
     fill, normal, start, stop, out, status,
 ):  # fmt: skip
     """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
     memory_of_checksum = new_memory()
+    in_files = len(descriptors) > 0
+    own = memory_for(sizes, start, stop) if in_files else memory
     size = out.shape[1]
     length = 3 * size
     spread = _spread(normal, length)
@@ -251,13 +262,28 @@ def _load(
     for i in range(start, stop):
         h, w = heights[i], widths[i]
         status[i] = OK
-        if offsets[i] < 0 or sizes[i] <= 0 or offsets[i] + sizes[i] > memory.size:
+        end = offsets[i] + sizes[i]
+        if offsets[i] < 0 or sizes[i] <= 0 or (not in_files and end + padding[i] > memory.size):
             status[i] = OUTSIDE_FILE
             continue
         if modes[i] > RAW:
             status[i] = UNKNOWN_MODE
             continue
-        data = memory[offsets[i] : offsets[i] + sizes[i]]
+        at = np.int64(0) if in_files else offsets[i]  # in `own`
+        if in_files:
+            if padding[i]:
+                status[i] = read_behind(descriptors[i], end, padding[i], own)
+            first, last = np.int64(0), sizes[i]
+            if modes[i] == RAW and not wanted[i] and sizes[i] == h * w * 3:
+                top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
+                first, last = top * w * 3, bottom * w * 3
+            if status[i] == OK:
+                status[i] = read_sample(descriptors[i], offsets[i], first, last, own)
+        elif padding[i] and not all_zero(memory, end, end + padding[i]):
+            status[i] = FOLLOWED
+        if status[i] != OK:
+            continue
+        data = own[at : at + sizes[i]]
         if (
             wanted[i] and checksum_with(memory_of_checksum, data) != checksums[i]
         ):  # the data is in the CPU's cache afterwards
@@ -351,7 +377,7 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
     pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
     changed = bool(augmentation.pixel or augmentation.mixing)
     out = pixels if changed else images
-    load(nothing, none, none, nothing, none, none, NO_CHECKS, plan, normal, 0, 0, out, nothing)
+    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, plan, normal, 0, 0, out, nothing)
     for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
         if name in NATIVE:
             change(operation, pixels, values)

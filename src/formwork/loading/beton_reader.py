@@ -1,4 +1,4 @@
-"""Reading the data of a beton's samples.
+"""The files of a beton, and where the data of its samples is: in them, or in memory.
 
 Files are read and not mapped: a map of a file that is cut short ends the interpreter with SIGBUS, and one that is
 written to shows other images without a word. `python benchmarks/run.py reading` measures what the copies cost.
@@ -7,7 +7,7 @@ written to shows other images without a word. `python benchmarks/run.py reading`
 import os
 import resource
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,18 @@ from formwork.beton.read import identity, open_beton
 from formwork.errors import BetonError
 from formwork.images.manifest import Manifest
 from formwork.loading.buffers import BufferPool
-from formwork.loading.read import read
+from formwork.loading.read import NO_MEMORY, Data, read
 from formwork.loading.verification import Verification
+from formwork.system import memory
 
-SMALL = 1 << 28  # bytes; a beton up to this size is read once, see docs/loading.md
+SMALL = 1 << 28  # bytes; a beton up to this size is held in memory
+FEW_PIXELS = 64 * 64  # of an image, on average: it is made in little more time than one call to the system takes
+SHARE_OF_MEMORY = 4  # one part of so many of the available memory is for a beton of such images
 SHARE_OF_FILES = 4  # one part of so many of the files that a process may open are for the parts of one beton
-LOOKED_AT = 8  # files of a beton in memory, before each batch
+LOOKED_AT = 8  # files of a beton in memory, with each batch
+PIECE = 1 << 17  # bytes that Linux reads ahead at once where nobody has set another limit, and cuts longer requests to
+ADVANCE = 1 << 22  # bytes of what is to be held that are read at once
+CAN_ADVISE = hasattr(os, "posix_fadvise")  # not on macOS
 CLOSED = -1
 
 
@@ -32,20 +38,22 @@ class BetonReader:
     Of more parts than may be open at once, another file in the place of one that was closed is an error, too.
 
     Args:
-        keep: leave what was read in the page cache, and a SMALL beton in the memory of this process; otherwise memory
-            in use does not grow with the beton.
+        keep: leave what was read in the page cache, and a SMALL beton in the memory of this process, or one of images
+            of FEW_PIXELS that fits into its share; otherwise memory in use does not grow with the beton.
         verify: see formwork.loading.verification.
+        ranks: processes of this machine that open the beton, and may hold it.
 
     Attributes:
         beton: sample i is row i of the manifest.
         verification: which samples are still to be compared with their checksums.
-        held: whether the beton is read into memory, once, with the first samples.
+        held: whether the beton is to be held in memory, see `hold`.
+        whole: (bytes,) uint8, all its files one behind the other, once they are there.
 
     Raises:
         BetonError: see formwork.beton.read.open_beton and Beton.of_manifest.
     """
 
-    def __init__(self, path: Path | Sequence[Path], manifest: Manifest, keep: bool, verify: str):
+    def __init__(self, path: Path | Sequence[Path], manifest: Manifest, keep: bool, verify: str, ranks: int = 1):
         opened = open_beton(path)
         self.files = opened.files
         self.most = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE_OF_FILES, 1)
@@ -59,117 +67,150 @@ class BetonReader:
         self.keep = keep
         self.verification = Verification(self.beton, verify)
         self.buffers = BufferPool()
-        self.held = keep and opened.size <= SMALL
+        sizes = np.array([file.size for file in self.files])
+        self.starts = np.cumsum(sizes) - sizes  # of each file, where all are in one piece
+        self.held = keep and len(self.files) <= self.most and self._may_be_held(ranks)
         self.whole: np.ndarray | None = None
-        self.sizes = np.array([file.size for file in self.files])
-        self.starts = np.cumsum(self.sizes) - self.sizes  # of each file, where all are held in one piece
+        self.partial: np.ndarray | None = None  # the first `done` bytes of it
+        self.done = 0
+        self.holding = threading.Lock()
 
-    def load(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(bytes,) uint8 memory, and the (B,) int64 offset in it of each sample's data.
+    def _may_be_held(self, ranks: int) -> bool:
+        beton = self.beton
+        if beton.size <= SMALL:
+            return True
+        if (beton.heights * beton.widths).mean() > FEW_PIXELS:
+            return False
+        return beton.size <= memory()[1] // (SHARE_OF_MEMORY * ranks)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether samples are read from files that stay open."""
+        return self.whole is None and len(self.files) <= self.most
+
+    def data(self, ids: np.ndarray) -> Data:
+        """Where the data of (B,) samples is. It is good once all of it is used and `check` has found nothing.
 
         Raises:
-            BetonError: a file changed since it was opened, or cannot be read; or there is something between samples.
+            BetonError: as `check`.
         """
+        whole = self.whole
+        if whole is not None:  # no file is needed any more: some are looked at each time, in turn
+            count, self.reads = len(self.files), self.reads + LOOKED_AT
+            files = tuple((self.reads + i) % count for i in range(min(LOOKED_AT, count)))
+            return Data(whole, self.beton.offsets[ids] + self.starts[self.beton.file[ids]], files=files)
+        of_samples = self.beton.file[ids]
+        if len(self.files) > self.most:
+            return self._copied(ids, of_samples)
+        files = tuple(np.unique(of_samples).tolist()) if len(self.files) > 1 else (0,)
+        return Data(
+            NO_MEMORY, self.beton.offsets[ids], self.descriptors[of_samples], tuple(np.unique(of_samples).tolist())
+        )
+
+    def check(self, data: Data) -> None:
+        """Raises BetonError: a file that this is from changed since it was opened."""
+        self._check(data.files)
+
+    def hold(self, stopped: threading.Event) -> None:
+        """Read into memory what is to be held, until `stopped`; the next call goes on from there. Batches that are made
+        meanwhile come from the files.
+
+        Raises:
+            BetonError: a file cannot be read, or changed since it was opened.
+        """
+        if not self.held or self.whole is not None or not self.holding.acquire(blocking=False):
+            return  # there, or another thread is at it
+        try:
+            if self.partial is None:
+                self.partial = np.empty(self.beton.size, np.uint8)
+            for file, start in enumerate(self.starts.tolist()):
+                size = self.files[file].size
+                while self.done < start + size:
+                    if stopped.is_set():
+                        return
+                    position = self.done - start
+                    count = min(ADVANCE, size - position)
+                    self.ask_for(file, position, min(position + 2 * ADVANCE, size), stopped)
+                    self._read(file, position, self.partial[self.done : self.done + count])
+                    self.done += count
+            self._check(range(len(self.files)))
+            self.whole, self.partial = self.partial, None
+        finally:
+            self.holding.release()
+
+    def ask_for(self, file: int, start: int, stop: int, stopped: threading.Event) -> None:
+        """Have the system read bytes start <= i < stop of an open file into the page cache, if it can do that, and
+        return before they are there, or once `stopped`."""
+        if not CAN_ADVISE:
+            return
+        descriptor = int(self.descriptors[file])
+        for position in range(start, stop, PIECE):
+            if stopped.is_set():
+                return
+            os.posix_fadvise(descriptor, position, min(PIECE, stop - position), os.POSIX_FADV_WILLNEED)
+
+    def forget(self, file: int, start: int, stop: int) -> None:
+        """Take what lies between two places of an open file out of the page cache."""
+        if CAN_ADVISE:
+            os.posix_fadvise(int(self.descriptors[file]), start, stop - start, os.POSIX_FADV_DONTNEED)
+
+    def is_cached(self, file: int, position: int) -> bool:
+        """Whether a byte of an open file is in the page cache; False where the system does not tell."""
+        try:
+            return os.preadv(int(self.descriptors[file]), [bytearray(1)], position, os.RWF_NOWAIT) == 1
+        except (AttributeError, OSError):  # no Linux; not there, or a file system that cannot tell
+            return False
+
+    def explain(self, sample: int) -> None:
+        """Read again what could not be read. Raises BetonError: why it could not."""
+        size = int(self.beton.sizes[sample] + self.verification.padding[sample] * self.verification.pending[sample])
+        self._read(int(self.beton.file[sample]), int(self.beton.offsets[sample]), np.empty(size, np.uint8))
+        raise BetonError(f"{self.beton.path_of(sample)} could not be read for a moment. Try again.")
+
+    def _copied(self, ids: np.ndarray, files: np.ndarray) -> Data:
+        """What Data says of samples that lie in more files than may be open: they are read one after the other."""
         beton = self.beton
-        if self.held:
-            if self.whole is None:
-                self.whole = self._hold()
-            else:  # nothing of it is needed any more: some are looked at each time, in turn
-                count, self.reads = len(self.files), self.reads + LOOKED_AT
-                self._check_unchanged([(self.reads + i) % count for i in range(min(LOOKED_AT, count))])
-            return self.whole, self._held_at(ids)
-        pending = self.verification.pending[ids]
-        sizes = beton.sizes[ids] + pending * beton.padding[ids]
+        positions, sizes = beton.offsets[ids], beton.sizes[ids] + self.verification.of(ids).padding
         starts = np.cumsum(sizes) - sizes
         memory = self.buffers.take((int(sizes.sum()),), np.uint8)
-        self._read(beton.file[ids], beton.offsets[ids], sizes, starts, memory)
-        self._check_padding(ids[pending], memory, starts[pending])
-        return memory, starts
-
-    def _hold(self) -> np.ndarray:
-        """All files in memory, one behind the other."""
-        every = np.arange(len(self.files), dtype=np.int32)
-        whole = np.empty(int(self.sizes.sum()), np.uint8)
-        self._read(every, np.zeros(len(every), np.int64), self.sizes, self.starts, whole)
-        pending = np.flatnonzero(self.verification.pending)
-        self._check_padding(pending, whole, self._held_at(pending))
-        return whole
-
-    def _held_at(self, ids: np.ndarray) -> np.ndarray:
-        offsets = self.beton.offsets[ids]
-        return offsets if len(self.files) == 1 else offsets + self.starts[self.beton.file[ids]]
-
-    def _check_padding(self, ids: np.ndarray, memory: np.ndarray, starts: np.ndarray) -> None:
-        """Raises BetonError: the zeros after one of these samples, whose data is in memory from (N,) starts on, are
-        none. They fill up pages, and have no checksum."""
-        padding = self.beton.padding[ids]
-        for i in np.flatnonzero(padding).tolist():
-            end = int(starts[i] + self.beton.sizes[ids[i]])
-            if memory[end : end + padding[i]].any():
-                path = self.beton.path_of(ids[i])
-                raise BetonError(
-                    f"{path} is damaged: there is something behind sample {ids[i]}, where nothing should be. "
-                    f"{how_to_mend(path)}"
-                )
-
-    def _read(
-        self, files: np.ndarray, positions: np.ndarray, sizes: np.ndarray, starts: np.ndarray, memory: np.ndarray
-    ) -> None:
-        """Read what is at (N,) positions of (N,) files into memory, from (N,) starts on."""
-        if len(self.files) == 1:
-            self._read_open(files, positions, sizes, np.argsort(positions), starts, memory, [0])
-            return
         order = np.argsort(positions + self.starts[files])  # by file, and by place in it
-        ordered = files[order]
-        edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        needed = [*ordered[:1].tolist(), *ordered[edges].tolist()]
-        if len(self.files) <= self.most:
-            self._read_open(files, positions, sizes, order, starts, memory, needed)
-            return
-        ends = [*edges[self.most - 1 :: self.most].tolist(), len(order)]
+        edges = np.flatnonzero(np.diff(files[order])) + 1
         with self.lock:  # what one thread reads from, another would close
-            begin = 0
-            for place, end in enumerate(ends):
-                together = needed[place * self.most : (place + 1) * self.most]
-                self._make_open(together)
-                self._read_open(files, positions, sizes, order[begin:end], starts, memory, together)
-                begin = end
+            for part in np.split(order, edges) if len(order) else []:
+                file = int(files[part[0]])
+                self._make_open(file)
+                for i in part.tolist():
+                    position, start, size = int(positions[i]), int(starts[i]), int(sizes[i])
+                    self._read(file, position, memory[start : start + size])
+                    if not self.keep:
+                        self.forget(file, position, position + size)
+                self._check([file])
+        return Data(memory, starts)
 
-    def _read_open(
-        self,
-        files: np.ndarray,
-        positions: np.ndarray,
-        sizes: np.ndarray,
-        order: np.ndarray,
-        starts: np.ndarray,
-        memory: np.ndarray,
-        open_files: list[int],
-    ) -> None:
-        """Read those of `order`, which are in open files."""
-        failed = read(self.descriptors[files], positions, sizes, order, starts, memory)
-        # After reading: what was read came from the files as they were opened, or this sees the difference.
-        self._check_unchanged(open_files)
-        if failed >= 0:
-            self._explain(int(files[failed]), int(positions[failed]), int(sizes[failed]))
-        if not self.keep and hasattr(os, "posix_fadvise"):  # not on macOS
-            descriptors = self.descriptors[files]
-            for i in order.tolist():
-                os.posix_fadvise(int(descriptors[i]), int(positions[i]), int(sizes[i]), os.POSIX_FADV_DONTNEED)
+    def _read(self, file: int, position: int, out: np.ndarray) -> None:
+        """Read what is at a position of an open file into all of `out`. Raises BetonError: it cannot be read."""
+        if read(int(self.descriptors[file]), position, out):
+            return
+        self._check([file])  # which says more
+        path = self.files[file].path
+        try:
+            found = len(os.pread(int(self.descriptors[file]), len(out), position))
+        except OSError as error:
+            raise unreadable(path, error) from error
+        raise BetonError(f"{path} cannot be read: {found} of {len(out)} bytes at {position}. Try again.")
 
-    def _make_open(self, files: list[int]) -> None:
-        """Open files, and close those that were not used for longest where there are too many then."""
+    def _make_open(self, file: int) -> None:
+        """Open a file, and close the one that was not used for longest where there are too many then."""
         self.reads += 1
-        self.used[files] = self.reads
-        closed = [file for file in files if self.descriptors[file] == CLOSED]
-        if not closed:
+        self.used[file] = self.reads
+        if self.descriptors[file] != CLOSED:
             return
         is_open = np.flatnonzero(self.descriptors != CLOSED)
-        if (surplus := len(is_open) + len(closed) - self.most) > 0:
-            for file in is_open[np.argsort(self.used[is_open], kind="stable")][:surplus].tolist():
-                os.close(self.descriptors[file])
-                self.descriptors[file] = CLOSED
-        for file in closed:
-            self._open(file)
+        if len(is_open) >= self.most:
+            oldest = is_open[np.argmin(self.used[is_open])]
+            os.close(self.descriptors[oldest])
+            self.descriptors[oldest] = CLOSED
+        self._open(file)
 
     def _open(self, file: int) -> None:
         path = self.files[file].path
@@ -177,21 +218,11 @@ class BetonReader:
             self.descriptors[file] = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise unreadable(path, error) from error
-        self._check_unchanged([file])
+        self._check([file])
 
-    def _explain(self, file: int, position: int, size: int) -> None:
-        """Read again what could not be read, with errors."""
-        path = self.files[file].path
-        try:
-            found = len(os.pread(int(self.descriptors[file]), size, position))
-        except OSError as error:
-            raise unreadable(path, error) from error
-        raise BetonError(f"{path} cannot be read: {found} of {size} bytes at {position}. Try again.")
-
-    def _check_unchanged(self, files: list[int]) -> None:
-        """Raises BetonError: one of these files is open, and not as it was when its tables were read."""
-        for file, descriptor in zip(files, self.descriptors[files].tolist(), strict=True):
-            known = self.files[file]
+    def _check(self, files: Iterable[int]) -> None:
+        for file in files:
+            known, descriptor = self.files[file], int(self.descriptors[file])
             if descriptor != CLOSED and identity(os.fstat(descriptor)) != known.identity:
                 raise BetonError(
                     f"{known.path} was changed while it was in use. Start again if that was meant. If not: "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Full, Queue
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,15 +25,28 @@ from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
 from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, as_tensor
-from formwork.loading.order import Indices, samples_of
+from formwork.loading.order import Position, samples_of
 from formwork.loading.pinned import pinned_bytes
-from formwork.loading.status import FAULTS, JPEG_WARNING, OK
+from formwork.loading.read_ahead import ReadAhead, one_ahead
+from formwork.loading.status import FAULTS, JPEG_WARNING, OK, UNREADABLE
 from formwork.loading.targets import targets_of
 
 PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 POLL = 0.05  # seconds between looks at whether the consumer has left
-Item = TypeVar("Item")
 NOWHERE = np.empty(0, np.int64)  # places where nothing is mixed
+
+
+class Needed(NamedTuple):
+    """What a batch is made of.
+
+    Attributes:
+        draws: (N,) int64 of all images that are needed, see formwork.loading.order.sample_order.
+        places: (B,) int64 of the partners among them, if images are mixed.
+    """
+
+    epoch: int
+    draws: np.ndarray
+    places: np.ndarray
 
 
 class FFCVDataLoader(BaseLoader):
@@ -58,7 +71,7 @@ class FFCVDataLoader(BaseLoader):
         super().__init__()
         self.split = split
         self.config = config
-        self.source = BetonReader(split.beton, split.manifest, config.os_cache, config.verify)
+        self.source = BetonReader(split.beton, split.manifest, config.os_cache, config.verify, config.world_size)
         self.beton = self.source.beton
         self.targets = targets_of(split.manifest, config.class_names)
         self.sampler = config.sampler(self.beton.storage_order, self.targets)
@@ -78,7 +91,7 @@ class FFCVDataLoader(BaseLoader):
         """The batches of one epoch, made ahead by a thread that ends when this generator is closed or collected."""
         ready: Queue[Batch | BaseException | None] = Queue(self.batches_ahead)
         stopped = threading.Event()
-        arguments = (self.sampler.batches_from(self.sampler.begin()), ready, stopped)
+        arguments = (self.sampler.begin(), ready, stopped)
         thread = threading.Thread(target=self._produce, args=arguments, name="FFCVDataLoader", daemon=True)
         thread.start()
         try:
@@ -90,7 +103,7 @@ class FFCVDataLoader(BaseLoader):
             stopped.set()
             thread.join()
 
-    def _produce(self, indices: Iterator[Indices], ready: Queue, stopped: threading.Event) -> None:
+    def _produce(self, start: Position, ready: Queue, stopped: threading.Event) -> None:
         """Put batches, then None, or the error that ended them: whatever happens here, the consumer hears of it.
 
         Args:
@@ -98,39 +111,38 @@ class FFCVDataLoader(BaseLoader):
         """
         try:
             with (
-                ThreadPoolExecutor(1, thread_name_prefix="FFCVDataLoader reads") as reader,
+                ReadAhead(self.source, self.sampler.window) as ahead,
                 ThreadPoolExecutor(self.num_workers, thread_name_prefix="FFCVDataLoader") as pool,
             ):
-                # Three stages, each one batch ahead of the next: a batch is read while the one before it is decoded,
-                # and that one is begun before the one before it is waited for. No thread waits for a batch to be
-                # planned, or for the slowest of the others.
-                started = (self._start(pool, *read) for read in _one_ahead(self._read(reader, indices)))
-                for complete in _one_ahead(started):
+                # A batch is begun before the one before it is waited for: no worker waits for one to be planned, or
+                # for the slowest of the others.
+                batches = ahead.batches(self._needed(start), lambda batch: samples_of(batch.draws), start.batches)
+                started = (self._start(pool, batch, used) for batch, used in batches)
+                for complete in one_ahead(started):
                     if not _put(ready, complete(), stopped):
                         return
+                ahead.finish(stopped)
             _put(ready, None, stopped)
         except BaseException as error:  # not swallowed: raised in the consumer
             _put(ready, error, stopped)
 
-    def _read(self, reader: ThreadPoolExecutor, indices: Iterator[Indices]) -> Iterator[tuple[Any, ...]]:
-        """Begin to read each batch, and yield the arguments of _start for it."""
+    def _needed(self, start: Position) -> Iterator[Needed]:
+        """Which images each batch needs, from a place in the run on."""
         mixes = self.config.augmentation.mixing is not None
-        for epoch, draws, partners in indices:
+        for epoch, draws, partners in self.sampler.batches_from(start):
             needed, places = with_partners(draws, partners) if mixes else (draws, NOWHERE)
-            yield epoch, needed, places, reader.submit(self.source.load, samples_of(needed))
+            yield Needed(epoch, needed, places)
 
-    def _start(
-        self, pool: ThreadPoolExecutor, epoch: int, draws: np.ndarray, places: np.ndarray, data: Future
-    ) -> Callable[[], Batch]:
+    def _start(self, pool: ThreadPoolExecutor, batch: Needed, used: Callable[[], None]) -> Callable[[], Batch]:
         """Hand the work on a batch to the workers.
 
         Args:
-            draws: (N,) of all images that are needed. places: (B,) of the partners among them, if images are mixed.
-            data: what BetonReader.load returns for their samples.
+            used: called when no file is needed for it any more.
 
         Returns:
             A function that waits for the batch and returns it.
         """
+        epoch, draws, places = batch
         augmentation = self.config.augmentation_at(epoch)
         code, beton, side, mixes = self.code, self.beton, augmentation.resolution, augmentation.mixing is not None
         ids = samples_of(draws)
@@ -138,7 +150,7 @@ class FFCVDataLoader(BaseLoader):
         checks = self.source.verification.of(ids)
         plan = augmentation.plan(epoch, draws, heights, widths)
         values, shares = augmentation.mix(epoch, draws[: len(places)]) if mixes else NO_MIX
-        memory, offsets = data.result()
+        data = self.source.data(ids)
         count = len(places) if mixes else len(ids)
         images = self.buffers.take((count, side, side, 3), STORED[self.config.made])
         pixels = images  # where nothing is done to pixels, one pass does it all
@@ -147,9 +159,7 @@ class FFCVDataLoader(BaseLoader):
         status = np.full(len(ids), 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
-            code.load(
-                memory, offsets, sizes, modes, heights, widths, checks, plan, self.normal, start, stop, pixels, status
-            )
+            code.load(data, sizes, modes, heights, widths, checks, plan, self.normal, start, stop, pixels, status)
             for (name, operation), numbers in zip(augmentation.pixel, plan.values, strict=True):
                 with augmentation.named(name):
                     code.change(operation, pixels[start:stop], numbers[start:stop])
@@ -161,9 +171,14 @@ class FFCVDataLoader(BaseLoader):
 
         def complete() -> Batch:
             _wait(running)
+            self.source.check(data)  # after reading: what was read came from the files as they were opened
             for i in np.flatnonzero(status == JPEG_WARNING).tolist():
-                if self._vouched(int(ids[i]), memory[offsets[i] : offsets[i] + sizes[i]]):
+                sample = data.of(i, int(sizes[i]))
+                if sample is not None and self._vouched(int(ids[i]), sample):
                     status[i] = OK
+            if (unreadable := np.flatnonzero(status == UNREADABLE)).size:
+                self.source.explain(int(ids[unreadable[0]]))
+            used()
             if status.any():
                 raise self._fault(ids, status)
             self.source.verification.passed(ids)
@@ -214,15 +229,6 @@ def _batch_code(config: LoaderConfig) -> ModuleType:
         except Exception as error:  # whatever numba and LLVM raise
             compilation.give_up(error)
     return plain_batches
-
-
-def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each yielded after the next one has been taken from the iterator."""
-    previous: list[Item] = []
-    for item in items:
-        yield from previous
-        previous = [item]
-    yield from previous
 
 
 def _wait(futures: list[Future]) -> None:

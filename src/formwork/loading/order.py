@@ -156,6 +156,12 @@ class BatchSampler:
         self.stop = count // batch_size * batch_size if drop_last else count
         self.next = Position(0, 0)
 
+    @property
+    def window(self) -> float:
+        """How many global batches show samples that are stored as blocks of neighbours, and then others; 0 where none
+        do."""
+        return BLOCK * WINDOW / self.batch_size if self.order == "quasi_random" else 0
+
     def set_epoch(self, epoch: int) -> None:
         """The epoch that the next iteration gives; without it, each iteration gives the one after the last.
 

@@ -10,14 +10,23 @@ from formwork.kernels import libjpeg
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import mixed
 from formwork.loading.dtypes import as_tensor, normalise
-from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
+from formwork.loading.read import Data
+from formwork.loading.status import (
+    BAD_JPEG,
+    CHANGED,
+    JPEG_WARNING,
+    OK,
+    OUTSIDE_FILE,
+    UNKNOWN_MODE,
+    UNREADABLE,
+    WRONG_SIZE,
+)
 from formwork.loading.transforms import training_image
 from formwork.loading.verification import Checks
 
 
 def load(
-    memory: np.ndarray,
-    offsets: np.ndarray,
+    data: Data,
     sizes: np.ndarray,
     modes: np.ndarray,
     heights: np.ndarray,
@@ -32,11 +41,16 @@ def load(
 ) -> None:
     """See formwork.loading.batch_kernels.load."""
     for i in range(start, stop):
-        sample = memory[offsets[i] : offsets[i] + sizes[i]]
-        if offsets[i] < 0 or sizes[i] <= 0 or offsets[i] + sizes[i] > memory.size:
+        offset, size, padding = int(data.offsets[i]), int(sizes[i]), int(checks.padding[i])
+        in_files = len(data.descriptors) > 0
+        if offset < 0 or size <= 0 or (not in_files and offset + size + padding > data.memory.size):
             status[i] = OUTSIDE_FILE
         elif modes[i] > RAW:
             status[i] = UNKNOWN_MODE
+        elif (found := data.behind(i, size, padding)) != OK:
+            status[i] = found
+        elif (sample := data.of(i, size)) is None:
+            status[i] = UNREADABLE
         elif checks.wanted[i] and checksum(sample) != checks.checksums[i]:
             status[i] = CHANGED
         else:

@@ -1,49 +1,65 @@
-"""Read parts of files into memory, without the GIL between them."""
+"""Where the data of samples is, in memory or in files; and reading parts of files, in Python.
+
+What is read by kernels is read by formwork.loading.read_kernel.
+"""
 
 import os
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from formwork.kernels.compile import either
+from formwork.loading.status import FOLLOWED, OK, UNREADABLE
+
+PIECE = 1 << 20  # bytes of zeros that are looked at at once
+NO_FILES = np.empty(0, np.int32)
+NO_MEMORY = np.empty(0, np.uint8)
 
 
-def _kernel() -> Callable[..., int]:
-    from formwork.loading.read_kernel import read_parts
+class Data(NamedTuple):
+    """Where the data of a batch of B samples is.
 
-    return read_parts
-
-
-def _read(
-    descriptors: np.ndarray,
-    positions: np.ndarray,
-    sizes: np.ndarray,
-    order: np.ndarray,
-    starts: np.ndarray,
-    memory: np.ndarray,
-) -> int:
-    """Read part i from positions[i] of an open file to starts[i] of memory, sizes[i] bytes, for each i of `order`.
-
-    Args:
-        descriptors: (B,) int32, of the file of each part.
-        positions, sizes, starts: (B,) int64. order: (M,) int64.
-        memory: (bytes,) uint8.
-
-    Returns:
-        The first i that could not be read whole, or -1.
+    Attributes:
+        memory: (bytes,) uint8, which holds it; empty where it is in files.
+        offsets: (B,) int64, where each sample begins, in memory or in its file.
+        descriptors: (B,) int32, the open file that each is in; empty where it is in memory.
+        files: the positions, in the beton, of the files that are to be as they were once all is read.
     """
-    view = memory.data
-    for i in order.tolist():
-        position, start, end = int(positions[i]), int(starts[i]), int(starts[i] + sizes[i])
-        while start < end:
-            try:
-                count = os.preadv(int(descriptors[i]), [view[start:end]], position)
-            except OSError:
-                return i
-            if count == 0:
-                return i
-            start, position = start + count, position + count
-    return -1
+
+    memory: np.ndarray
+    offsets: np.ndarray
+    descriptors: np.ndarray = NO_FILES
+    files: tuple[int, ...] = ()
+
+    def of(self, i: int, size: int) -> np.ndarray | None:
+        """(size,) uint8, the data of sample i of the batch; None where it cannot be read."""
+        if not len(self.descriptors):
+            return self.memory[self.offsets[i] : self.offsets[i] + size]
+        data = np.empty(size, np.uint8)
+        return data if read(int(self.descriptors[i]), int(self.offsets[i]), data) else None
+
+    def behind(self, i: int, size: int, padding: int) -> int:
+        """OK where so many zeros follow the data of sample i, otherwise FOLLOWED or UNREADABLE."""
+        end = int(self.offsets[i]) + size
+        if not len(self.descriptors):
+            return FOLLOWED if self.memory[end : end + padding].any() else OK
+        for start in range(end, end + padding, PIECE):
+            found = np.empty(min(PIECE, end + padding - start), np.uint8)
+            if not read(int(self.descriptors[i]), start, found):
+                return UNREADABLE
+            if found.any():
+                return FOLLOWED
+        return OK
 
 
-read = either(_kernel, _read)
+def read(descriptor: int, position: int, out: np.ndarray) -> bool:
+    """Read what is at a position of an open file into all of (bytes,) uint8 memory; whether that was possible."""
+    view, done = out.data, 0
+    while done < len(out):
+        try:
+            count = os.preadv(descriptor, [view[done:]], position + done)
+        except OSError:
+            return False
+        if count == 0:
+            return False
+        done += count
+    return True
