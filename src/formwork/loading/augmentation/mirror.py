@@ -66,19 +66,25 @@ class RandomVerticalFlip(_Mirror):
 @kernel
 def _shift(images, values):
     size = images.shape[1]
+    length = 3 * size
+    row, outside = np.empty(length, np.uint8), np.empty(length, np.uint8)
     for i in range(len(images)):
-        dy, dx = values[i, 0], values[i, 1]
-        # In an order in which a pixel is read before it is written.
-        for row in range(size):
-            y = row if dy >= 0 else size - 1 - row
-            for column in range(size):
-                x = column if dx >= 0 else size - 1 - column
-                if 0 <= y + dy < size and 0 <= x + dx < size:
-                    for c in range(3):
-                        images[i, y, x, c] = images[i, y + dy, x + dx, c]
-                else:
-                    for c in range(3):
-                        images[i, y, x, c] = values[i, 2 + c]
+        dy, dx = values[i, 0], 3 * values[i, 1]
+        lines = images[i].reshape(size, length)
+        for x in range(length):
+            outside[x] = values[i, 2 + x % 3]
+        low, high = min(max(-dx, 0), length), max(min(length - dx, length), 0)
+        for k in range(size):
+            y = k if dy >= 0 else size - 1 - k  # so that a row is read before it is written
+            line = lines[y]
+            for x in range(np.uint64(length)):
+                row[x] = outside[x]
+            if 0 <= y + dy < size and low < high:
+                part, target = lines[y + dy, low + dx : high + dx], row[low:high]
+                for x in range(np.uint64(len(target))):
+                    target[x] = part[x]
+            for x in range(np.uint64(length)):
+                line[x] = row[x]
 
 
 class Shift(PixelOperation):
