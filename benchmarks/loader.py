@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,11 +29,13 @@ from benchmarks.loader_process import Epoch, First, Load, LoaderProcess
 from benchmarks.page import add_page_arguments, publish
 from benchmarks.workloads import WORKLOADS, Prepared, Workload, prepare
 from formwork.errors import FormworkError, did_you_mean
+from formwork.kernels.compile import COMPILED, SWITCH
 from formwork.system import cores
 from formwork.tools.measure import alternate
 
 FIRST_ROUNDS = 3  # processes, for the time to the first batch
 QUICK = 5  # --quick: one image of so many
+WAIT = {SWITCH: COMPILED}  # environment of processes that wait for their kernels where these are not compiled
 
 
 @dataclass(frozen=True)
@@ -168,17 +170,30 @@ def measure(prepared: Prepared, workers: Sequence[int], rounds: int, with_peers:
                 continue
             with _process(contender, prepared, workers[-1]) as process:
                 first.setdefault(contender.name, []).append(_normalised(contender.name, process.first()))
-    uncompiled = None
+    uncompiled = compiling = None
     if once:
         ours = next(contender for contender in chosen if contender.name == FFCV)
-        with tempfile.TemporaryDirectory() as cache, _process(ours, prepared, workers[-1], cache) as process:
-            uncompiled = process.first().seconds
-    return Measured(prepared.workload.name, rates, layouts, first, uncompiled, prepared.converted)
+        uncompiled, compiling = (
+            _first_without_kernels(ours, prepared, workers[-1], way) for way in ({SWITCH: ""}, WAIT)
+        )
+    return Measured(prepared.workload.name, rates, layouts, first, uncompiled, prepared.converted, compiling)
 
 
-def _process(contender: Contender, prepared: Prepared, workers: int, kernels: str | None = None) -> LoaderProcess:
-    """kernels: folder that compiled code is kept in, instead of the user's."""
-    environment = {"NUMBA_CACHE_DIR": kernels} if kernels else None
+def _first_without_kernels(
+    contender: Contender, prepared: Prepared, workers: int, environment: Mapping[str, str]
+) -> float:
+    """Seconds to the first batch where nothing is compiled yet."""
+    with tempfile.TemporaryDirectory() as cache:
+        empty = {"NUMBA_CACHE_DIR": cache, **environment}
+        with _process(contender, prepared, workers, empty) as process:
+            return process.first().seconds
+
+
+def _process(
+    contender: Contender, prepared: Prepared, workers: int, environment: Mapping[str, str] | None = None
+) -> LoaderProcess:
+    """environment: variables; by default, that what is measured waits until it is compiled."""
+    environment = WAIT if environment is None else environment
     return LoaderProcess(contender.name, contender.load, prepared.job(workers, contender.resized), environment)
 
 

@@ -23,6 +23,9 @@ sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code t
 # that spin take them from one another. Before anything imports torch, which reads it then.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# What a test runs must not depend on whether another has compiled it already: loaders wait for their kernels.
+os.environ.setdefault("FORMWORK_KERNELS", "compiled")
+
 
 def pytest_configure() -> None:
     """Listen to Ctrl-C: a shell lets what it starts in the background ignore it, and so would all that tests start.

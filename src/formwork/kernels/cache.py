@@ -3,16 +3,19 @@
 Importing this module tells numba so; it must be imported before the first kernel is defined.
 """
 
+import fcntl
 import mmap
 import os
 import shutil
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from numba.core import caching, config
 
@@ -20,6 +23,7 @@ from formwork import own
 from formwork.code import KERNELS, PACKAGE, code_digest
 
 KEPT = 30 * 24 * 3600  # seconds for which the kernels of sources that nobody uses any more are kept
+TURN_SECONDS, LOOK_SECONDS = 60, 0.1  # that a process waits at most for another to compile, and between two looks
 
 
 @cache
@@ -60,10 +64,57 @@ def why_not_kept(folder: Path) -> str | None:
     return None
 
 
+class NotKept(BaseException):
+    """A kernel is not compiled yet, see kept_only. No error: what makes others of errors lets it pass."""
+
+
+class _Thread(threading.local):
+    kept_only = False
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def kept_only() -> Iterator[None]:
+    """`with kept_only():` kernels are loaded by this thread, and none is compiled.
+
+    Raises:
+        NotKept: by a call of the first one that would have to be.
+    """
+    _thread.kept_only = True
+    try:
+        yield
+    finally:
+        _thread.kept_only = False
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """`with one_at_a_time():` of the processes of a user that compile the same sources one goes ahead, and the others
+    then find what it has kept. None waits for longer than TURN_SECONDS."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that cannot be written, or a file system without locks
+            file = stack.enter_context((cache_folder(source_digest()) / "compiling.lock").open("w"))
+            end = time.monotonic() + TURN_SECONDS
+            while time.monotonic() < end:
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(LOOK_SECONDS)
+        yield
+
+
 class KernelCache(caching.FunctionCache):
     """Numba's cache of a function: where it cannot be used, the function is compiled in each process."""
 
     warned = False
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        found = super().load_overload(signature, target_context)
+        if found is None and _thread.kept_only:
+            raise NotKept(self)
+        return found
 
     @contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-SWITCH = "FORMWORK_KERNELS"
-"""Environment variable: `plain` takes the plain forms, `compiled` or nothing the compiled ones."""
+SWITCH, PLAIN, COMPILED = "FORMWORK_KERNELS", "plain", "compiled"
+"""Environment variable, and its values: PLAIN takes the plain forms, COMPILED the compiled ones. Without it, a loader
+takes the compiled ones as soon as they are there; see formwork.loading.batch_code."""
 
 NEEDED = {"x86_64": ("ssse3", "f16c"), "AMD64": ("ssse3", "f16c")}
 """Instructions that kernels use, by machine, as LLVM names them. LLVM ends the process where one is not allowed."""
@@ -54,9 +55,9 @@ def _missing_instructions(features: str | None) -> list[str]:
 
 def _switched_off() -> bool:
     wanted = os.environ.get(SWITCH, "")
-    if wanted not in ("", "compiled", "plain"):
+    if wanted not in ("", COMPILED, PLAIN):
         warnings.warn(f"{SWITCH}={wanted} means nothing: use plain or compiled. Kernels are compiled.", stacklevel=2)
-    return wanted == "plain"
+    return wanted == PLAIN
 
 
 class _State:
@@ -88,7 +89,8 @@ def _unchanged(function: F) -> F:
 _state = _State()
 
 kernel: Callable[[F], F]
-"""Compiles a function that Python calls with numbers and arrays; it releases the GIL."""
+"""Compiles a function that Python calls with numbers and arrays; it releases the GIL. Without the C wrapper, through
+which only compiled code of others would call it."""
 
 inner_kernel: Callable[[F], F]
 """Compiles a function that only kernels call. Skips the CPython and C wrappers (about 1 s of compilation each)."""
@@ -113,7 +115,7 @@ else:
 
         return define
 
-    kernel = _kept()
+    kernel = _kept(no_cfunc_wrapper=True)
     inner_kernel = _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True)
     inlined_kernel = njit(inline="always")
 

@@ -173,6 +173,9 @@ class BaseLoader:
         """Let the next iteration be this epoch, counted from 0; otherwise it is the one after the last."""
         self.sampler.set_epoch(epoch)
 
+    def wait_for_kernels(self) -> None:
+        """Return when batches come at full speed, which is to be measured: after seconds, where nothing is compiled."""
+
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, or of the rest of it, without timesteps."""
         raise NotImplementedError

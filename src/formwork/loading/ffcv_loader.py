@@ -16,12 +16,11 @@ import numpy as np
 import torch
 
 from formwork.beton.faults import how_to_mend
-from formwork.errors import AugmentationError, BetonError, FormworkError
+from formwork.errors import AugmentationError, BetonError
 from formwork.escapes import printable
-from formwork.kernels import compile as compilation
-from formwork.loading import plain_batches
 from formwork.loading.augmentation.mixup import NO_MIX, with_partners
 from formwork.loading.base import BaseLoader, Batch, LoaderConfig, SplitFiles
+from formwork.loading.batch_code import BatchCode
 from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, as_tensor
@@ -78,7 +77,7 @@ class FFCVDataLoader(BaseLoader):
         self.buffers = BufferPool(pinned_bytes) if config.to_gpu else BufferPool()
         self.scratch = BufferPool()
         self.normal = config.normal
-        self.code = _batch_code(config)
+        self.batch_code = BatchCode(config)
         self.fname = str(split.beton)
         self.batch_size = config.batch_size // config.world_size
         self.batches_ahead = config.batches_ahead
@@ -86,6 +85,14 @@ class FFCVDataLoader(BaseLoader):
         self.num_workers = max(config.num_workers, 1)
         self.drop_last = config.drop_last
         self.distributed = config.world_size > 1
+
+    @property
+    def code(self) -> ModuleType:
+        """The module that makes the next batch: see formwork.loading.batch_code."""
+        return self.batch_code.module
+
+    def wait_for_kernels(self) -> None:
+        self.batch_code.wait()
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch, made ahead by a thread that ends when this generator is closed or collected."""
@@ -214,21 +221,6 @@ class FFCVDataLoader(BaseLoader):
             f"{path}: sample {sample} ({printable(self.split.manifest.paths[sample])}) cannot be used: "
             f"{FAULTS[int(status[first])]}. {how_to_mend(path)}"
         )
-
-
-def _batch_code(config: LoaderConfig) -> ModuleType:
-    """The module that makes batches: batch_kernels, or plain_batches where kernels are not compiled."""
-    if not compilation.is_plain():
-        try:
-            from formwork.loading import batch_kernels
-
-            batch_kernels.compile_for(config.augmentation, STORED[config.made])
-            return batch_kernels
-        except (FormworkError, MemoryError):
-            raise
-        except Exception as error:  # whatever numba and LLVM raise
-            compilation.give_up(error)
-    return plain_batches
 
 
 def _wait(futures: list[Future]) -> None:

@@ -35,7 +35,8 @@ class Installation:
         data = ProjectData(self.params, Folders.of(self.params.data.name))
         try:
             for split in TRAINING:
-                make_loader(data.splits[split], data.config(split, 0, 1), use_ffcv=True, fallback="error")
+                loader = make_loader(data.splits[split], data.config(split, 0, 1), use_ffcv=True, fallback="error")
+                loader.wait_for_kernels()  # what is compared is how fast they are
         except FormworkError as error:
             return str(error.__cause__ or error)
         return None

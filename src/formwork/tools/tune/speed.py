@@ -23,10 +23,12 @@ def open_loader(split: SplitFiles, config: LoaderConfig) -> BaseLoader:
         FormworkError: it cannot be had.
     """
     try:
-        return make_loader(split, config, use_ffcv=True, fallback="error")
+        loader = make_loader(split, config, use_ffcv=True, fallback="error")
     except FormworkError as error:
         reason = error.__cause__ if isinstance(error.__cause__, FormworkError) else error
         raise FormworkError(f"FFCVDataLoader, whose speed is to be measured, cannot be had: {reason}") from error
+    loader.wait_for_kernels()
+    return loader
 
 
 def load(split: SplitFiles, config: LoaderConfig) -> np.ndarray:
