@@ -27,7 +27,7 @@ from benchmarks.loader_page import (
 )
 from benchmarks.loader_process import Epoch, First, Load, LoaderProcess
 from benchmarks.page import add_page_arguments, publish
-from benchmarks.workloads import WORKLOADS, Prepared, Workload, prepare
+from benchmarks.workloads import RESTARTED, WORKLOADS, Prepared, Workload, prepare
 from formwork.errors import FormworkError, did_you_mean
 from formwork.kernels.compile import COMPILED, SWITCH
 from formwork.system import cores
@@ -36,6 +36,7 @@ from formwork.tools.measure import alternate
 FIRST_ROUNDS = 3  # processes, for the time to the first batch
 QUICK = 5  # --quick: one image of so many
 WAIT = {SWITCH: COMPILED}  # environment of processes that wait for their kernels where these are not compiled
+LOADED = (*WORKLOADS, RESTARTED)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
     chosen, jpegs = list(ALWAYS), workload.beton.write_mode == "jpg"
     if workload.resized:
         chosen.append(Contender(RESIZED, contenders.pytorch_pil, resized=True))
-    if with_peers and (jpegs or workload.resized):  # they take JPEG files: the very bytes that the beton holds, or held
+    if (
+        with_peers and workload.peers and (jpegs or workload.resized)
+    ):  # they take JPEG files: the very bytes that the beton holds, or held
         named = peers.PEERS if jpegs else peers.PEERS_DECODED
         chosen += [Contender(name, load, workload.resized) for name, load in named.items()]
     if jpegs:
@@ -117,9 +120,9 @@ def positive(text: str) -> int:
 def main(a: argparse.Namespace) -> None:
     if a.peers:
         peers.check_installed(peers.REQUIREMENTS)
-    chosen = [workload for workload in WORKLOADS if (a.only or "") in workload.name]
+    chosen = [workload for workload in LOADED if (a.only or "") in workload.name]
     if not chosen:
-        raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in WORKLOADS])}")
+        raise FormworkError(f"--only {a.only}: no such workload. {did_you_mean(a.only, [w.name for w in LOADED])}")
     measured: list[Measured] = []
     with folder_of(a.folder) as folder:
         for workload in chosen:

@@ -82,8 +82,10 @@ def body(measured: Sequence[Measured], rounds: int, picture: str | None) -> str:
         "them; tiny images are 32 x 32 PNGs, digits 28 x 28 grey ones, both shifted by up to 4 pixels, flipped and "
         "normalised. PyTorch is its DataLoader on ImageFolder; resized before: on JPEGs of the beton's resolution, so "
         "that nobody takes smaller images for a faster loader. libjpeg-turbo alone decodes the beton's images, whole, "
-        "and does nothing else; FFCVDataLoader has a decoder of its own, which makes pixels only of what a crop takes. "
-        "Every other contender gives float32 tensors (B, 3, H, W)."
+        "and does nothing else; FFCVDataLoader has a decoder of its own, which makes pixels only of what a crop takes, "
+        "and reads only the compressed data that this needs: with restart markers, which JPEGs that are encoded have "
+        "and originals get in one of the workloads, from one to the next. Every other contender gives float32 tensors "
+        "(B, 3, H, W)."
         f"{_layouts(measured)}{_peers(measured)}",
         f"FFCVDataLoader with {of_workers(first.workers)}, over each of the others; target: what has been claimed for "
         f"FFCV over PyTorch on ImageNet, ImageNette, CIFAR-100 and MNIST:\n\n{_summary(measured)}",

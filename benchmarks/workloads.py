@@ -42,12 +42,14 @@ DIGIT = Kind("digit", 50_000, "RandomCrop", 28, 512)
 
 @dataclass(frozen=True)
 class Workload:
-    """resized: there are files of the beton's resolution, too, for loaders that read files."""
+    """resized: there are files of the beton's resolution, too, for loaders that read files. peers: loaders of other
+    projects are measured, too."""
 
     name: str
     kind: Kind
     beton: BetonParams
     resized: bool = False
+    peers: bool = True
 
 
 WORKLOADS = (
@@ -57,6 +59,13 @@ WORKLOADS = (
     Workload("tiny, raw", TINY, BetonParams(write_mode="raw")),
     Workload("digit, raw", DIGIT, BetonParams(write_mode="raw")),
 )
+RESTARTED = Workload(
+    "photo, originals, restart markers",
+    PHOTO,
+    BetonParams(write_mode="jpg", max_resolution=None, restart_markers="all"),
+    peers=False,
+)
+"""The same images once more, with markers; where these make no difference, WORKLOADS are enough."""
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,10 @@ def test_it_writes_its_section_its_chart_and_its_figures(run: Callable[..., Path
     assert "(bench_loader.svg)" in text
     assert (folder / "bench_loader.svg").is_file()
     assert "`python benchmarks/run.py loader --workers 1,2 --rounds 3` on " in text
-    assert list(results["workloads"]) == [workload.name for workload in loader.WORKLOADS]
+    assert list(results["workloads"]) == [workload.name for workload in loader.LOADED]
     assert {"cpu", "cores", "torch", "commit"} <= results["machine"].keys()
     # What takes long and is always the same is measured on the first workload alone.
-    assert [once for *_, once in run.seen] == [True, False, False, False, False]
+    assert [once for *_, once in run.seen] == [True, False, False, False, False, False]
     assert {tuple(workers) for _, workers, *_ in run.seen} == {(1, 2)}
 
 
@@ -66,7 +66,10 @@ def test_quick_and_only_write_nothing(run: Callable[..., Path], capsys: pytest.C
     folder = run("--quick")
     assert "Where Formwork loses" in capsys.readouterr().out
     run("--only", "photo")
-    assert [name for name, *_ in run.seen[5:]] == ["photo, jpg 256", "photo, raw 256", "photo, originals"]
+    assert [name for name, *_ in run.seen[6:]] == [
+        *("photo, jpg 256", "photo, raw 256", "photo, originals"),
+        "photo, originals, restart markers",
+    ]
     assert [path.name for path in folder.iterdir()] == ["benchmarks.md"]
     assert (folder / "benchmarks.md").read_text() == PAGE
 
@@ -111,7 +114,7 @@ def test_workers_are_powers_of_two_and_the_cores() -> None:
 
 
 def test_peers_get_the_jpegs_that_the_beton_holds_or_has_decoded() -> None:
-    named = {w.name: [c.name for c in loader.contenders_of(w, with_peers=True)] for w in loader.WORKLOADS}
+    named = {w.name: [c.name for c in loader.contenders_of(w, with_peers=True)] for w in loader.LOADED}
     there = {name: [peer for peer in [*peers.PEERS, *peers.PEERS_DECODED] if peer in named[name]] for name in named}
 
     assert there == {
@@ -120,9 +123,10 @@ def test_peers_get_the_jpegs_that_the_beton_holds_or_has_decoded() -> None:
         "photo, originals": [*peers.PEERS],
         "tiny, raw": [],
         "digit, raw": [],
+        "photo, originals, restart markers": [],
     }
     assert not {*peers.PEERS, *peers.PEERS_DECODED} & {
-        c.name for w in loader.WORKLOADS for c in loader.contenders_of(w, with_peers=False)
+        c.name for w in loader.LOADED for c in loader.contenders_of(w, with_peers=False)
     }
 
 

@@ -41,7 +41,7 @@ CONFIGS = {
     "mixed": make_config([*ALL, {"Mixup": {"p": 0.3}}, {"CutMix": {"p": 0.5}}], class_names=CLASSES, dtype="uint8"),
 }
 BETONS = {
-    "passed through": BetonParams(write_mode="jpg"),
+    "passed through": BetonParams(write_mode="jpg", restart_markers="all"),
     "encoded": BetonParams(write_mode="jpg", passthrough=False, max_resolution=200, jpeg_quality=85),
     "raw": BetonParams(write_mode="raw", max_resolution=100),
 }

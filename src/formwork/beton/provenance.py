@@ -33,7 +33,8 @@ CHECKSUMS = {1: np.dtype(("u1", 16)), VERSION: CHECKSUM, PART: CHECKSUM}
 """Type of a checksum by version: the start of a SHA-256 in betons of before, see `checksum` for those of now."""
 
 KEY = np.dtype([("sha256", "u1", 32), ("passed_through", "?")])
-"""Of the original of a sample: SHA-256 of its content, and whether the sample is that file, up to its picture's end."""
+"""Of the original of a sample: SHA-256 of its content, and whether the sample is that file up to its picture's end, but
+for restart markers."""
 
 TABLES = layout.METADATA.itemsize + layout.ALLOCATION.itemsize + CHECKSUM.itemsize + KEY.itemsize
 """Bytes of a sample in the tables of a part."""

@@ -18,7 +18,7 @@ from formwork.images.pixels import read_rgb
 from formwork.images.row import Row
 from formwork.kernels import libjpeg
 from formwork.kernels.decode import decode
-from formwork.kernels.jpeg.restart import restart_interval
+from formwork.kernels.jpeg.restart import restart_interval, with_restart_markers
 from formwork.kernels.resize import resize
 from formwork.params import BetonParams
 
@@ -29,7 +29,7 @@ BLOCKS_OF_UNIT = {444: (1, 1), 422: (2, 1), 420: (2, 2)}
 @dataclass(frozen=True, slots=True)
 class Stored:
     """mode is JPG or RAW; width and height in pixels; data a JPEG file, or rows of 8-bit RGB pixels; passed_through
-    whether it is the source file itself, up to the end of its picture."""
+    whether it is the source file itself, up to the end of its picture, but for restart markers."""
 
     mode: int
     width: int
@@ -67,6 +67,8 @@ def _encode(row: Row, raw: Path, params: BetonParams) -> Stored:
     passes = params.passthrough and size is not None and max(size) <= (params.max_resolution or MAX_SIDE)
     if passes and size is not None:
         (width, height), jpeg = size, without_appendix(content)
+        if params.restart_markers == "all" and _stores_jpg(row, params, width * height * 3, 0):
+            jpeg = with_restart_markers(jpeg)
         if _stores_jpg(row, params, width * height * 3, len(jpeg)):
             return Stored(JPG, width, height, jpeg, checksum(jpeg), passed_through=True)
     try:

@@ -13,7 +13,7 @@ from formwork.images.manifest import Manifest
 
 @dataclass
 class Summary:
-    """Result of a conversion: images by storage mode, images stored byte for byte, bytes of the original files and of
+    """Result of a conversion: images by storage mode, images stored as they were, bytes of the original files and of
     the beton, seconds; and of a folder, how many parts it has, how many of them were written, and bytes of samples that
     no image needs any more."""
 

@@ -174,10 +174,10 @@ class BetonParams(Section):
     chroma_subsampling: Literal[444, 422, 420] = param(
         420, "Chroma subsampling of images that are encoded; 444 is none."
     )
-    restart_markers: Literal["none", "encoded"] = param(
+    restart_markers: Literal["none", "encoded", "all"] = param(
         "encoded",
-        "Which JPEGs have restart markers, between which a crop takes only what it needs of a file: those that are "
-        "encoded, or none.",
+        "Which JPEGs get restart markers, between which a crop takes only what it needs of a file: those that are "
+        "encoded; `all`, also sources that `passthrough` stores, without loss; or none.",
     )
     part_mb: PositiveFloat | None = param(
         None,

@@ -118,7 +118,7 @@ def _data(folders: Folders) -> list[Part]:
         stored = _json(RESULTS / f"convert/{split}.json")
         shares = [
             f"{stored[key]:.0%} {name}"
-            for key, name in (("raw_share", "raw"), ("jpg_share", "JPEG"), ("passed_through_share", "byte for byte"))
+            for key, name in (("raw_share", "raw"), ("jpg_share", "JPEG"), ("passed_through_share", "as they were"))
             if stored[key]
         ]
         source, beton = format_bytes(stored["source_bytes"]), format_bytes(stored["beton_bytes"])
