@@ -5,7 +5,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -116,16 +117,13 @@ def measure(prepared: Prepared, device: torch.device, models: Sequence[str], wor
             continue
         of_files = feed_name not in (OURS, STOCK, STAYS)
         job = prepared.job(workers, resized=of_files and prepared.resized is not None)
-        try:
+        with or_left_out(feed_name, left_out):
             batches[feed_name] = feed(job, device)
-        except (ImportError, OSError) as error:
-            left_out[feed_name] = f"{type(error).__name__}: {error}"
-            print(f"{name}: {feed_name} is left out: {error}", file=sys.stderr)
     rates: dict[str, dict[str, Rates]] = {}
     waited: dict[str, dict[str, float]] = {}
     for model in models:
         print(f"{name}, {model}: {len(batches)} loaders", file=sys.stderr)
-        rates[model], waited[model] = trained(Training(model, device), batches, rounds)
+        rates[model], waited[model] = trained(Training(model, device), batches, rounds, left_out)
     counts = default_workers(min(workers, MOST_WORKERS))
     return Measured(name, workers, rates, waited, left_out, alone(prepared, counts, rounds), curves(prepared, device))
 
@@ -202,18 +200,39 @@ def _check(name: str, images: Tensor, labels: Tensor, device: torch.device) -> N
 
 
 def trained(
-    training: Training, batches: Mapping[str, Batches], rounds: int
+    training: Training, batches: Mapping[str, Batches], rounds: int, left_out: dict[str, str]
 ) -> tuple[dict[str, Rates], dict[str, float]]:
-    """Images/s and share of waiting (median) by loader: epochs in turn, after one of each to warm up."""
+    """Images/s and share of waiting (median) by loader: epochs in turn, after one of each to warm up.
+
+    Args:
+        left_out: see or_left_out.
+    """
     torch.backends.cudnn.benchmark = True
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in batches}
-    for number in range(rounds + 1):
-        for name, loader in batches.items():
-            done = epoch(name, training, loader)
-            if number:
-                found[name].append(done)
+    for name, loader in batches.items():
+        if name not in left_out:
+            with or_left_out(name, left_out):
+                epoch(name, training, loader)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in batches if name not in left_out}
+    for _ in range(rounds):
+        for name, epochs in found.items():
+            epochs.append(epoch(name, training, batches[name]))
     rates = {name: Rates(tuple(rate for rate, _ in epochs)) for name, epochs in found.items()}
     return rates, {name: statistics.median(share for _, share in epochs) for name, epochs in found.items()}
+
+
+@contextmanager
+def or_left_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
+    """Put an error of a loader of others into `left_out`: what it needs may be missing, or not suit this machine."""
+    try:
+        yield
+    except FormworkError:
+        raise
+    except Exception as error:
+        if name in (OURS, STAYS):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        left_out[name] = f"{type(error).__name__}: {reason}"
+        print(f"{name} is left out: {left_out[name]}", file=sys.stderr)
 
 
 def alone(prepared: Prepared, counts: Sequence[int], rounds: int) -> dict[int, Rates]:

@@ -19,8 +19,6 @@ from formwork.parallel import in_order
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Feed = Callable[[Job, torch.device], Batches]
-"""Raises ImportError or OSError where a package, or a library that it needs, is missing."""
-
 BATCHES_READ_AHEAD = 4
 
 

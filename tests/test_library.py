@@ -141,6 +141,7 @@ def test_params_replace_those_of_the_file(base: Workspace, elsewhere: Path) -> N
             r"{repo}/data/interim/gone/dataset.json is missing\. Run",
         ),
         ({"split": "train", "params": {"data.batch_size": 500}}, r"data\.batch_size is 500 and the train split has"),
+        ({"split": "train", "device": "gpu"}, r"The device gpu cannot be used: .* Take cpu, or auto\."),
     ],
 )
 def test_mistakes_are_named_with_the_repository(

@@ -2,7 +2,7 @@
 
 import argparse
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
+from benchmarks.contenders import EpochLoader
 from benchmarks.gpu_page import DALI, NVJPEG, OURS, STAYS, Curves, Measured, body
 from benchmarks.loader_page import STOCK
 from benchmarks.workloads import Prepared
@@ -77,6 +78,21 @@ def test_batches_that_are_not_like_the_others_are_refused() -> None:
             gpu.epoch("x", training, [wrong] * 2)
     with pytest.raises(FormworkError, match="less than two steps"):
         gpu.epoch("x", training, [(images, labels)])
+
+
+def test_a_loader_of_others_that_fails_is_left_out_and_ours_is_not() -> None:
+    def failing() -> Iterator:
+        raise RuntimeError("nvJPEG is missing\nand more")
+        yield
+
+    training = gpu.Training("resnet18", CPU)
+    batch = torch.zeros(2, 3, 32, 32).contiguous(memory_format=torch.channels_last), torch.zeros(2).long()
+    left_out: dict[str, str] = {}
+    rates, waited = gpu.trained(training, {STAYS: [batch] * 2, NVJPEG: EpochLoader(failing)}, 1, left_out)
+    assert rates.keys() == waited.keys() == {STAYS}
+    assert left_out == {NVJPEG: "RuntimeError: nvJPEG is missing"}
+    with pytest.raises(RuntimeError, match="nvJPEG is missing"):
+        gpu.trained(training, {OURS: EpochLoader(failing)}, 1, left_out)
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from formwork import own
 from formwork.errors import FormworkError, did_you_mean
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS
 from formwork.loading.base import BaseLoader
+from formwork.loading.device import usable_device
 from formwork.loading.project import ProjectData
 from formwork.params import Params, load_params
 
@@ -19,6 +22,7 @@ def open_loader(
     repo: str | PathLike[str] = ".",
     use_ffcv: bool | None = None,
     params: Params | Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
 ) -> BaseLoader:
     """The loader of a split, as the stages train and evaluate use it: the same images in the same order, with the same
     augmentation and channel statistics.
@@ -48,20 +52,22 @@ def open_loader(
             cannot be loaded, ffcv.fallback decides.
         params: changes of the values in params.yaml by dotted key, such as {"data.name": "cifar10", "seed": 1}; or all
             of them, from load_params, and then params.yaml is not read.
+        device: where batches are wanted, as torch names it, or "auto". On a CUDA device they come copied and normalised
+            (uint8 to float32), one ahead of the loop. For any other they stay in memory.
 
     Raises:
         FormworkError: something is missing, damaged or wrongly configured; the message says what to do.
     """
     if split not in SPLITS:
         raise FormworkError(f"There is no split {split!r}. {did_you_mean(split, SPLITS)}")
-    root = Path(repo)
+    root, where = Path(repo), usable_device(device)
     if not isinstance(params, Params):
         check_repository(root)
         params = load_params(root, params)
     if use_ffcv is not None:
         params = params.model_copy(update={"data": params.data.model_copy(update={"use_ffcv": use_ffcv})})
     own.use(root)
-    return ProjectData(params, Folders.of(params.data.name, root), [split]).loader(split)
+    return ProjectData(params, Folders.of(params.data.name, root), [split]).loader(split, device=where)
 
 
 def check_repository(root: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from formwork.errors import FormworkError
 from formwork.loading.dtypes import normalise
 from formwork.loading.pinned import pinned
 
@@ -111,3 +112,20 @@ def prefetched(batches: Iterator[Any], destination: Destination) -> Iterator[Any
 def mapped(function: Callable[[torch.Tensor], Any], batch: Any) -> Any:
     """A batch with each of its tensors replaced; tuples in it, and itself, may be nested."""
     return function(batch) if isinstance(batch, torch.Tensor) else tuple(mapped(function, part) for part in batch)
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """A device that a user names; "auto" is the GPU where there is one, and the CPU elsewhere.
+
+    Raises:
+        FormworkError: it cannot be used.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each by some kind of device
+        reason = str(error).splitlines()[0]
+        raise FormworkError(f"The device {device!s} cannot be used: {reason} Take cpu, or auto.") from error
+    return found

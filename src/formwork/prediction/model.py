@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from formwork import own
-from formwork.errors import FormworkError
+from formwork.loading.device import usable_device
 from formwork.models.model_file import TrainedModel
 from formwork.models.model_file import load_model as read_model
 from formwork.prediction.preprocessing import Preprocessing
@@ -162,17 +162,4 @@ def load_model(path: str | PathLike[str], device: str | torch.device = "cpu") ->
     repository = own.repository_of(Path(path).parent)
     if repository:
         own.use(repository)
-    return Model(read_model(Path(path)), _usable(device))
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    """Raises FormworkError: it cannot be used."""
-    if device == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each by some kind of device
-        reason = str(error).splitlines()[0]
-        raise FormworkError(f"The device {device!s} cannot be used: {reason} Take cpu, or auto.") from error
-    return found
+    return Model(read_model(Path(path)), usable_device(device))
