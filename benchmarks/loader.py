@@ -72,6 +72,16 @@ def contenders_of(workload: Workload, with_peers: bool) -> list[Contender]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_workers_argument(parser)
+    parser.add_argument(
+        "--peers", action="store_true", help="loaders of other projects, too: benchmarks/requirements-peers.txt"
+    )
+    parser.add_argument("--only", metavar="NAME", help="workloads whose names contain this; nothing is written")
+    add_common_arguments(parser)
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    """Several numbers of workers, which are compared."""
     parser.add_argument(
         "--workers",
         type=_several,
@@ -79,11 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="1,2",
         help="threads or processes of each contender; default: powers of two up to the cores, and the cores",
     )
-    parser.add_argument(
-        "--peers", action="store_true", help="loaders of other projects, too: benchmarks/requirements-peers.txt"
-    )
-    parser.add_argument("--only", metavar="NAME", help="workloads whose names contain this; nothing is written")
-    add_common_arguments(parser)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,13 +80,17 @@ class First:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The images of an epoch, and its first batch: shape, type and layout of the images, and bytes of their memory."""
+    """The images of an epoch, and its first batch: shape, type and layout of the images, and bytes of their memory.
+
+    figures: what the loader tells of the epoch, in an attribute of this name.
+    """
 
     images: int
     shape: list[int]
     dtype: str
     layout: str
     bytes: int
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 class LoaderProcess:
@@ -198,7 +202,7 @@ def run_epoch(loader: Loader) -> Epoch:
         if first is None:
             first = _described(images)
         count += len(labels)
-    return Epoch(count, *(first or _described(None)))
+    return Epoch(count, *(first or _described(None)), getattr(loader, "figures", {}))
 
 
 def _described(images: "torch.Tensor | None") -> tuple[list[int], str, str, int]:

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "convert": "writing betons: images/s against FFCV's own writer, and peak memory",
     "accuracy": "training: accuracy with either loader over several seeds",
     "loader": "loading: images/s of every loader on the same images",
+    "scaling": "loading: what each further worker adds, what holds it back, and how far memory is from its limit",
     "reading": "loading: what reading each sample costs over a beton in memory",
     "parts": "loading: a thousand parts against one file, and how long opening takes",
     "verification": "loading: what comparing samples with their checksums costs",
