@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from torchvision.datasets import CIFAR10
 
 from formwork import launch, system
@@ -32,6 +33,7 @@ from formwork.images.manifest import read_manifest, write_manifest
 from formwork.interim.tree import ensure_tree
 from formwork.kernels.cache import cache_folder
 from formwork.limits import explain
+from formwork.loading import pinned
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.base import SplitFiles
 from formwork.loading.factory import FALLBACK, make_loader
@@ -640,6 +642,15 @@ def shared_memory() -> Said:
 @pytest.fixture
 def doctor_disk(patient: Patient, small_processed: Path) -> Said:
     return finding(patient, "disk space")
+
+
+@pytest.fixture
+def not_pinned() -> Said:
+    refusal = pinned._Refusal()
+    with pytest.warns(UserWarning, match="pinned") as warned:
+        # As much as no machine has, if it has a GPU at all.
+        assert refusal.unless(lambda: torch.empty(1 << 50, dtype=torch.uint8, pin_memory=True)) is None
+    return str(warned[0].message)
 
 
 # --- params.yaml --------------------------------------------------------------------------------
