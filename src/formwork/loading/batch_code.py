@@ -1,6 +1,9 @@
 """Which code makes batches: kernels, or plain code with the same results."""
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -56,7 +59,7 @@ class BatchCode:
 
             arguments = self._config.augmentation, STORED[self._config.made]
             try:
-                with kept_only():
+                with kept_only(), _uncollected():
                     batch_kernels.compile_for(*arguments)
             except NotKept:
                 if start and self._start_compiler():
@@ -86,3 +89,16 @@ class BatchCode:
         except Exception:  # no process more, or arguments that cannot be sent to one
             return False
         return True
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """`with _uncollected():` nobody looks for garbage. When numba starts it makes many objects, and keeps them: to look
+    through them again and again, and through those of torch, would take a quarter of the time to the first batch."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
