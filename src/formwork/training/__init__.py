@@ -1,5 +1,5 @@
 """The stage that trains: LightningModule, data, callbacks, checkpoints."""
 
-from formwork.training.import_lightning import import_lightning
+from formwork.training.import_lightning import prepare
 
-import_lightning()  # before any module here says `import pytorch_lightning`
+prepare()  # before any module here says `import pytorch_lightning`
