@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from formwork.loading.augmentation.affine import RandomAffine, RandomRotation
+from formwork.loading.augmentation.augmix import AugMix
+from formwork.loading.augmentation.auto_augment import AutoAugment
 from formwork.loading.augmentation.base import GeometricOperation, PixelOperation
 from formwork.loading.augmentation.blur import GaussianBlur
 from formwork.loading.augmentation.colour import (
@@ -33,6 +35,7 @@ from formwork.loading.augmentation.mirror import RandomVerticalFlip
 from formwork.loading.augmentation.mixup import CutMix, MixOperation, Mixup
 from formwork.loading.augmentation.noise import GaussianNoise, PoissonNoise
 from formwork.loading.augmentation.perspective import RandomPerspective
+from formwork.loading.augmentation.policies import RandAugment, TrivialAugmentWide
 from formwork.loading.augmentation.sharpness import RandomAdjustSharpness
 
 FITTING = {"Resize", "CenterCrop", "RandomResizedCrop"}
@@ -68,6 +71,10 @@ NATIVE: dict[str, Callable[..., GeometricOperation | PixelOperation | MixOperati
         PoissonNoise,
         Cutout,
         RandomErasing,
+        RandAugment,
+        TrivialAugmentWide,
+        AutoAugment,
+        AugMix,
         Mixup,
         CutMix,
     )

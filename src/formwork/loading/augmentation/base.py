@@ -63,6 +63,11 @@ class Draw:
         """(B, 4) float64 in [0, 1). The same for the same seed, epoch, sample id, operation and block."""
         return uniform(self.seed, self.epoch, self.ids, self.purpose, block)
 
+    def uniforms(self, count: int) -> np.ndarray:
+        """(B, count) float64 in [0, 1): the first numbers of as many blocks as it takes."""
+        blocks = [self.uniform(block) for block in range(-(-count // 4))]
+        return np.hstack([np.empty((len(self.ids), 0)), *blocks])[:, :count]
+
 
 class GeometricOperation(ABC):
     @abstractmethod

@@ -8,7 +8,16 @@ import torch
 from formwork.kernels.compile import kernel
 from formwork.loading.augmentation.affine import Warping
 from formwork.loading.augmentation.base import Draw, check_number, check_probability
-from formwork.loading.augmentation.warp import as_bits, as_floats, new_scratch, pack, sample, sampled
+from formwork.loading.augmentation.warp import (
+    as_bits,
+    as_floats,
+    in_pixels,
+    new_scratch,
+    pack,
+    sample,
+    sampled,
+    to_pixels,
+)
 
 
 @kernel
@@ -32,8 +41,8 @@ def _project(images, values):
             for column in range(np.uint64(size)):
                 x = np.float32(column) + np.float32(0.5)
                 depth = (x * g + hy) + one
-                place[0, column] = (((x * a + by) + c) / depth - one + one) * half - np.float32(0.5)
-                place[1, column] = (((x * d + ey) + f) / depth - one + one) * half - np.float32(0.5)
+                place[0, column] = in_pixels(((x * a + by) + c) / depth - one + one, half)
+                place[1, column] = in_pixels(((x * d + ey) + f) / depth - one + one, half)
             sample(scratch, size, interpolation, fill, images[i, row])
 
 
@@ -88,7 +97,7 @@ class RandomPerspective(Warping):
         with np.errstate(all="ignore"):
             depth = (x * g + y * h) + one
             places = [((x * u + y * v) + w) / depth - one + one for u, v, w in ((a, b, c), (d, e, f))]
-            px, py = (place * half - np.float32(0.5) for place in places)
+            px, py = (to_pixels(place, half) for place in places)
         return sampled(image, px, py, values[8], values[9:])
 
 

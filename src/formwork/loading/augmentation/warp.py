@@ -13,8 +13,8 @@ interpolation is NEAREST or BILINEAR, in both forms; fill three numbers, or NO_F
 Definitions are torchvision's, of `affine`, `rotate` and `perspective` of its transforms.v2.functional for tensors of
 uint8. A pixel's place in the source is calculated in float32, in the very steps that torchvision takes: where a place
 lies half-way between two pixels, rounding errors decide which is the nearest, and here they are the same. Each step is
-rounded by itself, as IEEE 754 has it; no compiler may put two together, so that both forms agree. Colours are
-calculated in whole numbers.
+rounded by itself, as IEEE 754 has it, but for that of `to_pixels`; no compiler may put two together, so that both forms
+agree. Colours are calculated in whole numbers.
 """
 
 from collections.abc import Sequence
@@ -85,6 +85,15 @@ def new_scratch(size):
     return np.empty(side * side, np.uint64), np.empty((2, size), np.float32), np.empty((4, size), np.int32)
 
 
+def to_pixels(place, half):
+    """float32 pixels, of places in half sides from the edge, float32: place * half - 0.5, rounded once, as by the fused
+    instruction of CPUs that PyTorch takes."""
+    return np.float32(np.float64(place) * np.float64(half) - 0.5)
+
+
+in_pixels = inner_kernel(to_pixels)
+
+
 @inner_kernel
 def warp(image, scratch, coefficients, interpolation, fill):
     """Move an image (S, S, 3) uint8, in place.
@@ -105,8 +114,8 @@ def warp(image, scratch, coefficients, interpolation, fill):
         by, ey = np.float32(b * y), np.float32(e * y)
         for column in range(np.uint64(size)):
             x = np.float32(start + np.float32(column))
-            place[0, column] = ((x * a + by) + c + one) * half - np.float32(0.5)
-            place[1, column] = ((x * d + ey) + f + one) * half - np.float32(0.5)
+            place[0, column] = in_pixels((x * a + by) + c + one, half)
+            place[1, column] = in_pixels((x * d + ey) + f + one, half)
         sample(scratch, size, interpolation, fill, image[row])
 
 
@@ -198,7 +207,7 @@ def warped(image: torch.Tensor, coefficients: Sequence[int], interpolation: int,
     x, y = line[None], line[:, None]
     half, one = np.float32(size * 0.5), np.float32(1)
     with np.errstate(over="ignore", invalid="ignore"):
-        px, py = (((x * u + y * v) + w + one) * half - np.float32(0.5) for u, v, w in ((a, b, c), (d, e, f)))
+        px, py = (to_pixels((x * u + y * v) + w + one, half) for u, v, w in ((a, b, c), (d, e, f)))
     return sampled(image, px, py, interpolation, fill)
 
 
