@@ -39,6 +39,7 @@ class Warping(PixelOperation):
         self.fill = np.array(NO_FILL) if fill is None else check_colour("fill", fill).astype(np.int64)
 
     def values(self, coefficients: np.ndarray) -> np.ndarray:
+        """(B, P), of coefficients (B, P - 4)."""
         return np.hstack([coefficients, np.tile([self.interpolation, *self.fill], (len(coefficients), 1))])
 
 
@@ -132,6 +133,7 @@ class RandomAffine(_Affine):
 
 
 def between(low_high: Range, uniform: np.ndarray) -> np.ndarray:
+    """Numbers from `low` to `high`, of those from 0 to 1."""
     low, high = low_high
     return low + (high - low) * uniform
 

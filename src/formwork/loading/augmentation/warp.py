@@ -219,25 +219,38 @@ def as_floats(bits: Sequence[int]) -> np.ndarray:
 def sampled(image: torch.Tensor, x: np.ndarray, y: np.ndarray, interpolation: int, fill: Sequence[int]) -> torch.Tensor:
     """An image (3, S, S) uint8 of another's pixels at x and y, (S, S) float32."""
     size = image.shape[1]
-    x, y = (np.minimum(np.where(place > -1, place, np.float32(-1)), np.float32(size)) for place in (x, y))
-    colour = torch.tensor(fill).view(3, 1, 1)
-    padded = torch.zeros(3, size + BORDER, size + BORDER, dtype=torch.int64)
+    side, one, end = size + BORDER, np.float32(1), np.float32(size)
+    x, y = (np.minimum(np.where(place > -one, place, -one), end) for place in (x, y))
+    border = 0
+    if interpolation == NEAREST and fill[0] >= 0:
+        border = fill[0] | fill[1] << GREEN | fill[2] << BLUE
+    padded = torch.full((side, side), border)
+    red, green, blue = image.long()
+    padded[1 : size + 1, 1 : size + 1] = red | green << GREEN | blue << BLUE
+    pixels = padded.view(-1)
+
+    def whole(numbers: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(numbers).long().view(-1)
+
     if interpolation == NEAREST:
-        padded += colour.clamp(min=0)
-    padded[:, 1 : size + 1, 1 : size + 1] = image
-    if interpolation == NEAREST:
-        row, column = (torch.from_numpy(np.rint(place)).long() + 1 for place in (y, x))
-        return padded[:, row, column].byte()
+        total = pixels.index_select(0, (whole(np.rint(y)) + 1) * side + whole(np.rint(x)) + 1)
+        return torch.stack([(total >> start).byte() for start in (0, GREEN, BLUE)]).view_as(image)
     left, top = np.floor(x), np.floor(y)
-    across, down = (torch.from_numpy(np.rint(part * np.float32(WHOLE))).long() for part in (x - left, y - top))
-    row, column = (torch.from_numpy(place).long() + 1 for place in (top, left))
-    both = (across * down + HALF) >> WEIGHT_BITS
-    total = padded[:, row, column] * (WHOLE - across - down + both) + padded[:, row, column + 1] * (across - both)
-    total += padded[:, row + 1, column] * (down - both) + padded[:, row + 1, column + 1] * both
-    if fill[0] < 0:
-        return ((total + HALF) >> WEIGHT_BITS).byte()
-    one, last = np.float32(1), np.float32(size)
-    parts = [np.minimum(np.minimum(place + one, last - place), one) for place in (x, y)]
-    inside = torch.from_numpy(np.rint(parts[0] * parts[1] * np.float32(WHOLE))).long()
-    shown = (inside * (total - (colour << WEIGHT_BITS)) + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)
-    return (shown + colour).byte()
+    across, down = (whole(np.rint(part * np.float32(WHOLE))) for part in (x - left, y - top))
+    where = (whole(top) + 1) * side + whole(left) + 1
+    both = (across * down).add_(HALF) >> WEIGHT_BITS
+    total = pixels.index_select(0, where) * (WHOLE - across - down + both)
+    total.addcmul_(pixels.index_select(0, where + 1), across - both)
+    total.addcmul_(pixels.index_select(0, where + side), down - both)
+    total.addcmul_(pixels.index_select(0, where + side + 1), both)
+    rounded = total + HALVES
+    out = torch.stack([(rounded >> (start + WEIGHT_BITS)).byte() for start in (0, GREEN, BLUE)])
+    if fill[0] >= 0:
+        parts = [np.minimum(np.minimum(place + one, end - place), one) for place in (x, y)]
+        inside = whole(np.rint(parts[0] * parts[1] * np.float32(WHOLE)))
+        edge = (inside < WHOLE).nonzero().view(-1)
+        colour, inside, total = torch.tensor(fill).view(3, 1), inside[edge], total[edge]
+        channels = torch.stack([(total >> start) & ((1 << GREEN) - 1) for start in (0, GREEN, BLUE)])
+        shown = (inside * (channels - (colour << WEIGHT_BITS)) + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)
+        out[:, edge] = (shown + colour).byte()
+    return out.view_as(image)
