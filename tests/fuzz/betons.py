@@ -36,6 +36,7 @@ UNVERIFIED = 0.2  # of the cases
 SIDE = 24
 KINDS = {
     "jpg": (BetonParams(write_mode="jpg"), 6, [(60, 40), (33, 50)], layout.MIN_PAGE_SIZE),
+    "marked": (BetonParams(write_mode="jpg", restart_markers="all"), 2, [(170, 120)], layout.MIN_PAGE_SIZE),
     "raw": (BetonParams(write_mode="raw"), 6, [(20, 10), (9, 7)], layout.MIN_PAGE_SIZE),
     "mixed": (BetonParams(write_mode="proportion"), 9, [(30, 30), (1, 1), (70, 3)], layout.MIN_PAGE_SIZE),
     "pages": (BetonParams(write_mode="raw"), 2, [(900, 400), (30, 20)], layout.MIN_PAGE_SIZE),

@@ -1,7 +1,8 @@
 """The codes in a JPEG's compressed data that change where a restart marker is put before them (ITU-T T.81, annex F).
 
-Here compressed data has no zeros behind each 0xFF, and places in it are counted in bits. A table is known by its
-definition: how many codes of each length there are, in 16 bytes, and their symbols.
+Here compressed data is (bytes,) uint8 without the zeros behind each 0xFF, and with ROOM zeros at its end; places in it
+are counted in bits. A table is known by its definition: how many codes of each length there are, in 16 bytes, and their
+symbols.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ SIZES = LARGEST_DC + 1  # of values: there is a code for each
 
 
 def find_first_codes(
-    stream: bytes, units: int, interval: int, blocks: Sequence[int], tables: Sequence[tuple[bytes, bytes]]
+    stream: np.ndarray, units: int, interval: int, blocks: Sequence[int], tables: Sequence[tuple[bytes, bytes]]
 ) -> np.ndarray | None:
     """Where the codes stand that change.
 
@@ -51,9 +52,9 @@ def find_first_codes(
     if len(entries) < len(made):
         return None
     places = np.zeros((-(-units // interval) + 1, len(blocks), 3), np.int64)
-    end = _find(bytearray(stream + bytes(ROOM)), units, interval, np.array(blocks), np.concatenate(entries), places)
+    end = _find(stream, units, interval, np.array(blocks), np.concatenate(entries), places)
     places[-1, 0, BEGIN] = end
-    return places if end >= 0 and 0 <= 8 * len(stream) - end < 8 else None
+    return places if end >= 0 and 0 <= 8 * (len(stream) - ROOM) - end < 8 else None
 
 
 def _find_codes(stream, units, interval, blocks, entries, before, places):
@@ -124,7 +125,7 @@ def with_codes_for(definition: bytes, sizes: set[int]) -> bytes | None:
     return None
 
 
-def write_codes(stream: bytes, places: np.ndarray, definitions: Sequence[bytes]) -> bytes:
+def write_codes(stream: np.ndarray, places: np.ndarray, definitions: Sequence[bytes]) -> bytes:
     """Compressed data as it stands in a file, with restart markers.
 
     Args:
@@ -132,9 +133,8 @@ def write_codes(stream: bytes, places: np.ndarray, definitions: Sequence[bytes])
         definitions: of each component, the table of its first coefficients.
     """
     codes = np.array([numbers for definition in definitions for numbers in _codes(definition)], np.int64)
-    out = bytearray(2 * len(stream) + 32 * places.size + ROOM)
-    size = _write(bytearray(stream + bytes(ROOM)), places, codes, out)
-    return bytes(out[:size])
+    out = np.empty(2 * len(stream) + 32 * places.size, np.uint8)
+    return out[: _write(stream, places, codes, out)].tobytes()
 
 
 def _write_codes(stream, pieces, count, places, codes, out):
@@ -223,24 +223,23 @@ def _make_table(definition: bytes, is_ac: bool) -> np.ndarray | None:
 def _find_plainly(stream, units, interval, blocks, entries, places):
     """On lists, which are faster than arrays in Python itself."""
     flat = places.reshape(-1).tolist()
-    end = _find_codes(bytes(stream), units, interval, blocks.tolist(), entries.tolist(), [0] * len(blocks), flat)
+    end = _find_codes(stream.tobytes(), units, interval, blocks.tolist(), entries.tolist(), [0] * len(blocks), flat)
     places.reshape(-1)[:] = flat
     return end
 
 
 def _find_by_kernel(stream, units, interval, blocks, entries, places):
-    data, before = np.frombuffer(stream, np.uint8), np.zeros(len(blocks), np.int64)
-    return _find_kernel(data, units, interval, blocks, entries, before, places.reshape(-1))
+    before = np.zeros(len(blocks), np.int64)
+    return _find_kernel(stream, units, interval, blocks, entries, before, places.reshape(-1))
 
 
 def _write_plainly(stream, places, codes, out):
     pieces, count = len(places) - 1, places.shape[1]
-    return _write_codes(bytes(stream), pieces, count, places.reshape(-1).tolist(), codes.reshape(-1).tolist(), out)
+    return _write_codes(stream.tobytes(), pieces, count, places.reshape(-1).tolist(), codes.reshape(-1).tolist(), out)
 
 
 def _write_by_kernel(stream, places, codes, out):
-    data, written = np.frombuffer(stream, np.uint8), np.frombuffer(out, np.uint8)
-    return _write_kernel(data, len(places) - 1, places.shape[1], places.reshape(-1), codes.reshape(-1), written)
+    return _write_kernel(stream, len(places) - 1, places.shape[1], places.reshape(-1), codes.reshape(-1), out)
 
 
 _find_kernel, _write_kernel = kernel(_find_codes), kernel(_write_codes)

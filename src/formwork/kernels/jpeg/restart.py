@@ -6,7 +6,16 @@ block before, and behind a marker as it is: all other codes stay.
 
 from typing import NamedTuple
 
-from formwork.kernels.jpeg.first_codes import VALUE, find_first_codes, sizes_of, with_codes_for, write_codes
+import numpy as np
+
+from formwork.kernels.jpeg.first_codes import (
+    ROOM,
+    VALUE,
+    find_first_codes,
+    sizes_of,
+    with_codes_for,
+    write_codes,
+)
 from formwork.kernels.jpeg.headers import BLOCK, WHOLE_SCAN
 from formwork.kernels.jpeg.segments import DHT, DRI, EOI, SOF0, SOS, segments
 
@@ -42,13 +51,13 @@ def with_restart_markers(content: bytes) -> bytes:
         return content
     interval = restart_interval(header.width, header.height, *header.sampling[0])
     end = content.find(bytes((0xFF, EOI)), header.start)
-    if (
-        not interval
-        or end < 0
-        or content.count(b"\xff", header.start, end) != content.count(b"\xff\0", header.start, end)
-    ):
+    if not interval or end < 0:
         return content
-    stream = content[header.start : end].replace(b"\xff\0", b"\xff")
+    scan = np.frombuffer(content, np.uint8)[header.start : end + 1]
+    stuffed = np.flatnonzero(scan[:-1] == 0xFF) + 1
+    if scan[stuffed].any():  # a marker
+        return content
+    stream = np.append(np.delete(scan[:-1], stuffed), np.zeros(ROOM, np.uint8))
     columns, rows = _units(header.width, header.height, *header.sampling[0])
     known = {table: content[start:stop] for table, (_, start, stop) in header.definitions.items()}
     written = _rewrite(stream, header, known, columns * rows, interval)
@@ -125,12 +134,12 @@ def _read_header(content: bytes) -> _Header | None:
 
 
 def _rewrite(
-    stream: bytes, header: _Header, known: dict[int, bytes], units: int, interval: int
+    stream: np.ndarray, header: _Header, known: dict[int, bytes], units: int, interval: int
 ) -> tuple[bytes, dict[int, bytes]] | None:
     """Compressed data with markers, and the definitions of tables that need more codes than they have.
 
     Args:
-        stream: compressed data without the zeros that follow each 0xFF in a file.
+        stream: compressed data, see formwork.kernels.jpeg.first_codes.
         known: the definition of each table.
 
     Returns:
