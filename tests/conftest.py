@@ -15,6 +15,7 @@ import pytest
 
 from tests.fuzz.guard import Guarded
 from tests.make_images import make_dataset
+from tests.operations import uncompiled  # noqa: F401  (a fixture)
 from tests.workspace import BIN, Workspace, copy_sources
 
 sys.modules["own"] = ModuleType("own")  # empty, in place of src/own: the code there belongs to who runs the tests

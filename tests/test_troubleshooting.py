@@ -505,11 +505,6 @@ def one_value() -> Said:
 # --- Augmentation -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_ffcv_form(split: SplitFiles) -> Said:
-    return warning_of(split, operations=[{"RandomPosterize": {"bits": 4}}])
-
-
 def error_of_list(*operations: dict) -> Exception:
     return error_of(lambda: Augmentation(list(operations), 20, 0, "augment.train"))
 

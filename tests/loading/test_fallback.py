@@ -14,6 +14,7 @@ from formwork.images.manifest import write_manifest
 from formwork.loading.factory import FALLBACK, make_loader
 from tests import permissions
 from tests.loading.conftest import make_config
+from tests.operations import REASON
 
 pytestmark = pytest.mark.slow
 
@@ -62,12 +63,11 @@ def test_a_beton_that_cannot_be_used(make_split, damage):
     assert "ffcv.fallback: warn" in str(refused.value)
 
 
-def test_an_augmentation_without_an_ffcv_form(split):
-    options = make_config([{"RandomHorizontalFlip": {}}, {"RandomPosterize": {"bits": 4}}])
-    message = f"{FALLBACK}: augment.train: RandomPosterize has no FFCV form"
-    with pytest.warns(UserWarning, match=message):
+def test_an_operation_of_ones_own_that_cannot_be_compiled(split, uncompiled):
+    options = make_config([{"RandomHorizontalFlip": {}}, uncompiled])
+    with pytest.warns(UserWarning, match=f"{FALLBACK}: {REASON.format(20)}"):
         assert make_loader(split, options, use_ffcv=True).name == "pytorch"
-    with pytest.raises(FormworkError, match=r"FFCV loading failed: augment\.train: RandomPosterize has no FFCV form"):
+    with pytest.raises(FormworkError, match=f"FFCV loading failed: {REASON.format(20)}"):
         make_loader(split, options, use_ffcv=True, fallback="error")
 
 

@@ -146,7 +146,7 @@ def test_buffers_are_used_again_when_nobody_holds_them(split):
         for images, _ in loader:
             images.add_(1)  # a batch is its consumer's to change
     # The one in work, those ahead, the one that waits to be put, the one in use.
-    assert len(loader.buffers.buffers) <= 2 + 4
+    assert len(loader.made.buffers.buffers) <= 2 + 4
 
 
 class Stock(torch.utils.data.Dataset):

@@ -268,7 +268,7 @@ loader = FFCVDataLoader(split, options)
 begun = iter(loader)
 first, _ = next(begun)
 if held := len(sys.argv) > 2:
-    loader.buffers.lock.acquire()  # as a thread may at the moment of the fork
+    loader.made.buffers.lock.acquire()  # as a thread may at the moment of the fork
 for _ in range(3):
     child = os.fork()
     if child == 0:
@@ -278,7 +278,7 @@ for _ in range(3):
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 if held:
-    loader.buffers.lock.release()
+    loader.made.buffers.lock.release()
 rest = [images for images, _ in begun]
 assert torch.equal(torch.cat([first, *rest]), expected)
 """

@@ -13,14 +13,15 @@ import torch
 from formwork.errors import FormworkError
 from formwork.images.manifest import Manifest
 from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.views import Views
 from formwork.loading.device import GPU, Destination, prefetched
-from formwork.loading.dtypes import shift_and_scale
+from formwork.loading.dtypes import is_over_time, shift_and_scale
 from formwork.loading.order import BatchSampler, Position
 from formwork.loading.targets import Targets
 
 CPU = torch.device("cpu")
 
-Batch = tuple[torch.Tensor, ...]
+Batch = tuple[Any, ...]
 """Images (B, 3, H, W), channels_last, of LoaderConfig.dtype, and targets by task:
 
 classes: (B,) int64; of mixed images (B, classes) float32, their probabilities.
@@ -28,12 +29,20 @@ multilabel: (B, labels) float32, 1 where the image has the label and 0 elsewhere
 regression: (B, K) float32, in the user's units; of mixed images means of both.
 
 Where LoaderConfig.weighted says so, (B,) float32 weights of the images follow. With timesteps T > 1 each has a second
-axis of T entries, which are the same memory: (B, T, 3, H, W), (B, T) or (B, T, K), and (B, T)."""
+axis of T entries, which are the same memory: (B, T, 3, H, W), (B, T) or (B, T, K), and (B, T).
+
+With n views of each image, images are (B, n, 3, H, W), the memory of one view behind that of the other, so that those
+of a view, images[:, i], are channels_last; or, where views differ in size, a tuple of such tensors, one for each size
+in the order in which it first comes. Targets and weights are those of the B images."""
 
 
-def once(batch: Sequence[torch.Tensor]) -> Batch:
+Images = torch.Tensor | tuple[torch.Tensor, ...]
+"""Of a batch: a tensor; or, of views that differ in size, one for each size."""
+
+
+def once(batch: Batch) -> Batch:
     """A batch without a time axis: each image once, with its targets and its weight."""
-    return tuple(part[:, 0] for part in batch) if batch[0].dim() == 5 else tuple(batch)
+    return tuple(part[:, 0] for part in batch) if is_over_time(batch[0]) else tuple(batch)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class LoaderConfig:
         weighted: batches have the weights of their images, which the manifest must have then.
         resolution_schedule: (epoch, side in pixels) pairs: from that epoch on, counted from 0, images have that side.
             Before the first, or without any, they have that of the augmentation.
+        other_views: augmentations of the further views of each image, after that of the first.
     """
 
     augmentation: Augmentation
@@ -97,11 +107,17 @@ class LoaderConfig:
     class_names: Sequence[str] = ()
     weighted: bool = False
     resolution_schedule: tuple[tuple[int, int], ...] = ()
+    other_views: tuple[Augmentation, ...] = ()
 
-    def augmentation_at(self, epoch: int) -> Augmentation:
-        """The augmentation, at the resolution of this epoch."""
+    @property
+    def views(self) -> Views:
+        """Of each image, at the resolution of the augmentation."""
+        return Views((self.augmentation, *self.other_views))
+
+    def views_at(self, epoch: int) -> Views:
+        """At the resolution of this epoch."""
         started = [side for start, side in self.resolution_schedule if start <= epoch]
-        return self.augmentation.at(started[-1]) if started else self.augmentation
+        return self.views.at(started[-1]) if started else self.views
 
     def sampler(self, storage_order: np.ndarray, targets: Targets) -> BatchSampler:
         groups = targets.groups() if self.order == "class_balanced" else None

@@ -11,6 +11,8 @@ from formwork.errors import FormworkError
 from formwork.kernels import compile as compilation
 from formwork.loading import plain_batches
 from formwork.loading.augmentation import NATIVE
+from formwork.loading.augmentation.mirror import MirrorHorizontally, Shift
+from formwork.loading.augmentation.python import PythonOperation
 from formwork.loading.base import LoaderConfig
 from formwork.loading.dtypes import STORED
 
@@ -57,7 +59,7 @@ class BatchCode:
             from formwork.kernels.cache import NotKept, kept_only, one_at_a_time
             from formwork.loading import batch_kernels
 
-            arguments = self._config.augmentation, STORED[self._config.made]
+            arguments = self._config.views, STORED[self._config.made]
             try:
                 with kept_only(), _uncollected():
                     batch_kernels.compile_for(*arguments)
@@ -78,14 +80,13 @@ class BatchCode:
         from formwork.loading import batch_kernels
         from formwork.loading.compiler_process import CompilerProcess
 
-        augmentation = self._config.augmentation
-        ours = tuple(NATIVE.values())
-        if not all(type(operation) in ours for _, operation in augmentation.pixel):
+        views, ours = self._config.views, (*NATIVE.values(), MirrorHorizontally, Shift, PythonOperation)
+        if not all(type(operation) in ours for augmentation in views for _, operation in augmentation.steps):
             return False
         if why_not_kept(cache_folder(source_digest())):
             return False
         try:
-            self._compiler = CompilerProcess(batch_kernels.compile_for, augmentation, STORED[self._config.made])
+            self._compiler = CompilerProcess(batch_kernels.compile_for, views, STORED[self._config.made])
         except Exception:  # no process more, or arguments that cannot be sent to one
             return False
         return True

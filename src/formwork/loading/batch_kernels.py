@@ -5,6 +5,8 @@ The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turb
 (rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.scaling.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -17,9 +19,11 @@ from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
 from formwork.kernels.scaling import HALF, PRECISION_BITS, scale_row, scale_widths
 from formwork.loading.augmentation import NATIVE
-from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import NO_MIX, blend
+from formwork.loading.augmentation.views import Views
+from formwork.loading.batch_pixels import BatchPixels
+from formwork.loading.buffers import BufferPool
 from formwork.loading.read import NO_FILES, NO_MEMORY, Data
 from formwork.loading.read_kernel import all_zero, memory_for, read_behind, read_sample
 from formwork.loading.status import (
@@ -44,14 +48,14 @@ def load(
     heights: np.ndarray,
     widths: np.ndarray,
     checks: Checks,
-    plan: AugmentPlan,
+    plans: Sequence[AugmentPlan],
     normal: np.ndarray,
     start: int,
     stop: int,
-    out: np.ndarray,
+    out: BatchPixels,
     status: np.ndarray,
 ) -> None:
-    """Decode and transform samples start <= i < stop of a batch; B samples, S the training resolution.
+    """Decode samples start <= i < stop of a batch of B, and transform each to its views.
 
     Args:
         data: where the samples are. What is in files is read just before it is decoded; of raw pixels that are not
@@ -59,17 +63,19 @@ def load(
         sizes: (B,) int64, bytes of each sample.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
         checks: which samples are to be compared with their checksums, and what follows them with zeros.
-        plan: of the batch; its pixel operations are not carried out.
+        plans: of the batch, by view; their pixel operations are not carried out.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
-        out: (B, S, S, 3), of a type in formwork.loading.dtypes.STORED.
+        out: of B images; its type is one in formwork.loading.dtypes.STORED.
         status: (B,) uint8 out, see formwork.loading.status; pixels are undefined but after OK and after JPEG_WARNING,
             where they are what the decoder made of it.
     """
-    box, window, shift, flip = plan.box, plan.window, plan.shift, plan.flip
+    boxes, windows, shifts, flips, fills = (
+        np.stack([getattr(plan, name) for plan in plans]) for name in ("box", "window", "shift", "flip", "fill")
+    )
     _load(
         data.memory, data.offsets, data.descriptors, sizes, modes, heights, widths,
         checks.wanted, checks.checksums, checks.padding, checks.trusted,
-        box, window, shift, flip, plan.fill, normal, start, stop, out, status,
+        boxes, windows, shifts, flips, fills, normal, start, stop, out.flat, out.places, out.sides, status,
     )  # fmt: skip
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
     decoded = np.empty(3 * int((heights[unusual] * widths[unusual]).max(initial=0)), np.uint8)
@@ -83,11 +89,12 @@ def load(
             status[i] = BAD_JPEG
             continue
         one = slice(i, i + 1)
+        box, window, shift, flip = (np.ascontiguousarray(part[:, one]) for part in (boxes, windows, shifts, flips))
+        places = out.places + 3 * i * out.sides**2
         _load(
             pixels.reshape(-1), np.zeros(1, np.int64), NO_FILES, np.array([pixels.size]), np.full(1, RAW, np.uint8),
             heights[one], widths[one], *NO_CHECKS,
-            box[one], window[one], shift[one], flip[one],
-            plan.fill, normal, 0, 1, out[one], status[one],
+            box, window, shift, flip, fills, normal, 0, 1, out.flat, places, out.sides, status[one],
         )  # fmt: skip
         status[i] = OK if sound else JPEG_WARNING
 
@@ -159,9 +166,10 @@ def _transform(source, box, window, shift, flip, normal, outside, line, out):
     """Scale, shift, mirror and normalise an image (H, 3 * W) uint8 into out, (S, 3 * S); see formwork.loading.dtypes.
 
     Args:
-        normal: (2, 3 * S) float32, what is subtracted from a pixel's values, and what they are then multiplied by.
-        outside: (3 * S,) of out's type, a row of what is shown outside the image.
-        line: (3 * S,) uint8, memory to work in.
+        normal: (2, at least 3 * S) float32, what is subtracted from a pixel's values, and what they are then multiplied
+            by.
+        outside: (at least 3 * S,) of out's type, a row of what is shown outside the image.
+        line: (at least 3 * S,) uint8, memory to work in.
     """
     size = out.shape[0]
     image, first, count, weights, start = scale_widths(source, box, window, flip, size, size)
@@ -240,25 +248,42 @@ def _used(start, end, low, high, size):
     return max(int(np.floor(start - reach)), low), min(int(np.ceil(end + reach)), high)
 
 
+@inner_kernel
+def _part(boxes, windows, i, axis, sides, size):
+    """First and last row (axis 1) or column (axis 0) of image i that any view may read."""
+    low, high = size, 0
+    for view in range(len(sides)):
+        box, window = boxes[view, i], windows[view, i]
+        first, last = _used(box[axis], box[axis + 2], window[axis], window[axis + 2], sides[view])
+        low, high = min(low, first), max(high, last)
+    return low, high
+
+
 @kernel
 def _load(
-    memory, offsets, descriptors, sizes, modes, heights, widths,
-    wanted, checksums, padding, trusted, box, window, shift, flip,
-    fill, normal, start, stop, out, status,
+    memory, offsets, descriptors, sizes, modes, heights, widths, wanted, checksums, padding, trusted,
+    boxes, windows, shifts, flips, fills, normal, start, stop, out, places, sides, status,
 ):  # fmt: skip
-    """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG."""
+    """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG.
+
+    Args:
+        boxes, windows, shifts, flips, fills: of the plans, with an axis of views before the others.
+        out, places, sides: see BatchPixels.
+    """
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
     memory_of_checksum = new_memory()
     in_files = len(descriptors) > 0
     own = memory_for(sizes, start, stop) if in_files else memory
-    size = out.shape[1]
-    length = 3 * size
+    length = 0
+    for view in range(len(sides)):
+        length = max(length, 3 * sides[view])
     spread = _spread(normal, length)
-    outside = np.empty(length, out.dtype)
+    outside = np.empty((len(sides), length), out.dtype)
     line = np.empty(length, np.uint8)
-    for i in range(length):
-        line[i] = fill[i % 3]
-    store(line, spread[0], spread[1], outside)
+    for view in range(len(sides)):
+        for i in range(length):
+            line[i] = fills[view, i % 3]
+        store(line, spread[0], spread[1], outside[view])
     for i in range(start, stop):
         h, w = heights[i], widths[i]
         status[i] = OK
@@ -275,7 +300,7 @@ def _load(
                 status[i] = read_behind(descriptors[i], end, padding[i], own)
             first, last = np.int64(0), sizes[i]
             if modes[i] == RAW and not wanted[i] and sizes[i] == h * w * 3:
-                top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
+                top, bottom = _part(boxes, windows, i, 1, sides, h)
                 first, last = top * w * 3, bottom * w * 3
             if status[i] == OK:
                 status[i] = read_sample(descriptors[i], offsets[i], first, last, own)
@@ -289,25 +314,30 @@ def _load(
         ):  # the data is in the CPU's cache afterwards
             status[i] = CHANGED
             continue
-        lines = out[i].reshape(size, length)
         if modes[i] == RAW:
             if data.size != h * w * 3:
                 status[i] = WRONG_SIZE
                 continue
             image = data.reshape(h, w * 3)
-            _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
         else:
             if decoded.size < h * w * 3 + SLACK:
                 decoded = np.empty(h * w * 3 + SLACK, np.uint8)
             if memory_of_decoder.size < memory_needed(h, w, data.size):
                 memory_of_decoder = np.empty(memory_needed(h, w, 2 * data.size), np.uint8)
-            top, bottom = _used(box[i, 1], box[i, 3], window[i, 1], window[i, 3], size)
-            left, right = _used(box[i, 0], box[i, 2], window[i, 0], window[i, 2], size)
+            top, bottom = _part(boxes, windows, i, 1, sides, h)
+            left, right = _part(boxes, windows, i, 0, sides, w)
             if not decode(data, h, w, top, bottom, left, right, not trusted, decoder, memory_of_decoder, decoded):
                 status[i] = UNUSUAL_JPEG
                 continue
             image = decoded[: h * w * 3].reshape(h, w * 3)
-            _transform(image, box[i], window[i], shift[i], flip[i], spread, outside, line, lines)
+        for view in range(len(sides)):
+            size = sides[view]
+            begin = places[view] + i * 3 * size * size
+            lines = out[begin : begin + 3 * size * size].reshape(size, 3 * size)
+            _transform(
+                image, boxes[view, i], windows[view, i], shifts[view, i], flips[view, i],
+                spread, outside[view], line, lines,
+            )  # fmt: skip
 
 
 @inner_kernel
@@ -362,7 +392,7 @@ def finish(pixels, places, values, normal, start, stop, out):
                 store(image[y], spread[0], spread[1], lines[y])
 
 
-def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
+def compile_for(views: Views, dtype: np.dtype) -> None:
     """Compile all that batches need, or load what is compiled already, with a batch of no images.
 
     Args:
@@ -372,17 +402,18 @@ def compile_for(augmentation: Augmentation, dtype: np.dtype) -> None:
         AugmentationError: an operation of the user's own, or of FFCV's, cannot be compiled.
     """
     none, nothing = np.empty(0, np.int64), np.empty(0, np.uint8)
-    normal, side = np.ones((2, 3), np.float32), augmentation.resolution
-    plan = augmentation.plan(0, none, none, none)
-    pixels, images = np.empty((0, side, side, 3), np.uint8), np.empty((0, side, side, 3), dtype)
-    changed = bool(augmentation.pixel or augmentation.mixing)
+    normal = np.ones((2, 3), np.float32)
+    plans = views.plans(0, none, none, none)
+    changed = views.mixes or any(plan.values for plan in plans)
+    pixels, images = (BatchPixels(BufferPool(), views.sides, 0, kind) for kind in (np.uint8, dtype))
     out = pixels if changed else images
-    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, plan, normal, 0, 0, out, nothing)
-    for (name, operation), values in zip(augmentation.pixel, plan.values, strict=True):
-        if name in NATIVE:
-            change(operation, pixels, values)
-            continue
-        with augmentation.named(name):  # the kernels of others are no reason to do without ours
-            change(operation, pixels, values)
+    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, plans, normal, 0, 0, out, nothing)
+    for augmentation, plan, of_view in zip(views, plans, pixels.views, strict=True):
+        for (name, operation), values in zip(augmentation.steps, plan.values, strict=True):
+            if name in NATIVE:
+                change(operation, of_view, values)
+                continue
+            with augmentation.named(name):  # the kernels of others are no reason to do without ours
+                change(operation, of_view, values)
     if changed:
-        finish(pixels, none, NO_MIX.values, normal, 0, 0, images)
+        finish(pixels.views[0], none, NO_MIX.values, normal, 0, 0, images.views[0])

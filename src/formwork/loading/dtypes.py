@@ -27,11 +27,16 @@ def shift_and_scale(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     return np.stack([255 * np.asarray(mean), 1 / (255 * np.asarray(std))]).astype(np.float32)
 
 
+def is_over_time(images: object) -> bool:
+    """Whether images have a time axis, (B, T, 3, H, W), along which they are the same memory."""
+    return isinstance(images, torch.Tensor) and images.dim() == 5 and images.stride(1) == 0
+
+
 def normalise(images: torch.Tensor, normal: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Normalise uint8 images on their device, bit for bit as the kernels do.
 
     Args:
-        images: (3, H, W), (B, 3, H, W) or (B, T, 3, H, W), uint8 or already normalised.
+        images: (..., 3, H, W), uint8 or already normalised.
         normal: from shift_and_scale; as a tensor on the device of the images it is not copied there each time.
 
     Returns:
@@ -39,7 +44,7 @@ def normalise(images: torch.Tensor, normal: np.ndarray | torch.Tensor) -> torch.
     """
     if images.dtype != torch.uint8:
         return images
-    if images.dim() == 5:
+    if is_over_time(images):
         return normalise(images[:, 0], normal).unsqueeze(1).expand_as(images)
     shift, scale = torch.as_tensor(normal, device=images.device).view(2, 3, 1, 1)
     return images.to(torch.float32).sub_(shift).mul_(scale)

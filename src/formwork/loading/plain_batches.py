@@ -1,5 +1,7 @@
 """The plain form of formwork.loading.batch_kernels, with Pillow and torch: the same arguments, the same pixels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,6 +11,7 @@ from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import mixed
+from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.dtypes import as_tensor, normalise
 from formwork.loading.read import Data
 from formwork.loading.status import (
@@ -32,11 +35,11 @@ def load(
     heights: np.ndarray,
     widths: np.ndarray,
     checks: Checks,
-    plan: AugmentPlan,
+    plans: Sequence[AugmentPlan],
     normal: np.ndarray,
     start: int,
     stop: int,
-    out: np.ndarray,
+    out: BatchPixels,
     status: np.ndarray,
 ) -> None:
     """See formwork.loading.batch_kernels.load."""
@@ -56,8 +59,9 @@ def load(
         else:
             status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
             if pixels is not None:
-                image = training_image(Image.fromarray(pixels), plan, i, out.shape[1])
-                _store(image, normal, out[i])
+                image = Image.fromarray(pixels)
+                for plan, side, images in zip(plans, out.sides.tolist(), out.views, strict=True):
+                    _store(training_image(image, plan, i, side), normal, images[i])
 
 
 def _pixels(sample: np.ndarray, mode: int, height: int, width: int) -> tuple[int, np.ndarray | None]:

@@ -12,7 +12,7 @@ from formwork.errors import DatasetError, ParamsError
 from formwork.folders import Folders
 from formwork.images.manifest import SPLITS, TRAINING, read_manifest
 from formwork.interim.settings import Settings, read_settings
-from formwork.loading.augmentation.project import augmentation_of
+from formwork.loading.augmentation.project import views_of
 from formwork.loading.base import CPU, BaseLoader, LoaderConfig, SplitFiles
 from formwork.loading.dtypes import shift_and_scale
 from formwork.loading.factory import make_loader
@@ -32,7 +32,7 @@ class ProjectData:
     Attributes:
         settings: of the dataset, with the augmentation lists of params.yaml where it has any.
         normal: see formwork.loading.dtypes.shift_and_scale.
-        splits, augmentations: by split.
+        splits, views: by split.
         used: name of the loader really used, by split, once it is made.
 
     Raises:
@@ -43,7 +43,11 @@ class ProjectData:
         self.params = params
         self.settings: Settings = read_settings(folders.settings)
         self.settings = self.settings.model_copy(
-            update={f"augment_{name}": operations for name, operations in params.augment if operations is not None}
+            update={
+                f"augment_{name}": operations
+                for name, operations in (("train", params.augment.train), ("val", params.augment.val))
+                if operations is not None
+            }
         )
         if message := params.unsuitable(self.settings.task):
             raise ParamsError(f"{message}.")
@@ -58,8 +62,8 @@ class ProjectData:
             for name in splits
         }
         operations = {"train": self.settings.augment_train, "val": self.settings.augment_val}
-        self.augmentations = {
-            name: augmentation_of(params, of, operations[of], self.settings.resolution)
+        self.views = {
+            name: views_of(params, of, operations[of], self.settings.resolution)
             for name in splits
             for of in ["train" if name == "train" else "val"]
         }
@@ -87,7 +91,8 @@ class ProjectData:
         params, train = self.params, split == "train"
         schedule = params.ffcv.resolution_schedule or []
         return LoaderConfig(
-            augmentation=self.augmentations[split],
+            augmentation=self.views[split].augmentations[0],
+            other_views=self.views[split].augmentations[1:],
             mean=self.settings.mean,
             std=self.settings.std,
             batch_size=params.data.batch_size,

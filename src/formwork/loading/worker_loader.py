@@ -32,9 +32,17 @@ class WorkerLoader(DataLoader):
             raised here: raised there, PyTorch would wrap a worker's traceback around it.
         workers: processes; 0: batches are made by this one.
         batches_ahead: prepared in advance, by all of them together.
+        called: what errors call it.
     """
 
-    def __init__(self, dataset: Dataset, sampler: Iterable, workers: int, batches_ahead: int):
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: Iterable,
+        workers: int,
+        batches_ahead: int,
+        called: str = "the PyTorch DataLoader",
+    ):
         super().__init__(
             dataset,
             batch_size=None,  # the dataset makes whole batches
@@ -45,6 +53,7 @@ class WorkerLoader(DataLoader):
             worker_init_fn=_start_worker if workers else None,
             generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
         )
+        self.called = called
 
     def batches(self) -> Iterator[Any]:
         iterator = self._start()
@@ -59,7 +68,7 @@ class WorkerLoader(DataLoader):
                 raise
             with suppress(RuntimeError):  # PyTorch hears of the death late: then it would interrupt anything with it
                 iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
-            raise FormworkError(f"A worker process of the PyTorch DataLoader {_end_of(killed[0])}") from error
+            raise FormworkError(f"A worker process of {self.called} {_end_of(killed[0])}") from error
 
     def _start(self) -> Iterator[Any]:
         """Start the workers, unless they run already."""
@@ -73,7 +82,7 @@ class WorkerLoader(DataLoader):
             if message is None:
                 raise
             workers = count(self.num_workers, "worker process", "worker processes")
-            raise FormworkError(f"{workers} of the PyTorch DataLoader cannot be started: {message}") from error
+            raise FormworkError(f"{workers} of {self.called} cannot be started: {message}") from error
 
     def check_worker_number_rationality(self) -> None:
         """Two lines of PyTorch's for each loader, where the doctor has one: not said."""

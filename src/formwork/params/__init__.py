@@ -1,11 +1,11 @@
 """params.yaml as typed, checked values: its sections, and how it is read."""
 
+from formwork.params.augment import Augment
 from formwork.params.evaluate import Evaluate
 from formwork.params.fields import Operations, Section
 from formwork.params.model import Model
 from formwork.params.read import load_params
 from formwork.params.sections import (
-    Augment,
     BetonParams,
     Data,
     Dataset,

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from formwork.errors import did_you_mean
+from formwork.params.augment import Augment, DatasetAugment
 from formwork.params.cluster import VALUES as CLUSTERS
 from formwork.params.cluster import Cluster
 from formwork.params.evaluate import Evaluate
 from formwork.params.fields import (
     Float,
     Fraction,
-    Operations,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -30,8 +30,6 @@ from formwork.params.train import Train, Trainer, check_recipe
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A dataset's name: a folder's, in paths that a shell, git and DVC read on any system."""
-
-A_LIST = "a [list](augmentation.md) of operations"
 
 
 class Split(Section):
@@ -231,17 +229,6 @@ class Ffcv(Section):
         return schedule
 
 
-class Augment(Section):
-    """Lists of operations, applied in their order."""
-
-    train: Operations | None = param(
-        None, "Augmentation of the training images; `null`: that of the dataset.", values=A_LIST
-    )
-    val: Operations | None = param(
-        None, "Preprocessing of the validation images; `null`: that of the dataset.", values=A_LIST
-    )
-
-
 class NoOptions(Section):
     """A source without options: it always makes the same dataset."""
 
@@ -270,16 +257,6 @@ class Sources(Section):
     cifar100: NoOptions = NoOptions()
     imagenette: ImagenetteSource = ImagenetteSource()
     synthetic: SyntheticSource = SyntheticSource()
-
-
-class DatasetAugment(Augment):
-    train: Operations | None = param(
-        None,
-        "Augmentation of the training images. `null`: `RandomResizedCrop` and `RandomHorizontalFlip`; below 64 pixels "
-        "`RandomCrop`, padded by an eighth of the resolution, and `RandomHorizontalFlip`.",
-        values=A_LIST,
-    )
-    val: Operations | None = param(None, "Preprocessing of the validation images. `null`: `CenterCrop`.", values=A_LIST)
 
 
 class Dataset(Section):
@@ -350,9 +327,24 @@ class Params(Section):
                 raise ValueError(f"data.fetch lists {name!r} more than once")
         self._check_shares()
         check_recipe(self.train, self.trainer)
+        self._check_views()
         if message := self.unsuitable(self.dataset.task):
             raise ValueError(message)
         return self
+
+    def _check_views(self) -> None:
+        """Raises ValueError: something else has no meaning for several views of an image."""
+        views = self.augment.views
+        if views != 1 and len(self.model.shown) > 1:
+            raise ValueError(
+                f"augment.views gives several views of an image, and model asks for {len(self.model.shown)} timesteps "
+                "of one: set augment.views: 1, or model.timesteps: 1 and no pattern"
+            )
+        if isinstance(views, list) and self.ffcv.resolution_schedule and any(view.resolution for view in views):
+            raise ValueError(
+                "ffcv.resolution_schedule sets the side of all training images, and augment.views that of some: "
+                "remove one of them"
+            )
 
     def _check_shares(self) -> None:
         """Raises ValueError: several devices could not share the batches."""

@@ -35,7 +35,7 @@ class Preprocessing:
             AugmentationError: an operation fails on this image.
         """
         plan = self._augmentation.plan(0, *(np.array([n]) for n in (sample, image.height, image.width)))
-        return carry_out(self._augmentation, plan, 0, image, 0, sample)
+        return carry_out(self._augmentation, plan, 0, image)
 
     def batch(self, training_images: Iterable[torch.Tensor]) -> torch.Tensor:
         """(B, 3, S, S) uint8, in the memory format of the loaders."""

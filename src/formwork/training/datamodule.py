@@ -67,12 +67,17 @@ class ImageDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise the images on the device, and give them the dtype of the weights where autocast does not."""
-        assert self.trainer is not None
         images, *numbers = batch
+        if isinstance(images, tuple):  # views of several sizes
+            return tuple(map(self._normalised, images)), *numbers
+        return self._normalised(images), *numbers
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        assert self.trainer is not None
         images = normalise(images, self.data.normal)
         if not self.data.params.trainer.precision.endswith("mixed"):
             images = images.to(self.trainer.lightning_module.dtype)
-        return images, *numbers
+        return images
 
     def train_dataloader(self) -> BaseLoader:
         loader = self._for_this_rank("train")

@@ -13,6 +13,7 @@ from formwork.params import Model, Params
 from formwork.text import count as count_of
 from formwork.training.compilation import check_compile
 from formwork.training.freeze import freeze
+from formwork.training.own_loss import check_own_loss, own_loss
 from formwork.training.recipe import check_recipe
 
 OUTPUTS = 2
@@ -40,6 +41,9 @@ def check_params(params: Params) -> None:
     freeze(model, params.model.freeze)
     check_recipe(model, params)
     check_compile(params.trainer)
+    if params.dataset.task != "auto":
+        with as_it_was(model):
+            check_own_loss(model, params, params.dataset.task, resolution or LARGEST, OUTPUTS)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         check_model(model, params, resolution, devices, OUTPUTS)
 
@@ -60,6 +64,9 @@ def check_model(
     presentation = _presentation(model, params.model)
     count = min(max(params.data.batch_size // devices, 1), 2)
     sizes = {side: "ffcv.resolution_schedule" for _, side in params.ffcv.resolution_schedule or []}
+    if own_loss(model) is None:  # which may show it other images
+        views = params.augment.views if isinstance(params.augment.views, list) else []
+        sizes |= {view.resolution: "augment.views" for view in views if view.resolution}
     if resolution:
         sizes[resolution] = f"datasets.{params.data.name}.resolution"
     for side, key in sorted(sizes.items()):
@@ -79,7 +86,7 @@ def check_model(
             ) from error
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ParamsError(f"{start}: {reason}. Make them larger ({key}), or choose another model.name.") from error
-    if devices > 1 and sizes and params.trainer.strategy in WAITS_FOR_ALL:
+    if devices > 1 and sizes and own_loss(model) is None and params.trainer.strategy in WAITS_FOR_ALL:
         _check_all_used(model, params, presentation, count, min(sizes))
 
 
@@ -102,7 +109,7 @@ def _failure(
     side = min(side, LARGEST)
     images = torch.zeros(count, 3, side, side)
     try:
-        with torch.no_grad(), _as_it_was(model):
+        with torch.no_grad(), as_it_was(model):
             model.train()
             found = model(presentation.frames(images) if is_recurrent(model) else images)
         steps = (len(presentation.shown),) if is_recurrent(model) else ()
@@ -116,7 +123,7 @@ def _failure(
 def _check_all_used(model: nn.Module, params: Params, presentation: Presentation, count: int, side: int) -> None:
     """Raises ParamsError: the loss leaves some parameters without a gradient, which ddp would wait for in each step."""
     side = min(side, LARGEST)
-    with _as_it_was(model):
+    with as_it_was(model):
         outputs, *_ = presentation.for_loss(model.train(), torch.zeros(count, 3, side, side))
         if outputs.requires_grad:
             outputs.sum().backward()
@@ -131,7 +138,7 @@ def _check_all_used(model: nn.Module, params: Params, presentation: Presentation
 
 
 @contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
+def as_it_was(model: nn.Module) -> Iterator[None]:
     """Leave a model, and the random numbers that are drawn next, as they were."""
     before = [buffer.clone() for buffer in model.buffers()]
     modes = [(module, module.training) for module in model.modules()]

@@ -9,7 +9,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from formwork.interim.settings import Settings
-from formwork.loading.base import Batch
+from formwork.loading.base import Batch, Images
 from formwork.loading.targets import Targets
 from formwork.models.build import build_model
 from formwork.models.presentation import Presentation
@@ -21,6 +21,7 @@ from formwork.training.freeze import freeze
 from formwork.training.lightning_overhead import LowOverheadModule
 from formwork.training.objective import Objective
 from formwork.training.optimizers import build_optimizer
+from formwork.training.own_loss import one_by_one, own_loss
 from formwork.training.schedules import build_schedule
 from formwork.training.tally import Tally
 
@@ -49,6 +50,7 @@ class ImageModule(LowOverheadModule):
         self.presentation = Presentation(params.model)
         self.train_params = params.train
         self.objective = Objective(self.task, params.train, targets)
+        self.views = params.augment.views != 1
         self.tallies = {"train": Tally(self.task), "val": Tally(self.task, keep=True)}
         self.means: dict[str, float] = {}
         self.trainer_params = params.trainer
@@ -68,11 +70,23 @@ class ImageModule(LowOverheadModule):
     def training_step(self, batch: Batch) -> Tensor:
         images, targets, *weights = batch
         if not len(targets):  # a gradient of zeros: the other ranks wait for one
-            return self.presentation.answers(self.model, images).sum()
-        outputs, targets, *weights = self.presentation.for_loss(self.model, images, targets, *weights)
-        loss = self.objective(outputs, targets, *weights)
+            some = one_by_one(images)[0][0] if self.views else images
+            return self.presentation.answers(self.model, some).sum()
+        if (own := own_loss(self.model)) is not None:
+            loss, outputs = own(images, targets)
+        else:
+            outputs, targets, *weights = self._outputs(images, targets, *weights)
+            loss = self.objective(outputs, targets, *weights)
         self._log("train", loss, outputs, targets)
         return loss if self.trainer.accumulate_grad_batches == 1 else loss * self._share()
+
+    def _outputs(self, images: Images, *numbers: Tensor) -> tuple[Tensor, ...]:
+        """What the loss is computed of: outputs (N, K), with targets and weights for each; each view, and each timestep
+        in the loss, counts as an image."""
+        if isinstance(images, Tensor) and not self.views:
+            return self.presentation.for_loss(self.model, images, *numbers)
+        groups, numbers = one_by_one(images, *numbers)
+        return torch.cat([self.model(group) for group in groups]), *numbers
 
     def _share(self) -> float:
         """By what a loss is multiplied, so that each step goes by the mean gradient of its batches: Lightning divides

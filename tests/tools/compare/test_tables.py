@@ -70,15 +70,15 @@ def test_ratios_of_nothing():
 
 
 def test_a_fallback_has_a_column_of_its_own_and_no_ratio():
-    fallen = make_summary(make_run(True, loader="pytorch"), make_run(False), reason="RandomPosterize has no FFCV form.")
+    fallen = make_summary(make_run(True, loader="pytorch"), make_run(False), reason="train.beton is damaged.")
     text = tables.text(fallen)
     assert table(text)["FFCV fell back"] == ["PyTorch"]
     assert table(text)["conversion has paid for itself"] == ["-", "-"]
     assert not re.search(r"\d x ", text)
-    assert "RandomPosterize has no FFCV form." in text
+    assert "train.beton is damaged." in text
     page = tables.markdown(fallen, "command")
     assert "| FFCV fell back | PyTorch |" in page
-    assert "RandomPosterize has no FFCV form." in page
+    assert "train.beton is damaged." in page
     assert tables.figures(fallen, "command")["summary"].keys() == {"FFCV fell back", "PyTorch"}
 
 

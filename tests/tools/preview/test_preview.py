@@ -165,9 +165,9 @@ def test_missing_originals_are_said(project, draw, tmp_path):
     assert len(rows["classes.png"][0].images) == COLUMNS  # from the beton
 
 
-def test_an_operation_without_ffcv_form_is_said(draw):
-    rows = draw(make_params(augment={"train": [{"RandomEqualize": {}}]}))["preview.png"]
-    assert "augment.train: RandomEqualize has no FFCV form" in rows[0].heading
+def test_an_operation_that_cannot_be_compiled_is_said(draw, uncompiled):
+    rows = draw(make_params(augment={"train": [uncompiled]}))["preview.png"]
+    assert "augment.train: Uncompiled: " in rows[0].heading
     assert rows[1].heading.startswith("train: PyTorchDataLoader")
     assert rows[2].heading.startswith("val: FFCVDataLoader")
 

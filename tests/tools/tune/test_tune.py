@@ -214,13 +214,6 @@ def test_a_full_disk(project, monkeypatch):
     assert list((project / "data/processed").iterdir()) == []
 
 
-def test_no_operation_without_ffcv_form(project):
-    """Found with the first beton."""
-    with pytest.raises(FormworkError, match=r"cannot be had: augment\.train: RandomEqualize has no FFCV form"):
-        go(project, augment={"train": [{"RandomEqualize": {}}]})
-    assert list((project / "data/processed").iterdir()) == []
-
-
 def test_one_at_a_time_and_what_a_killed_one_left_is_removed(project):
     folder = project / "data/processed/.tune"
     folder.mkdir(parents=True)

@@ -4,8 +4,8 @@ What happens to each image of a batch is planned here, for both loaders, from a 
 epoch, sample id, operation). The loaders only carry a plan out, so they cannot disagree on it.
 """
 
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from itertools import islice
@@ -19,14 +19,14 @@ from formwork.loading.augmentation import FITTING, NATIVE
 from formwork.loading.augmentation.base import AugmentPlan, Draw, GeometricOperation, PixelOperation
 from formwork.loading.augmentation.build import build
 from formwork.loading.augmentation.faults import check_image, reason
-from formwork.loading.augmentation.geometry import CenterCrop, RandomCrop
+from formwork.loading.augmentation.geometry import CenterCrop
+from formwork.loading.augmentation.mirror import on_pixels
 from formwork.loading.augmentation.mixup import Mix, Mixing, MixOperation
+from formwork.loading.augmentation.python import PythonOperation, same_random_state
 from formwork.loading.augmentation.trial import (
     Extremes,
-    certainly,
     check_geometry,
     check_values,
-    same_random_state,
     trial_images,
     trial_sizes,
 )
@@ -37,15 +37,16 @@ class Augmentation:
     """A list of operations for one split, checked, and tried on a few images.
 
     Args:
-        operations: as in params.yaml. Names in NATIVE and FFCV's own work with both loaders; any other must be a class
-            of torchvision.transforms.v2, works on the training image, uint8, and has no FFCV form.
+        operations: as in params.yaml. Names in NATIVE, FFCV's own, the user's, and classes of
+            torchvision.transforms.v2; see formwork.loading.augmentation.build.
         resolution: side of the training images in pixels.
         seed: of everything random.
         key: where the list stands in params.yaml, for messages.
         other_resolutions: sides that the images have in some epochs.
 
     Attributes:
-        geometric, pixel, torchvision: (name, operation) of each kind, in the order in which they are carried out.
+        geometric: (name, operation) of those that the list begins with; they are done while the image is scaled.
+        steps: (name, operation) of those that follow, in their order. The second of a name is called "<name> 2".
         mixing: what is done last, with pairs of images; None where the list has none of it.
 
     Raises:
@@ -66,18 +67,29 @@ class Augmentation:
         self.key = key
         self.arguments: dict[str, dict[str, Any]] = {}
         self.geometric: list[tuple[str, GeometricOperation]] = []
-        self.pixel: list[tuple[str, PixelOperation]] = []
-        self.torchvision: list[tuple[str, Callable[..., Any]]] = []
+        self.steps: list[tuple[str, PixelOperation]] = []
         self.mixing: Mixing | None = None
-        names = [_name(entry, key) for entry in operations]
-        for name, entry in zip(names, operations, strict=True):
-            if names.count(name) > 1:
-                raise AugmentationError(f"{key}: {name} stands in the list more than once.")
-            self.arguments[name] = entry[name] or {}
-            self._add(name, build(name, entry[name], key), key)
+        numbers: Counter[str] = Counter()
+        for entry in operations:
+            name = _name(entry, key)
+            # What is random in it depends on its name alone, and not on what else is in the list.
+            numbers[name] += 1
+            purpose = name if numbers[name] == 1 else f"{name} {numbers[name]}"
+            self.arguments[purpose] = entry[name] or {}
+            self._add(name, purpose, build(name, entry[name], key), key)
         self._start()
         for side in dict.fromkeys((resolution, *other_resolutions)):
             self.at(side)._try()
+
+    @property
+    def in_python(self) -> list[str]:
+        """Names of the operations that are carried out in Python, one image at a time."""
+        return [name for name, operation in self.steps if isinstance(operation, PythonOperation)]
+
+    @property
+    def mixed_as(self) -> dict[str, Any]:
+        """What is done last, with pairs of images: arguments by name."""
+        return {name: self.arguments[name] for name in (self.mixing.operations if self.mixing else {})}
 
     def at(self, resolution: int) -> "Augmentation":
         """The same list for images of another side."""
@@ -85,16 +97,13 @@ class Augmentation:
         other.resolution = resolution
         return other
 
-    def _add(self, name: str, operation: Any, key: str) -> None:
-        """Put an operation into the list of its kind, if it may follow those that are there."""
-        kinds: list[tuple[type | None, list]] = [
-            (GeometricOperation, self.geometric),
-            (PixelOperation, self.pixel),
-            (None, self.torchvision),
-        ]
+    def _add(self, name: str, purpose: str, operation: Any, key: str) -> None:
+        """Put an operation into the list, if it may follow those that are there."""
         mixing = self.mixing.operations if self.mixing else {}
         if isinstance(operation, MixOperation):
             self._start()
+            if name in mixing:
+                raise AugmentationError(f"{key}: {name} stands in the list more than once.")
             try:
                 self.mixing = Mixing({**mixing, name: operation})
             except ValueError as error:
@@ -102,18 +111,21 @@ class Augmentation:
             return
         if mixing:
             raise AugmentationError(f"{key}: {next(iter(mixing))} must be the last of the list.")
-        place = next(i for i, (kind, _) in enumerate(kinds) if kind is None or isinstance(operation, kind))
-        for _, later in kinds[place + 1 :]:
-            if later:
-                raise AugmentationError(f"{key}: {name} must come before {later[0][0]}.")
         if name in FITTING:
             if self.geometric:
                 raise AugmentationError(f"{key}: {name} must be the first of the list, and the only one of its kind.")
         else:
             self._start()
-        if isinstance(operation, RandomCrop) and any(isinstance(other, RandomCrop) for _, other in self.geometric):
-            raise AugmentationError(f"{key}: {name} is RandomCrop by another name: one of them is enough.")
-        kinds[place][1].append((name, operation))
+        if isinstance(operation, PixelOperation):
+            self.steps.append((purpose, operation))
+        elif not isinstance(operation, GeometricOperation):
+            self.steps.append((purpose, PythonOperation(operation)))
+        elif not self.steps and not any(operation.decides == other.decides != "" for _, other in self.geometric):
+            self.geometric.append((purpose, operation))
+        elif form := on_pixels(operation):  # after a change of pixels, or for the second time
+            self.steps.append((purpose, form))
+        else:
+            raise AugmentationError(f"{key}: {name} must come before {self.steps[0][0]}.")
 
     def _start(self) -> None:
         """A list begins with what makes the training image, and if it does not say how, then so."""
@@ -122,15 +134,15 @@ class Augmentation:
 
     def _try(self) -> None:
         """Carry the list out on a few images. Raises AugmentationError: see the class."""
-        native = all(name in NATIVE for name, _ in (*self.pixel, *self.torchvision))
+        native = all(name in NATIVE for name, _ in self.steps)
         images = trial_images(self.resolution)
         certain = copy(self)
-        certain.torchvision = [(name, certainly(operation)) for name, operation in self.torchvision]
+        certain.steps = [(name, operation.certain()) for name, operation in self.steps]
         with same_random_state():
             heights, widths = trial_sizes()
             plan = self.plan(0, np.arange(len(heights)), heights, widths, trial=Extremes)
             for i, image in enumerate(islice(images, 1) if native else images):  # ours cannot fail
-                (certain if i % 2 else self).change(image, plan, i, 0, i)
+                (certain if i % 2 else self).change(image, plan, i)
 
     def plan(
         self, epoch: int, ids: np.ndarray, heights: np.ndarray, widths: np.ndarray, *, trial: type[Draw] | None = None
@@ -160,29 +172,21 @@ class Augmentation:
                 operation.apply(plan, heights, widths, self.resolution, draw(self.seed, epoch, ids, name))
                 if trial:
                     check_geometry(plan, heights, widths)
-        for name, pixel_operation in self.pixel:
+        for name, step in self.steps:
             with self.named(name):
-                values = pixel_operation.draw(draw(self.seed, epoch, ids, name), self.resolution)
+                values = step.draw(draw(self.seed, epoch, ids, name), self.resolution)
                 plan.values.append(check_values(values, count))
         return plan
 
-    def change(self, image: torch.Tensor, plan: AugmentPlan, i: int, epoch: int, sample: int) -> torch.Tensor:
+    def change(self, image: torch.Tensor, plan: AugmentPlan, i: int) -> torch.Tensor:
         """Carry out what follows the geometry of row i of a plan on an image (3, S, S) uint8; gives another one.
 
         Raises:
             AugmentationError: an operation fails, or gives no such image.
         """
-        for (name, operation), values in zip(self.pixel, plan.values, strict=True):
+        for (name, operation), values in zip(self.steps, plan.values, strict=True):
             with self.named(name):
                 image = check_image(operation.function(image, values[i].tolist()), self.resolution)
-        if not self.torchvision:
-            return image
-        with torch.random.fork_rng(devices=[]):
-            for name, transform in self.torchvision:
-                # These draw from torch's generator, so its seed stands for (seed, epoch, sample id, operation).
-                torch.manual_seed(zlib.crc32(f"{self.seed} {epoch} {sample} {name}".encode()))
-                with self.named(name):
-                    image = check_image(transform(image), self.resolution)
         return image
 
     @contextmanager

@@ -70,6 +70,11 @@ class Draw:
 
 
 class GeometricOperation(ABC):
+    """Attribute decides: what of a plan it sets, so that a second operation that sets it is done afterwards; nothing:
+    it only changes what others set."""
+
+    decides: str = ""
+
     @abstractmethod
     def apply(self, plan: AugmentPlan, heights: np.ndarray, widths: np.ndarray, resolution: int, draw: Draw) -> None:
         """Change `plan` in place. heights, widths: (B,) int64 source sizes in pixels."""
@@ -87,6 +92,10 @@ class PixelOperation(ABC):
     @abstractmethod
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
         """The same for one image (3, S, S) uint8 and its P values; gives a new image, or `image` itself."""
+
+    def certain(self) -> "PixelOperation":
+        """What is tried in its place, so that it is done to each image, where draws alone do not make sure of that."""
+        return self
 
 
 def fixed(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from formwork import own
@@ -30,7 +31,8 @@ REFUSED = {
 
 
 def build(name: str, arguments: dict[str, Any] | None, key: str) -> Any:
-    """The operation of one entry.
+    """The operation of one entry: of NATIVE, of FFCV, of src/own (a class, or a function that takes an image first), or
+    a class of torchvision.transforms.v2.
 
     Args:
         key: where the list stands in params.yaml.
@@ -45,6 +47,8 @@ def build(name: str, arguments: dict[str, Any] | None, key: str) -> Any:
 
             return FFCVOperation(name.removeprefix(PREFIX), arguments)
         known = NATIVE.get(name) or own.operations().get(name)
+        if inspect.isfunction(known):
+            return partial(known, **bind(partial(known, None), arguments, typed=False))
         found = known or _from_torchvision(name, key)
         return found(**bind(found, arguments, typed=known is None))
     except AugmentationError:

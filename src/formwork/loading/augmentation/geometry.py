@@ -85,6 +85,8 @@ class RandomCrop(GeometricOperation):
     """Pad the scaled image by `padding` pixels of the colour `fill` on every side and cut a random part of its own size
     out."""
 
+    decides = "shift"
+
     def __init__(self, padding: int, fill: int | Sequence[int] = 0):
         self.padding = check_integer("padding", padding)
         self.fill = check_colour("fill", fill)
@@ -107,6 +109,8 @@ class RandomTranslate(RandomCrop):
 
 class RandomHorizontalFlip(GeometricOperation):
     """Mirror left and right with probability p."""
+
+    decides = "flip"
 
     def __init__(self, p: float = 0.5):
         self.p = check_probability(p)

@@ -2,47 +2,67 @@
 
 from formwork.errors import AugmentationError
 from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.views import Views
 from formwork.params import Operations, Params
 
 STAND_INS = (32, 224)
 """Sides on which lists are tried before `resolution: auto` is known."""
 
 
-def augmentation_of(params: Params, split: str, operations: Operations, resolution: int) -> Augmentation:
-    """The augmentation of a split: its list, tried on images of every size that it gets.
+def views_of(params: Params, split: str, operations: Operations | None, resolution: int) -> Views:
+    """What is made of each image of a split: by its list, or by those of augment.views, tried on images of every size
+    that it gets.
+
+    Args:
+        operations: of the list `split`, train or val; None only where augment.views has the lists.
 
     Raises:
         AugmentationError: it cannot be used; the message begins with the key of the list.
     """
+    schedule = params.ffcv.resolution_schedule or [] if split == "train" else []
+    others = [side for _, side in schedule]
+    views = params.augment.views if split == "train" else 1
+    if isinstance(views, list):
+        made = [
+            (view.times, Augmentation(view.operations, view.resolution or resolution, params.seed, key, others))
+            for key, view in ((f"augment.views[{number}]", view) for number, view in enumerate(views, start=1))
+        ]
+        return Views(tuple(augmentation for times, augmentation in made for _ in range(times)))
+    assert operations is not None
     key = f"augment.{split}"
     if getattr(params.augment, split) is None:
         key = f"datasets.{params.data.name}.{key}"
-    schedule = params.ffcv.resolution_schedule or [] if split == "train" else []
-    augmentation = Augmentation(operations, resolution, params.seed, key, [side for _, side in schedule])
+    augmentation = Augmentation(operations, resolution, params.seed, key, others)
     if split != "train" and augmentation.mixing:
         name = next(iter(augmentation.mixing.operations))
         raise AugmentationError(f"{key}: {name} is for training alone. Remove it from the list.")
-    return augmentation
+    return Views((augmentation,) * views)
 
 
-def check_augmentation(params: Params) -> None:
+def check_augmentation(params: Params) -> list[Views]:
     """Try the lists of the dataset `data.name`, with nothing but params.yaml.
 
     Where the resolution is `auto`, a list is refused that works with none of STAND_INS.
 
+    Returns:
+        Those that params.yaml has, at the largest resolution that they were tried at.
+
     Raises:
         AugmentationError: a list cannot be used.
     """
-    dataset = params.dataset
+    dataset, tried = params.dataset, []
     resolutions = STAND_INS if dataset.resolution == "auto" else (dataset.resolution,)
-    for split, own_list in params.augment:
+    for split in ("train", "val"):
+        own_list = getattr(params.augment, split)
         operations = own_list if own_list is not None else getattr(dataset.augment, split)
-        if operations is None:
+        if operations is None and (split == "val" or isinstance(params.augment.views, int)):
             continue  # the default, which depends on the resolution
         for resolution in resolutions:
             try:
-                augmentation_of(params, split, operations, resolution)
+                views = views_of(params, split, operations, resolution)
                 break
             except AugmentationError:
                 if resolution == resolutions[-1]:
                     raise
+        tried.append(views)
+    return tried

@@ -1,12 +1,8 @@
 """What a list of operations is tried with when it is made, so that none fails hours later."""
 
-import random
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import copy
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,29 +74,8 @@ def check_values(values: object, count: int) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
-def certainly(operation: Any) -> Any:
-    """The same operation with probability 1, where it has one."""
-    if not isinstance(getattr(operation, "p", None), int | float):
-        return operation
-    certain = copy(operation)
-    certain.p = 1.0
-    return certain
-
-
 def _image(i: int, size: int) -> torch.Tensor:
     """(3, size, size) uint8."""
     if i % 3 == 1:
         return torch.full((3, size, size), 255 * (i % 2), dtype=torch.uint8)
     return torch.from_numpy(np.random.default_rng(i).integers(0, 256, (3, size, size), np.uint8))
-
-
-@contextmanager
-def same_random_state() -> Iterator[None]:
-    """Leave the generators of this process as they were: an operation may draw from any of them."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the one that is shared)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)  # noqa: NPY002

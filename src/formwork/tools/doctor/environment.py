@@ -126,7 +126,9 @@ def ffcv(project: Project) -> Result:
 
 def _ffcv_operations(params: Params) -> list[str]:
     """Names of FFCV's operations in the augmentation lists."""
-    lists = (params.augment.train, params.augment.val, params.dataset.augment.train, params.dataset.augment.val)
+    views = params.augment.views if isinstance(params.augment.views, list) else []
+    lists = [params.augment.train, params.augment.val, params.dataset.augment.train, params.dataset.augment.val]
+    lists += [view.operations for view in views]
     names = (name for operations in lists for operation in operations or [] for name in operation)
     return sorted({name for name in names if name.startswith("ffcv.")})
 

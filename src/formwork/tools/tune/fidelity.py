@@ -39,7 +39,7 @@ def view(validation: Augmentation) -> Augmentation:
     name, first = validation.geometric[0]
     fixed = copy(validation)
     fixed.geometric = [(name, first) if name in DETERMINISTIC else ("CenterCrop", CenterCrop())]
-    fixed.pixel, fixed.torchvision = [], []
+    fixed.steps = []
     return fixed
 
 

@@ -69,7 +69,7 @@ class Trial:
         Raises:
             FormworkError: an original is missing or changed; the disk is full; FFCVDataLoader cannot be had.
         """
-        augmentation = view(self.data.augmentations["val"])
+        augmentation = view(self.data.views["val"].augmentations[0])
         original = originals(self.manifest, self.raw, augmentation, cores())
         found: dict[bytes, Stored] = {}
         for number, params in enumerate(progress(settings, name="store", unit="settings")):
