@@ -53,6 +53,7 @@ STAGES = {
         "training/geometry.py",
         "training/import_lightning.py",
         "training/optimizers.py",
+        "training/own_loss.py",
         "training/recipe.py",
         "training/schedules.py",
     ),

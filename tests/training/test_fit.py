@@ -101,9 +101,9 @@ def test_the_first_batch_is_that_of_both_loaders_and_their_making_counts(run, mo
     monkeypatch.setattr("formwork.training.datamodule.time", clock)
     original = ProjectData.loader
 
-    def make(self, *arguments):
+    def make(self, *arguments, **named):
         clock.now += 10
-        loader = original(self, *arguments)
+        loader = original(self, *arguments, **named)
         give = loader.batches
 
         def batches():
