@@ -55,7 +55,7 @@ def test_memory_is_used_again_when_its_copy_is_over(split):
         epoch(loader)
     # One in the queue, one that waits for room there, one in work, those under way, and one that comes to them: not one
     # for each of 20 batches.
-    assert 2 < len(loader.buffers.buffers) <= 4 + UNDER_WAY + 1
+    assert 2 < len(loader.made.buffers.buffers) <= 4 + UNDER_WAY + 1
 
 
 def test_ranks_see_together_what_one_process_does(split):

@@ -143,7 +143,7 @@ def test_a_beton_written_over_while_it_is_read_is_an_error(make_split, os_cache)
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), MemoryError("no room"), KeyboardInterrupt()])
 def test_any_exception_of_a_thread_reaches_the_consumer(split, monkeypatch, error):
     loader = FFCVDataLoader(split, make_config())
-    monkeypatch.setattr(loader.code, "load", lambda *arguments: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(loader.made.batch_code.module, "load", lambda *arguments: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)) as raised:
         list(loader)
     assert raised.value is error

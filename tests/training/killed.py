@@ -3,20 +3,20 @@
 import os
 import signal
 
-from formwork.loading.ffcv_loader import FFCVDataLoader
+from formwork.loading.beton_batches import BetonBatches
 from formwork.training.resume import PeriodicCheckpoint
 
 
 def write_down_and_die(kill_after: int) -> None:
     """Change the classes of this process: its batches go to the file `samples RANK`; 0: it is not killed."""
-    start, save = FFCVDataLoader._start, PeriodicCheckpoint._save
+    start, save = BetonBatches.start, PeriodicCheckpoint._save
     rank, left = os.environ.get("LOCAL_RANK", "0"), [kill_after]
 
-    def write_down(self, pool, epoch, ids, places, data):
+    def write_down(self, pool, batch, used):
         if self.split.name == "train":
             with open(f"samples {rank}", "a") as file:
-                print(epoch, *ids, file=file)
-        return start(self, pool, epoch, ids, places, data)
+                print(batch.epoch, *batch.draws, file=file)
+        return start(self, pool, batch, used)
 
     def save_and_die(self, trainer):
         save(self, trainer)
@@ -24,4 +24,4 @@ def write_down_and_die(kill_after: int) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    FFCVDataLoader._start, PeriodicCheckpoint._save = write_down, save_and_die
+    BetonBatches.start, PeriodicCheckpoint._save = write_down, save_and_die
