@@ -154,6 +154,7 @@ def test_extreme_arguments_that_are_allowed_give_images(split: SplitFiles) -> No
         {"GaussianBlur": {"kernel_size": 999, "sigma": [0.0001, 10000]}},
         {"RandomRotation": {"degrees": 10000, "center": [16384, -16384], "interpolation": "bilinear"}},
         {"RandomAffine": {"degrees": 0, "translate": [1, 1], "scale": [0.0001, 10000], "shear": [89, 91, -90, 90]}},
+        {"RandomPerspective": {"distortion_scale": 1, "p": 1}},
         {"Cutout": {"crop_size": 16384}},
         {"RandomErasing": {"p": 1, "scale": [0.0001, 1], "ratio": [0.0001, 10000]}},
         {"Mixup": {"alpha": 0.001, "p": 0.5}},
