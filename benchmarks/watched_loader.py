@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.contenders import formwork_ffcv
@@ -32,7 +33,8 @@ class Whole:
             queue, or lost it to another; page_faults.
     """
 
-    def __init__(self, loader: Loader):
+    def __init__(self, loader: Any):
+        loader.wait_for_kernels()
         self.loader = loader
         self.figures: dict[str, float] = {}
 
@@ -60,7 +62,7 @@ class Timed(Whole):
     def __init__(self, loader: Any):
         super().__init__(loader)
         self.code = TimedCode(loader.code)
-        loader.code = self.code
+        loader.batch_code = SimpleNamespace(module=self.code)
 
     def __iter__(self) -> Iterator:
         self.code.clear()
