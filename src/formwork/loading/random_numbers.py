@@ -64,8 +64,9 @@ def philox_in_lanes(c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, c3: np.ndarr
         k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
 
 
-def words(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int = 0) -> np.ndarray:
-    """(N, 4) uint64 random 32-bit words for (seed, epoch, sample id, purpose); `block` numbers further ones."""
+def words(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int | np.ndarray = 0) -> np.ndarray:
+    """(N, 4) uint64 random 32-bit words for (seed, epoch, sample id, purpose); `block` numbers further ones, for all
+    samples or (N,) for each."""
     ids = np.asarray(sample_ids, dtype=np.uint64)
     counters = np.empty((len(ids), 4), dtype=np.uint64)
     counters[:, 0] = ids & LOW
@@ -75,7 +76,7 @@ def words(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: in
     return philox(counters, (seed, crc32(purpose.encode())))
 
 
-def uniform(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int = 0) -> np.ndarray:
+def uniform(seed: int, epoch: int, sample_ids: np.ndarray, purpose: str, block: int | np.ndarray = 0) -> np.ndarray:
     """(N, 4) float64 in [0, 1), from `words`."""
     return words(seed, epoch, sample_ids, purpose, block) / 2.0**32
 

@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 
 from formwork.errors import AugmentationError
 from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.base import Draw
 from formwork.loading.transforms import apply_plan
 
 IDS = np.arange(2000)
@@ -69,6 +70,33 @@ def test_random_resized_crop_always_finds_a_part(height, width):
     plan = Augmentation([{"RandomResizedCrop": {}}], 32, 0).plan(0, ids, np.full(200, height), np.full(200, width))
     left, top, right, bottom = plan.window.T
     assert np.all((left >= 0) & (top >= 0) & (right <= width) & (bottom <= height) & (left < right) & (top < bottom))
+
+
+def first_that_fits(draw: Draw, height: int, width: int) -> tuple[float, float, float, float]:
+    """torchvision's RandomResizedCrop of one image: left, top, right, bottom."""
+    for attempt in range(10):
+        ((area, aspect, y, x),) = draw.uniform(attempt)
+        area, aspect = height * width * (0.08 + 0.92 * area), np.exp(np.log(3 / 4) + np.log(16 / 9) * aspect)
+        w, h = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
+            return left, top, left + w, top + h
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width / (3 / 4)))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+@pytest.mark.parametrize("count", [0, 1, 60, 1500])
+def test_a_random_resized_crop_is_the_first_attempt_that_fits(count):
+    rng = np.random.default_rng(count)
+    sizes = rng.integers(1, 400, (2, count))
+    sizes[:, ::3] //= rng.integers(1, 50, (2, len(range(0, count, 3))))  # some so narrow that none fits
+    sizes = np.maximum(sizes, 1)
+    plan = Augmentation([{"RandomResizedCrop": {}}], 32, seed=5).plan(2, np.arange(count), *sizes)
+
+    for i in range(count):
+        draw = Draw(5, 2, np.array([i]), "RandomResizedCrop")
+        assert plan.box[i].tolist() == [*first_that_fits(draw, *sizes[:, i].tolist())]
 
 
 def test_shifts_and_flips_are_fair():

@@ -68,6 +68,11 @@ class Draw:
         blocks = [self.uniform(block) for block in range(-(-count // 4))]
         return np.hstack([np.empty((len(self.ids), 0)), *blocks])[:, :count]
 
+    def of_blocks(self, blocks: range, rows: np.ndarray) -> np.ndarray:
+        """(len(blocks), len(rows), 4), of several blocks at once, for these images of the batch."""
+        ids, numbers = np.tile(self.ids[rows], len(blocks)), np.repeat(blocks, len(rows))
+        return uniform(self.seed, self.epoch, ids, self.purpose, numbers).reshape(len(blocks), len(rows), 4)
+
 
 class GeometricOperation(ABC):
     """Attribute decides: what of a plan it sets, so that a second operation that sets it is done afterwards; nothing:

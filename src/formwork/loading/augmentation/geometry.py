@@ -16,6 +16,7 @@ from formwork.loading.augmentation.base import (
 )
 
 CROP_ATTEMPTS = 10  # of torchvision.transforms.RandomResizedCrop, before it falls back to a centre crop
+AT_ONCE = 1024  # of them, for all images together: calls of NumPy cost as much as the numbers in them
 SMALLEST_RATIO = 0.01  # of CenterCrop: a part of a hundredth of each side
 
 
@@ -64,21 +65,23 @@ class RandomResizedCrop(GeometricOperation):
         # The fallback: the largest centred part whose proportions are allowed.
         w = np.minimum(widths, np.maximum(np.rint(heights * self.ratio[1]), 1)).astype(np.int64)
         h = np.minimum(heights, np.maximum(np.rint(widths / self.ratio[0]), 1)).astype(np.int64)
-        y, x = (heights - h) // 2, (widths - w) // 2
-        pending = np.ones(len(heights), dtype=bool)
-        for attempt in range(CROP_ATTEMPTS):
-            u = draw.uniform(attempt)
-            area = heights * widths * (self.scale[0] + (self.scale[1] - self.scale[0]) * u[:, 0])
-            aspect = np.exp(low + (high - low) * u[:, 1])
+        crop = np.array([(widths - w) // 2, (heights - h) // 2, w, h], np.float64)
+        pending, done = np.arange(len(heights)), 0
+        while len(pending) and done < CROP_ATTEMPTS:
+            attempts = range(done, min(done + max(AT_ONCE // len(pending), 2), CROP_ATTEMPTS))
+            u = draw.of_blocks(attempts, pending)
+            tall, wide = heights[pending], widths[pending]
+            area = tall * wide * (self.scale[0] + (self.scale[1] - self.scale[0]) * u[..., 0])
+            aspect = np.exp(low + (high - low) * u[..., 1])
             cw, ch = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
-            fits = pending & (cw >= 1) & (ch >= 1) & (cw <= widths) & (ch <= heights)
-            y = np.where(fits, np.floor(u[:, 2] * (heights - ch + 1)), y)
-            x = np.where(fits, np.floor(u[:, 3] * (widths - cw + 1)), x)
-            h, w = np.where(fits, ch, h), np.where(fits, cw, w)
-            pending &= ~fits
-            if not pending.any():
-                break
-        plan.box[:] = plan.window[:] = np.stack([x, y, x + w, y + h], axis=1)
+            fits = (cw >= 1) & (ch >= 1) & (cw <= wide) & (ch <= tall)
+            first = fits.argmax(axis=0), np.arange(len(pending))  # the first attempt that fits, or any
+            found, cw, ch, u = fits[first], cw[first], ch[first], u[first]
+            y, x = np.floor(u[:, 2] * (tall - ch + 1)), np.floor(u[:, 3] * (wide - cw + 1))
+            crop[:, pending[found]] = np.array([x, y, cw, ch])[:, found]
+            pending, done = pending[~found], attempts.stop
+        crop[2:] += crop[:2]
+        plan.box[:] = plan.window[:] = crop.T
 
 
 class RandomCrop(GeometricOperation):

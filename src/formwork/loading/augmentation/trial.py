@@ -24,6 +24,9 @@ class Extremes(Draw):
         numbers[0::4], numbers[2::4] = 0, np.nextafter(1, 0)
         return numbers
 
+    def of_blocks(self, blocks: range, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self.uniform(block)[rows] for block in blocks])
+
 
 def trial_sizes() -> tuple[np.ndarray, np.ndarray]:
     """(MOST,) int64 heights and widths of the images that the training images are made of."""
