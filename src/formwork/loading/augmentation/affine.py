@@ -111,6 +111,8 @@ class RandomAffine(_Affine):
         self.shear_x, self.shear_y = NONE, NONE
         if isinstance(shear, list | tuple) and len(shear) == 4:
             self.shear_x, self.shear_y = check_angles("shear", shear[:2]), check_angles("shear", shear[2:])
+        elif isinstance(shear, list | tuple) and len(shear) != 2:
+            raise ValueError(f"shear must be a number, [low, high] or [low x, high x, low y, high y], and is {shear!r}")
         elif shear is not None:
             self.shear_x = check_angles("shear", shear)
         self.center = check_center(center)
