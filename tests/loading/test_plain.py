@@ -20,6 +20,7 @@ from formwork.images.manifest import read_manifest
 from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.params import BetonParams, Params
+from tests.conftest import Shared
 from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.make_images import photo
 
@@ -109,8 +110,13 @@ def results(split: SplitFiles, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(photos: SplitFiles, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return json.loads(results(photos, tmp_path_factory.mktemp("expected")))
+def expected(photos: SplitFiles, shared: Shared) -> dict[str, str]:
+    """Of the kernels, with nothing missing. It takes seconds: once for all processes that run tests."""
+
+    def make(folder: Path) -> None:
+        (folder / "results.json").write_text(results(photos, folder))
+
+    return json.loads((shared("plain-expected", make) / "results.json").read_text())
 
 
 def process(split: SplitFiles, folder: Path, *missing: str, **environment: str) -> tuple[dict[str, str], list[str]]:
