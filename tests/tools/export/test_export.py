@@ -25,7 +25,7 @@ from formwork.params import Model as ModelParams
 from formwork.prediction.model import load_model
 from formwork.tools.export.export import export
 from formwork.tools.export.formats import FORMATS
-from tests.tools.predict.test_predict import OF_TASK
+from tests.tools.predict.conftest import OF_TASK
 from tests.workspace import ROOT
 
 PAGE = ROOT / "docs/export.md"
