@@ -98,7 +98,7 @@ def main(a: argparse.Namespace) -> None:
             prepared = prepare(size.of(workload), folder, size.images)
             measured.append(measure(prepared, device, a.models, a.workers, a.rounds))
     command = f"python benchmarks/run.py gpu --workers {a.workers} --rounds {a.rounds}"
-    on = torch.cuda.get_device_name(device) if a.device == "cuda" else "the CPU, as a rehearsal"
+    on = torch.cuda.get_device_name(device) if a.device == "cuda" else None
     text = body(measured, on, size.batch_size, a.rounds)
     if a.quick or a.only or a.device != "cuda" or a.models != MODELS:
         print(text)

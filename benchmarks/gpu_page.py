@@ -72,8 +72,9 @@ class Measured:
         }
 
 
-def body(measured: Sequence[Measured], on: str, batch_size: int, rounds: int) -> str:
-    """The Markdown of the section. on: name of the GPU."""
+def body(measured: Sequence[Measured], gpu: str | None, batch_size: int, rounds: int) -> str:
+    """The Markdown of the section. gpu: its name; None: that was the CPU, whose figures meet no aim and miss none."""
+    on = gpu or "the CPU, as a rehearsal"
     parts = [
         f"Training on {on}, in bf16 (autocast) and channels_last, batches of {batch_size}, "
         f"{of_workers(measured[0].workers)}: images/s of all steps of an epoch but the first, median of "
@@ -90,7 +91,8 @@ def body(measured: Sequence[Measured], on: str, batch_size: int, rounds: int) ->
     left_out = {f"{name}: {why}" for one in measured for name, why in one.left_out.items()}
     if left_out:
         parts.append("Left out:\n\n" + "\n".join(f"- {line}" for line in sorted(left_out)))
-    parts.append(_verdict(measured))
+    if gpu:
+        parts.append(_verdict(measured))
     return "\n\n".join(part for part in parts if part)
 
 

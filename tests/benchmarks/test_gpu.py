@@ -43,7 +43,7 @@ def test_every_loader_trains_and_one_that_is_missing_is_left_out(found: Measured
     assert all(rate.values[0] > 0 for rate in rates.values())
     assert all(0 <= share < 1 for share in waited.values())
     assert list(found.alone) == [1]
-    text = body([found], "the CPU", SIZE.batch_size, rounds=1)
+    text = body([found], None, SIZE.batch_size, rounds=1)
     assert f"| {STAYS} |" in text
     assert all(f"- {name}: ModuleNotFoundError: No module named" in text for name in found.left_out)
 
@@ -117,6 +117,7 @@ def test_a_rehearsal_on_the_cpu_writes_nothing(
     run("--device", "cpu")
     said = capsys.readouterr().out
     assert all(f"**{name}**" in said for name in ("photo, jpg 256", "photo, raw 256", "photo, originals"))
+    assert "The aim is" not in said
     assert not list(tmp_path.iterdir())
 
 
