@@ -42,6 +42,7 @@ STAGES = {
         "kernels/__init__.py",
         "kernels/cache.py",
         "kernels/compile.py",
+        "kernels/kept_only.py",
         "loading/__init__.py",
         "loading/augmentation",
         "loading/ffcv",

@@ -7,6 +7,7 @@ import pytest
 
 from formwork.kernels import cache
 from formwork.kernels import compile as compilation
+from formwork.kernels.kept_only import NotKept, is_kept_only
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.base import SplitFiles
 from formwork.loading.batch_code import BatchCode
@@ -66,8 +67,8 @@ def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_for = batch_kernels.compile_for
 
     def compile_if_allowed(*arguments: object) -> None:
-        if cache._thread.kept_only:
-            raise cache.NotKept
+        if is_kept_only():
+            raise NotKept
         compile_for(*arguments)
 
     monkeypatch.delenv(compilation.SWITCH, raising=False)
@@ -126,4 +127,4 @@ def test_this_process_compiles_where_no_other_can(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_kernel_that_is_not_kept_is_no_error_that_code_turns_into_another() -> None:
-    assert not issubclass(cache.NotKept, Exception)
+    assert not issubclass(NotKept, Exception)

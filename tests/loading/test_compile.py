@@ -46,6 +46,18 @@ def test_a_kernel_that_does_not_compile_is_replaced_after_one_warning() -> None:
     assert bad(np.arange(5)) == good(np.arange(5)) == 10
 
 
+def test_while_another_process_compiles_plain_forms_are_taken_and_this_one_compiles_nothing() -> None:
+    class Compiler:
+        """A process."""
+
+    compiler = Compiler()
+    compilation.meanwhile.add(compiler)
+    assert either(lambda: broken, total)(np.arange(5)) == 10
+    assert not compilation.is_plain()
+    del compiler  # and a loader that nobody needs any more takes it along
+    assert not compilation.meanwhile
+
+
 def test_a_kernel_that_cannot_be_imported_is_replaced() -> None:
     def missing():
         raise ImportError("no intrinsic")

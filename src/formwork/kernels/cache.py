@@ -8,7 +8,6 @@ import mmap
 import os
 import shutil
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from numba.core import caching, config
 
 from formwork import own
 from formwork.code import KERNELS, PACKAGE, code_digest
+from formwork.kernels.kept_only import NotKept, is_kept_only
 
 KEPT = 30 * 24 * 3600  # seconds for which the kernels of sources that nobody uses any more are kept
 TURN_SECONDS, LOOK_SECONDS = 60, 0.1  # that a process waits at most for another to compile, and between two looks
@@ -64,31 +64,6 @@ def why_not_kept(folder: Path) -> str | None:
     return None
 
 
-class NotKept(BaseException):
-    """A kernel is not compiled yet, see kept_only. No error: what makes others of errors lets it pass."""
-
-
-class _Thread(threading.local):
-    kept_only = False
-
-
-_thread = _Thread()
-
-
-@contextmanager
-def kept_only() -> Iterator[None]:
-    """`with kept_only():` kernels are loaded by this thread, and none is compiled.
-
-    Raises:
-        NotKept: by a call of the first one that would have to be.
-    """
-    _thread.kept_only = True
-    try:
-        yield
-    finally:
-        _thread.kept_only = False
-
-
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """`with one_at_a_time():` of the processes of a user that compile the same sources one goes ahead, and the others
@@ -112,7 +87,7 @@ class KernelCache(caching.FunctionCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         found = super().load_overload(signature, target_context)
-        if found is None and _thread.kept_only:
+        if found is None and is_kept_only():
             raise NotKept(self)
         return found
 

@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from formwork.kernels.kept_only import NotKept
 
 SWITCH, PLAIN, COMPILED = "FORMWORK_KERNELS", "plain", "compiled"
 """Environment variable, and its values: PLAIN takes the plain forms, COMPILED the compiled ones. Without it, a loader
@@ -130,10 +133,14 @@ def give_up(error: Exception) -> None:
     _state.give_up(f"{type(error).__name__}: {error}")
 
 
+meanwhile: "WeakSet[Any]" = WeakSet()
+"""The processes that compile kernels for this one, as long as they run: meanwhile, `either` takes plain forms."""
+
+
 def either(
     compiled: Callable[[], Callable[Arguments, Result]], plain: Callable[Arguments, Result]
 ) -> Callable[Arguments, Result]:
-    """A function that calls a kernel, or its plain form where kernels cannot be compiled.
+    """A function that calls a kernel, or its plain form where kernels cannot be compiled, or are not to be now.
 
     Args:
         compiled: returns the kernel; called when it is first needed, so that it may import modules that need numba.
@@ -145,11 +152,13 @@ def either(
 
     @wraps(plain)
     def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        if not is_plain():
+        if not is_plain() and not meanwhile:
             try:
                 if not found:
                     found.append(compiled())
                 return found[0](*arguments, **named)
+            except NotKept:
+                pass  # nothing is to be compiled now
             except MemoryError:  # the one error that a kernel raises itself
                 raise
             except Exception as error:

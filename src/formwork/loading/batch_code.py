@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from formwork.errors import FormworkError
 from formwork.kernels import compile as compilation
+from formwork.kernels.kept_only import NotKept, kept_only
 from formwork.loading import plain_batches
 from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.mirror import MirrorHorizontally, Shift
@@ -42,6 +43,7 @@ class BatchCode:
     def module(self) -> ModuleType:
         """What makes the next batch: batch_kernels or plain_batches."""
         if self._compiler is not None and not self._compiler.running:
+            compilation.meanwhile.discard(self._compiler)
             self._compiler = None
             self._take(start=False)
         return self._module
@@ -56,7 +58,7 @@ class BatchCode:
         """Take the kernels. Those that are not kept are compiled: by another process, if one is to be started and can
         be, or here."""
         try:
-            from formwork.kernels.cache import NotKept, kept_only, one_at_a_time
+            from formwork.kernels.cache import one_at_a_time
             from formwork.loading import batch_kernels
 
             arguments = self._config.views, STORED[self._config.made]
@@ -89,6 +91,7 @@ class BatchCode:
             self._compiler = CompilerProcess(batch_kernels.compile_for, views, STORED[self._config.made])
         except Exception:  # no process more, or arguments that cannot be sent to one
             return False
+        compilation.meanwhile.add(self._compiler)
         return True
 
 
