@@ -32,6 +32,8 @@ ALL = [
     {"RandomGrayscale": {"p": 0.3}},
     {"RandomSolarize": {"threshold": 100, "p": 0.3}},
     {"GaussianBlur": {"kernel_size": 3, "p": 0.5}},
+    {"RandAugment": {"interpolation": "bilinear"}},
+    {"GaussianNoise": {"p": 0.5}},
     {"RandomErasing": {}},
     {"Cutout": {"crop_size": 4}},
 ]
