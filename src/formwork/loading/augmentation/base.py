@@ -65,8 +65,8 @@ class Draw:
 
     def uniforms(self, count: int) -> np.ndarray:
         """(B, count) float64 in [0, 1): the first numbers of as many blocks as it takes."""
-        blocks = [self.uniform(block) for block in range(-(-count // 4))]
-        return np.hstack([np.empty((len(self.ids), 0)), *blocks])[:, :count]
+        blocks = self.of_blocks(range(max(-(-count // 4), 1)), np.arange(len(self.ids)))
+        return blocks.transpose(1, 0, 2).reshape(len(self.ids), 4 * len(blocks))[:, :count]
 
     def of_blocks(self, blocks: range, rows: np.ndarray) -> np.ndarray:
         """(len(blocks), len(rows), 4), of several blocks at once, for these images of the batch."""
