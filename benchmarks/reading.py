@@ -88,7 +88,8 @@ def body(measured: Mapping[str, Measured], workers: int, rounds: int) -> str:
     ]
     columns = ["workload", "kB an image", *(f"{way}, images/s" for way in WAYS), "ratio"]
     return (
-        "A beton of up to 256 MB is held in memory; of a larger one, each sample is copied out of the page cache. Both "
+        "A beton of up to 256 MB, and one of small images that fits into memory, is held there; of others, each sample "
+        "is copied out of the page cache by the worker that decodes it. Both "
         f"ways on each workload, whatever its size: FFCVDataLoader, {of_workers(workers)}, random order, in turn; "
         f"medians of {rounds} epochs after one to warm up.\n\n{table(columns, rows)}"
     )

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "loader": "loading: images/s of every loader on the same images",
     "scaling": "loading: what each further worker adds, what holds it back, and how far memory is from its limit",
     "reading": "loading: what reading each sample costs over a beton in memory",
+    "cold": "loading: what is read of a beton that is not in the page cache, over what the disk can read",
     "parts": "loading: a thousand parts against one file, and how long opening takes",
     "verification": "loading: what comparing samples with their checksums costs",
     "lightning": "training: what Lightning costs over bare loops",

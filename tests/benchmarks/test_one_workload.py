@@ -3,12 +3,13 @@
 import argparse
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks import lightning, one_workload, reading, timesteps, verification
+from benchmarks import cold, lightning, one_workload, reading, timesteps, verification
 from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns, empty_loop
 from benchmarks.reading import HELD, READ
 from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
@@ -116,6 +117,22 @@ def test_reading_is_measured_of_each_workload_either_way(
         assert f"| {workload.name} |" in text
         for way in (READ, HELD):
             assert len(results[workload.name][way]["images_per_second"]) == 1
+
+
+def test_of_a_cold_disk_each_order_is_measured_over_the_disk_alone(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = prepared("photo").workload
+    monkeypatch.setattr(cold, "LoaderProcess", LoaderHere)
+    monkeypatch.setattr(cold, "WORKLOADS", {workload: 200})
+    monkeypatch.setattr(cold, "slowed", lambda *_: nullcontext())  # not by this user
+
+    folder = run(cold, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "cold.json").read_text())[f"{workload.name}, as it is"]
+    assert list(results) == list(cold.WAYS)
+    assert all(found["bytes_per_second"][0] > 0 for found in results.values())
+    assert f"| {workload.name} | as it is |" in (folder / "page.md").read_text()
 
 
 def test_of_the_two_ways_one_reads_in_each_epoch(prepared: Callable[[str], Prepared]) -> None:

@@ -218,6 +218,8 @@ class BetonReader:
             self.descriptors[file] = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise unreadable(path, error) from error
+        if CAN_ADVISE:  # the system must not guess what is next, and read what is not: it is told
+            os.posix_fadvise(int(self.descriptors[file]), 0, 0, os.POSIX_FADV_RANDOM)
         self._check([file])
 
     def _check(self, files: Iterable[int]) -> None:

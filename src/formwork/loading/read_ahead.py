@@ -15,11 +15,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from formwork.loading.beton_reader import BetonReader
-from formwork.system import memory
 
-AHEAD = 1 << 28  # bytes of a group, at most; of two, some or all are in the page cache for it
-MODEST = 1 << 25  # bytes of a group that any machine has memory for
-SHARE_OF_MEMORY = 16  # one part of so many of the available memory is for a group
+AHEAD = 1 << 25  # bytes of a group from which on no batch is added; of two, all or some is in the page cache for it
 PAGE = 1 << 12  # bytes
 LOOKED_AT = 16  # ranges of a group: where all are in the page cache, the others are taken to be there, too
 POLL = 0.05  # seconds between looks at whether the consumer has left
@@ -113,13 +110,10 @@ class ReadAhead:
             crossing = self.window and place // self.window > (place - 1) // self.window
             if size >= enough or (crossing and 2 * size >= enough) or not self.source.reads_files:
                 yield self._asked_for(needed, len(members)), members
-                enough = min(2 * max(size, enough), self._most(size))
+                enough = min(2 * max(size, enough), AHEAD)
                 members, needed, size = [], [], 0
         if members:
             yield self._asked_for(needed, len(members)), members
-
-    def _most(self, size: int) -> int:
-        return min(AHEAD, max(memory()[1] // SHARE_OF_MEMORY, MODEST)) if size >= MODEST else AHEAD
 
     def _asked_for(self, needed: list[np.ndarray], batches: int) -> Group:
         group = Group(self._ranges(np.concatenate(needed)) if needed else NOTHING, batches)
