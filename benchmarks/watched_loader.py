@@ -61,8 +61,8 @@ class Timed(Whole):
 
     def __init__(self, loader: Any):
         super().__init__(loader)
-        self.code = TimedCode(loader.code)
-        loader.batch_code = SimpleNamespace(module=self.code)
+        self.code = TimedCode(loader.made.batch_code.module)
+        loader.made.batch_code = SimpleNamespace(module=self.code)
 
     def __iter__(self) -> Iterator:
         self.code.clear()
