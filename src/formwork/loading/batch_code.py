@@ -97,8 +97,8 @@ class BatchCode:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """`with _uncollected():` nobody looks for garbage. When numba starts it makes many objects, and keeps them: to look
-    through them again and again, and through those of torch, would take a quarter of the time to the first batch."""
+    """`with _uncollected():` nobody looks for garbage. When numba starts it makes many objects and keeps them: they
+    and those of torch are looked through once afterwards, and not several times."""
     enabled = gc.isenabled()
     gc.disable()
     try:
