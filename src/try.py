@@ -21,8 +21,10 @@ def main() -> None:
         from formwork.loading.augmentation.project import check_augmentation
         from formwork.training.geometry import check_params
     with undoable():
-        check_augmentation(params)
+        lines = check_augmentation(params)
         check_params(params)
+    for line in lines:
+        print(line)
     write_text(arguments.tried, TRIED)
 
 

@@ -20,7 +20,7 @@ from formwork.images.manifest import TRAINING
 from formwork.images.pixels import read_rgb
 from formwork.interim.settings import Settings, read_settings
 from formwork.limits import unreadable
-from formwork.loading.base import LoaderConfig, SplitFiles, once
+from formwork.loading.base import Images, LoaderConfig, SplitFiles, once
 from formwork.loading.factory import make_loader
 from formwork.loading.project import ProjectData
 from formwork.loading.targets import targets_of
@@ -153,7 +153,7 @@ def _draw_batches(data: ProjectData, path: Path) -> list[str]:
         # The first batches of training as they are. In validation all of them would be of the first class.
         config = replace(data.config(split, rank=0, world_size=1), num_workers=0)
         config = config if split == "train" else replace(config, order="random")
-        drawn: list[Drawn] = []
+        drawn: list[list[Drawn]] = []
         for name, use_ffcv in LOADERS.items():
             try:
                 drawn.append(_first(of_split, config, use_ffcv))
@@ -164,33 +164,45 @@ def _draw_batches(data: ProjectData, path: Path) -> list[str]:
                 rows.append(Row(missing[-1]))
             else:
                 source = of_split.beton if use_ffcv else of_split.raw
-                rows.append(_row(data, f"{split}: {name}, from {source}", config, drawn[-1]))
+                rows += [_row(data, f"{split}: {name}, from {source}", config, of_size) for of_size in drawn[-1]]
         if len(drawn) == len(LOADERS):
-            rows.append(_difference(data, split, *drawn))
+            rows += [_difference(data, split, *both) for both in zip(*drawn, strict=True)]
     if not any(row.images for row in rows):
         raise FormworkError("\n".join(missing))
     image_rows(path, f"{data.settings.name}: what the model is given in training, and random validation images", rows)
     return missing
 
 
-def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> Drawn:
+def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> list[Drawn]:
+    """The first images, views of an image side by side; those of each size."""
     loader = make_loader(split, config, use_ffcv, fallback="error")
     order = loader.state_dict()
-    images, targets = [], []
+    batches = []
     epoch: Any = iter(loader)  # a generator, whose threads or processes end when it is closed
     with closing(epoch):
         for batch in epoch:
-            of_batch, their_targets, *_ = once(batch)
-            images.append(of_batch)
-            targets.append(their_targets)
-            if sum(map(len, targets)) >= COLUMNS:
+            batches.append(_by_size(*once(batch)[:2]))
+            if sum(len(targets) for (_, targets), *_ in batches) >= COLUMNS:
                 break
-    return Drawn(torch.cat(images)[:COLUMNS], torch.cat(targets)[:COLUMNS], order)
+    return [
+        Drawn(*(torch.cat(parts)[:COLUMNS] for parts in zip(*of_size, strict=True)), order)
+        for of_size in zip(*batches, strict=True)
+    ]
+
+
+def _by_size(images: Images, targets: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(N, 3, S, S) images of each size, and the target of each."""
+    if isinstance(images, torch.Tensor) and images.dim() == 4:
+        return [(images, targets)]
+    groups = images if isinstance(images, tuple) else (images,)
+    return [(group.flatten(0, 1), targets.repeat_interleave(group.shape[1], dim=0)) for group in groups]
 
 
 def _row(data: ProjectData, heading: str, config: LoaderConfig, drawn: Drawn) -> Row:
     side = drawn.images.shape[-1]
     heading += f": {side} x {side} pixels, {config.dtype}"
+    if config.other_views:
+        heading += f", {config.views.sides.count(side)} views of each image"
     if config.timesteps > 1:
         shown = "".join("1" if shown else "0" for shown in data.params.model.shown)
         blanks = f", and blanks: {shown}" if "0" in shown else ""

@@ -34,7 +34,7 @@ def open_loader(split: SplitFiles, config: LoaderConfig) -> BaseLoader:
 def load(split: SplitFiles, config: LoaderConfig) -> np.ndarray:
     """All images of a split by sample id, (N, S, S, 3) uint8."""
     config = replace(config, order="sequential", dtype="uint8", drop_last=False)
-    return np.concatenate([images.permute(0, 2, 3, 1).numpy() for images, _ in open_loader(split, config)])
+    return np.concatenate([images.permute(0, 2, 3, 1).numpy() for images, *_ in open_loader(split, config)])
 
 
 def measure(contenders: Mapping[Any, tuple[SplitFiles, LoaderConfig]], rounds: int, what: str) -> dict[Any, Rates]:
@@ -62,5 +62,5 @@ def _rate(split: SplitFiles, config: LoaderConfig) -> float:
 
 def _timed(loader: Iterable[Batch], epochs: int) -> tuple[int, float]:
     start = time.perf_counter()
-    images = sum(len(labels) for _ in range(epochs) for _, labels in loader)
+    images = sum(len(labels) for _ in range(epochs) for _, labels, *_ in loader)
     return images, time.perf_counter() - start

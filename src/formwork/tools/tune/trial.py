@@ -82,7 +82,9 @@ class Trial:
             if not found:
                 speed.open_loader(self._split(beton.path), self.config)  # what would stop the last one stops the first
             size = extrapolate(beton, self.sampled, self.images, params.max_resolution, len(self.data.splits))
-            stored = speed.load(self._split(beton.path), replace(self.config, augmentation=augmentation))
+            stored = speed.load(
+                self._split(beton.path), replace(self.config, augmentation=augmentation, other_views=())
+            )
             found[content] = Stored(
                 params=[params],
                 longest=int(self.images.sides.max()),

@@ -1,0 +1,130 @@
+"""Training on several views of an image: each counts as an image, or the network has a loss of its own for them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from formwork import own
+from formwork.errors import ParamsError
+from formwork.loading.augmentation.project import check_augmentation
+from formwork.models.small_cnn import SmallCNN
+from formwork.params import Params
+from formwork.training.geometry import check_params
+from formwork.yaml import parse_yaml
+from tests.training.conftest import make_params
+
+PAGE = Path(__file__).parents[2] / "docs/contrastive.md"
+LISTS = [parse_yaml(text.encode(), PAGE.name) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S)]
+
+
+def metrics(out: Path) -> dict:
+    return json.loads((out / "train/metrics.json").read_text())
+
+
+class WithLoss(SmallCNN):
+    def __init__(self, classes: int, give: Callable | None = None):
+        super().__init__(classes)
+        self.give = give or (lambda loss, outputs: (loss, outputs))
+
+    def training_loss(self, views, classes):
+        outputs = self(views[:, 0])
+        return self.give(nn.functional.cross_entropy(outputs, classes), outputs)
+
+
+@pytest.fixture
+def simclr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """own/simclr, as the page has it."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    names: dict = {}
+    exec(code, names)
+    monkeypatch.setattr(own, "model", lambda name: names[name])
+
+
+@pytest.mark.parametrize("use_ffcv", [True, False])
+def test_simclr_learns_without_labels(run, simclr, use_ffcv):
+    """Its features are learned from views; labels only measure them."""
+    augment = {"train": [{"RandomCrop": {"padding": 2}}, {"GaussianBlur": {"kernel_size": 3, "p": 0.5}}], "views": 2}
+    out = run(
+        "out", model={"name": "own/simclr"}, augment=augment, data={"use_ffcv": use_ffcv}, trainer={"max_epochs": 6}
+    )
+    assert metrics(out)["val"]["accuracy"] > 0.9
+
+
+def test_views_of_several_sizes_are_images_of_their_own(run):
+    views = [[{"RandomCrop": {"padding": 2}}], {"times": 2, "resolution": 8, "operations": [{"RandomResizedCrop": {}}]}]
+    float32, uint8 = (
+        metrics(run(dtype, augment={"views": views}, data={"dtype": dtype})) for dtype in ("float32", "uint8")
+    )
+    assert float32["val"]["accuracy"] > 0.9
+    assert float32["train"] == uint8["train"]
+
+
+def test_mixed_views_train(run):
+    augment = {"train": [{"RandomCrop": {"padding": 2}}, {"Mixup": {"alpha": 0.2}}], "views": 2}
+    assert metrics(run("out", augment=augment))["val"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("lists", LISTS, ids=["digits", "SimCLR", "DINO"])
+def test_lists_of_the_page_are_right(simclr, lists):
+    params = Params.model_validate({"data": {"name": "x"}, "datasets": {"x": {"resolution": 224}}} | lists)
+    assert check_augmentation(params) == []
+    assert len(params.augment.sides(224)) == (10 if isinstance(params.augment.views, list) else 2)
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda loss, outputs: loss, "must give two tensors, loss and outputs, and gives Tensor"),
+        (lambda loss, outputs: (loss, outputs[:, :1]), r"outputs \(2, 2\) for 2 images; it gives \(\) and \(2, 1\)"),
+        (lambda loss, outputs: (loss.detach(), outputs), r"it gives \(\) without a gradient"),
+        (lambda loss, outputs: outputs.view(7), "cannot be computed: RuntimeError: "),
+    ],
+)
+def test_a_loss_that_cannot_be_used_is_refused_before_any_work(monkeypatch, give, message):
+    monkeypatch.setattr(own, "model", lambda name: lambda classes: WithLoss(classes, give))
+    datasets = {"colours": {"resolution": 12, "task": "classes"}}
+    with pytest.raises(ParamsError, match=f"training_loss of model.name own/any .*{message}"):
+        check_params(make_params(model={"name": "own/any"}, augment={"views": 2}, datasets=datasets))
+
+
+def test_what_has_no_meaning_with_views_or_a_loss_of_ones_own_is_refused(monkeypatch):
+    monkeypatch.setattr(own, "model", lambda name: WithLoss)
+    datasets = {"colours": {"resolution": 12, "task": "classes"}}
+    with pytest.raises(ParamsError, match=r"a loss of its own, which train\.label_smoothing does not change"):
+        check_params(
+            make_params(
+                model={"name": "own/any"}, augment={"views": 2}, datasets=datasets, train={"label_smoothing": 0.1}
+            )
+        )
+    for sections, message in (
+        ({"augment": {"views": 2}, "model": {"name": "rcnn", "timesteps": 3}}, "asks for 3 timesteps of one"),
+        ({"augment": {"views": [[{"Resize": {}}]]}}, "views is a list of one view"),
+        ({"augment": {"views": [[], []], "train": []}}, "leave train empty"),
+        (
+            {
+                "augment": {"views": [[], {"operations": [], "resolution": 8}]},
+                "ffcv": {"resolution_schedule": [[2, 10]]},
+            },
+            "remove one of them",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_params(**sections)
+
+
+def test_a_model_that_cannot_take_small_views_is_refused():
+    views = [[{"Resize": {}}], {"operations": [{"Resize": {}}], "resolution": 1}]
+    with pytest.raises(ParamsError, match=r"images of 1 x 1 pixels.*augment\.views"):
+        check_params(make_params(augment={"views": views}, model={"name": "resnet18"}, data={"batch_size": 1}))
+
+
+def test_own_losses_are_those_of_networks_that_have_one(run, monkeypatch):
+    """The same loss as the usual one gives the same weights."""
+    monkeypatch.setattr(own, "model", lambda name: WithLoss)
+    plain, with_loss = (run(name.replace("/", "-"), model={"name": name}, augment={"views": 2 if "own" in name else 1})
+                        for name in ("small_cnn", "own/any"))  # fmt: skip
+    assert metrics(plain)["train"]["loss"] == pytest.approx(metrics(with_loss)["train"]["loss"], rel=1e-6)
