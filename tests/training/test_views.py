@@ -18,7 +18,8 @@ from formwork.yaml import parse_yaml
 from tests.training.conftest import make_params
 
 PAGE = Path(__file__).parents[2] / "docs/contrastive.md"
-LISTS = [parse_yaml(text.encode(), PAGE.name) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S)]
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+LISTS = [parse_yaml(text.encode(), PAGE.name) for text in BLOCKS]
 
 
 def metrics(out: Path) -> dict:
