@@ -204,7 +204,7 @@ def _changed_params(project: Project, split: str) -> list[str]:
     made_with = known.facts["params"] if known else {}
     now = provenance.describe_part(project.params.ffcv.beton)["params"]
     return [
-        f"ffcv.beton.{key} was {made_with.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted(made_with.keys() | now.keys())
-        if made_with.get(key) != now.get(key)
+        f"ffcv.beton.{key} was {made_with.get(key)!r} and is {value!r}"
+        for key, value in sorted(now.items())  # what has no meaning now is not said
+        if made_with.get(key) != value
     ]

@@ -184,10 +184,11 @@ def _first(split: SplitFiles, config: LoaderConfig, use_ffcv: bool) -> list[Draw
             batches.append(_by_size(*once(batch)[:2]))
             if sum(len(targets) for (_, targets), *_ in batches) >= COLUMNS:
                 break
-    return [
-        Drawn(*(torch.cat(parts)[:COLUMNS] for parts in zip(*of_size, strict=True)), order)
-        for of_size in zip(*batches, strict=True)
-    ]
+    drawn = []
+    for of_size in zip(*batches, strict=True):
+        images, targets = (torch.cat(parts)[:COLUMNS] for parts in zip(*of_size, strict=True))
+        drawn.append(Drawn(images, targets, order))
+    return drawn
 
 
 def _by_size(images: Images, targets: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
