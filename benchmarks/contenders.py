@@ -40,9 +40,10 @@ def formwork_parts(job: Job):
         "RandomResizedCrop": [{"RandomResizedCrop": {}}, {"RandomHorizontalFlip": {}}],
         "RandomCrop": [{"CenterCrop": {}}, {"RandomCrop": {"padding": PADDING}}, {"RandomHorizontalFlip": {}}],
     }
+    augmentation = Augmentation(operations[job.crop], job.side, seed=0)
     split = SplitFiles("train", read_manifest(job.folder / "train.csv"), job.beton, job.folder / "raw")
     config = LoaderConfig(
-        Augmentation(operations[job.crop], job.side, seed=0),
+        augmentation,
         MEAN,
         STD,
         job.batch_size,
@@ -50,6 +51,7 @@ def formwork_parts(job: Job):
         drop_last=True,
         num_workers=job.workers,
         timesteps=job.timesteps,
+        other_views=(augmentation,) * (job.views - 1),
     )
     return split, config
 

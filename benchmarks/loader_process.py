@@ -41,6 +41,7 @@ class Job:
         side: of the output, pixels.
         workers: threads or processes.
         timesteps: T of formwork.loading.base.Batch.
+        views: of each image, for ours.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Job:
     batch_size: int
     workers: int
     timesteps: int = 1
+    views: int = 1
 
     def dump(self) -> str:
         return json.dumps(asdict(self), default=str)

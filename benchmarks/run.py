@@ -28,6 +28,7 @@ BENCHMARKS = {
     "verification": "loading: what comparing samples with their checksums costs",
     "lightning": "training: what Lightning costs over bare loops",
     "gpu": "training on a GPU: images/s with every loader against a batch that stays there, and how long it waits",
+    "views": "loading: what a second view of each image costs",
     "timesteps": "loading: time and memory of images repeated in time",
 }
 """Each has a module with add_arguments(parser) and main(arguments)."""

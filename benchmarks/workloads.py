@@ -84,14 +84,14 @@ class Prepared:
     resized: Path | None
     converted: Summary
 
-    def job(self, workers: int, resized: bool = False, timesteps: int = 1) -> Job:
+    def job(self, workers: int, resized: bool = False, timesteps: int = 1, views: int = 1) -> Job:
         """resized: read the images of the beton's resolution."""
         kind = self.workload.kind
         files = self.folder / "raw/train"
         if resized:
             assert self.resized is not None, f"{self.workload.name} has no resized images"
             files = self.resized
-        return Job(self.folder, files, self.beton, kind.crop, kind.side, kind.batch_size, workers, timesteps)
+        return Job(self.folder, files, self.beton, kind.crop, kind.side, kind.batch_size, workers, timesteps, views)
 
 
 def prepare(workload: Workload, root: Path, count: int) -> Prepared:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import cold, lightning, one_workload, reading, timesteps, verification
+from benchmarks import cold, lightning, one_workload, reading, timesteps, verification, views
 from benchmarks.lightning import ALONE, EMPTY, PLAIN, TRAINER, WHOLE, Spent, Turns, empty_loop
 from benchmarks.reading import HELD, READ
 from benchmarks.timesteps import COPIES, ONCE, STEPS, VIEWS
@@ -67,6 +67,20 @@ def test_timesteps_share_memory_and_copies_do_not(
     assert results[COPIES]["batch_bytes"] == STEPS * once
     assert results[COPIES]["process_peak_bytes"] > results[VIEWS]["process_peak_bytes"]
     assert f"({BATCH}, {STEPS}, 3, 224, 224)" in (folder / "page.md").read_text()
+
+
+def test_images_count_once_however_many_views_they_have(
+    prepared: Callable[[str], Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "LoaderProcess", LoaderHere)
+    monkeypatch.setattr(views, "CHOSEN", views.CHOSEN[:1])
+
+    folder = run(views, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
+
+    results = json.loads((folder / "views.json").read_text())["photo, jpg 256"]
+    assert results.keys() == {"1", "2", "4"}
+    assert min(results["1"]) > 0
+    assert "| photo, jpg 256 | 1 |" in (folder / "page.md").read_text()
 
 
 def test_comparing_checksums_is_measured_in_first_and_later_epochs(

@@ -109,7 +109,7 @@ class LoaderConfig:
     resolution_schedule: tuple[tuple[int, int], ...] = ()
     other_views: tuple[Augmentation, ...] = ()
 
-    @property
+    @cached_property
     def views(self) -> Views:
         """Of each image, at the resolution of the augmentation."""
         return Views((self.augmentation, *self.other_views))

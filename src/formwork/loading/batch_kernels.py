@@ -70,7 +70,7 @@ def load(
             where they are what the decoder made of it.
     """
     boxes, windows, shifts, flips, fills = (
-        np.stack([getattr(plan, name) for plan in plans]) for name in ("box", "window", "shift", "flip", "fill")
+        _stacked([getattr(plan, name) for plan in plans]) for name in ("box", "window", "shift", "flip", "fill")
     )
     _load(
         data.memory, data.offsets, data.descriptors, sizes, modes, heights, widths,
@@ -97,6 +97,10 @@ def load(
             box, window, shift, flip, fills, normal, 0, 1, out.flat, places, out.sides, status[one],
         )  # fmt: skip
         status[i] = OK if sound else JPEG_WARNING
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0][None] if len(parts) == 1 else np.stack(parts)  # of one view nothing is copied
 
 
 def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
