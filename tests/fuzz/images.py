@@ -15,6 +15,8 @@ from formwork.kernels.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD
 from formwork.kernels.scaling import resize
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.batch_pixels import BatchPixels
+from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, shift_and_scale
 from formwork.loading.read import Data
 from formwork.loading.status import BAD_JPEG, FAULTS, JPEG_WARNING, OK
@@ -81,6 +83,17 @@ def _decoder(at_start: bool) -> tuple[np.ndarray, ...]:
     return *(GUARDS.copy(name, values, at_start) for name, values in shapes), block
 
 
+class GuardedPool(BufferPool):
+    """Gives guarded memory of one name."""
+
+    def __init__(self, name: str, at_start: bool):
+        self.name, self.at_start = name, at_start
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return GUARDS.array(self.name, size, self.at_start).view(dtype).reshape(shape)
+
+
 def loading(rng: np.random.Generator) -> str:
     """A batch of samples, by the kernels of FFCVDataLoader and by their plain form."""
     count, side = int(rng.integers(1, 4)), int(rng.integers(1, 40))
@@ -108,11 +121,11 @@ def loading(rng: np.random.Generator) -> str:
     dtype = STORED[str(rng.choice(list(STORED)))]
     results = []
     for form in (batch_kernels, plain_batches):
-        out = GUARDS.array(form.__name__, count * side * side * 3 * dtype.itemsize, at_start).view(dtype)
-        out, status = out.reshape(count, side, side, 3), np.full(count, 255, np.uint8)
+        pixels = BatchPixels(GuardedPool(form.__name__, at_start), [side], count, dtype)
+        status = np.full(count, 255, np.uint8)
         numbers = (np.array(modes, np.uint8), np.array(heights), np.array(widths))
-        form.load(Data(memory, offsets), sizes, *numbers, checks, plan, NORMAL, 0, count, out, status)
-        results.append((out, status))
+        form.load(Data(memory, offsets), sizes, *numbers, checks, [plan], NORMAL, 0, count, pixels, status)
+        results.append((pixels.views[0], status))
     (ours, status), (plain, expected) = results
     for i in range(count):
         # The plain form reads all of a file, and the kernels no more of one that is trusted than it takes.

@@ -10,6 +10,8 @@ from PIL import Image
 from formwork.beton.provenance import checksum
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.batch_pixels import BatchPixels
+from formwork.loading.buffers import BufferPool
 from formwork.loading.read import Data
 from formwork.loading.status import BAD_JPEG, CHANGED, JPEG_WARNING, OK, OUTSIDE_FILE, UNKNOWN_MODE, WRONG_SIZE
 from formwork.loading.verification import NO_CHECKS, Checks
@@ -48,12 +50,12 @@ def load(
         checks = Checks(
             np.ones(1, bool), np.array([checksum(written)], np.uint64), np.zeros(1, np.int64), trusted=False
         )
-    out, status = np.empty((1, 8, 8, 3), np.float32), np.full(1, 255, np.uint8)
+    out, status = BatchPixels(BufferPool(), [8], 1, np.float32), np.full(1, 255, np.uint8)
     form.load(
         Data(np.array(bytearray(data)), np.array([offset])), np.array([len(data) if size is None else size]),
-        np.array([mode], np.uint8), np.array([height]), np.array([width]), checks, plan, normal, 0, 1, out, status,
+        np.array([mode], np.uint8), np.array([height]), np.array([width]), checks, [plan], normal, 0, 1, out, status,
     )  # fmt: skip
-    return int(status[0]), out[0]
+    return int(status[0]), out.views[0][0]
 
 
 def jpeg(height: int, width: int, **options: object) -> bytes:
