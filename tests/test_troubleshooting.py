@@ -457,14 +457,14 @@ def memory_link(tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def memory_worker(split: SplitFiles, monkeypatch: pytest.MonkeyPatch) -> Said:
-    load = TreeDataset._image
+    read = TreeDataset._read
 
-    def load_or_die(self: TreeDataset, augmentation: Augmentation, epoch: int, sample: int, *rest: object) -> object:
+    def read_or_die(self: TreeDataset, sample: int) -> object:
         if sample == 40:
             os.kill(os.getpid(), signal.SIGKILL)
-        return load(self, augmentation, epoch, sample, *rest)
+        return read(self, sample)
 
-    monkeypatch.setattr(TreeDataset, "_image", load_or_die)
+    monkeypatch.setattr(TreeDataset, "_read", read_or_die)
     loader = PyTorchDataLoader(split, make_config(batch_size=1, num_workers=1, batches_ahead=1))
     return error_of(lambda: list(loader))
 
@@ -577,7 +577,8 @@ def fallback_error(make_split: Callable[..., SplitFiles]) -> Said:
 
 @pytest.fixture
 def doctor_fallback(patient: Patient) -> Said:
-    patient.set_params(augment={"train": [{"RandomPosterize": {"bits": 4}}]})
+    beton = Path("data/processed/colours/train.beton")
+    beton.write_bytes(beton.read_bytes()[:-5])
     return finding(patient, "loader")
 
 

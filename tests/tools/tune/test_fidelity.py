@@ -49,7 +49,7 @@ def test_images_are_compared_without_what_is_random(operations, name):
     validation = Augmentation(operations, 12, 0)
     fixed = view(validation)
     assert [found for found, _ in fixed.geometric] == [name]
-    assert fixed.torchvision == []
+    assert fixed.steps == []
     assert fixed.resolution == 12
     if "ratio" in str(operations):
         assert fixed.geometric[0][1].ratio == 0.5
