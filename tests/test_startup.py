@@ -27,7 +27,7 @@ HEAVY = {
     "scipy.stats",
     "sklearn",
     "torch",
-    "torch._dynamo.eval_frame",  # `torch._dynamo` itself may be there without being run: see formwork/lazy.py
+    "torch._dynamo",
     "torchmetrics.functional",
     "torchvision",
 }
@@ -42,8 +42,8 @@ USED = {
     "preview": {"matplotlib", "numba", "torch"},
     "sweep": {"matplotlib"},
     "report": {"matplotlib", "numba", "torch"},
-    "try": {"numba", "torch"},
-    "train": {"dvc", "matplotlib", "numba", "pytorch_lightning", "torch"},  # by DVCLive and Lightning
+    "try": {"matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},
+    "train": {"dvc", "matplotlib", "numba", "pytorch_lightning", "torch", "torch._dynamo"},  # by DVCLive and Lightning
     "tune": {"matplotlib", "numba", "torch"},
 }
 """By script, what of HEAVY it may import: for what nearly each run of it does."""

@@ -109,7 +109,6 @@ UNTRACKED = {
     "folders.py": "paths that dvc.yaml passes to each stage",
     "git.py": "what was committed, for the words of an error",
     "launch.py": "how processes start, not what they make",
-    "lazy.py": "when a module is imported, not what it does",
     "limits.py": "words for people; no output holds them",
     "meeting.py": "lets processes train together or stops them; no output holds what they say",
     "obstacles.py": "stops the pipeline or lets it run; no output holds what it finds",

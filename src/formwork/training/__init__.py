@@ -1,5 +1,5 @@
 """The stage that trains: LightningModule, data, callbacks, checkpoints."""
 
-from formwork.training.import_lightning import prepare
+from formwork.training.import_lightning import import_lightning
 
-prepare()  # before any module here says `import pytorch_lightning`
+import_lightning()  # before any module here says `import pytorch_lightning`

@@ -175,17 +175,8 @@ def set_up_process(seed: int) -> None:
     warnings.filterwarnings("ignore", message="Found .* in eval mode at the start")  # those of model.freeze
     warnings.filterwarnings("ignore", message="The `srun` command is available")  # where one process is meant
     pl.seed_everything(seed, workers=True, verbose=False)
-    _use_deterministic_algorithms()
+    torch.use_deterministic_algorithms(True, warn_only=True)
     reduce_step_overhead()
-
-
-def _use_deterministic_algorithms() -> None:
-    """torch.use_deterministic_algorithms(True, warn_only=True), which would import torch's compiler for its setting."""
-    if "torch._inductor.config" in sys.modules:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        return
-    torch.set_deterministic_debug_mode("warn")
-    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # of the compiler, should anything import it yet
 
 
 def build_trainer(params: Trainer, callbacks: list[pl.Callback], ranks: Ranks | None = None) -> pl.Trainer:

@@ -1,78 +1,56 @@
-"""Lightning and torch's optimisers without what no training here uses: a second of CPU time less in each process.
+"""PyTorch Lightning imported without what no training here uses.
 
-- From torchmetrics Lightning needs two classes. The package imports a hundred metrics with them, and torchvision and
-  much of scipy for these.
-- Of torch's compiler Lightning asks whether a model is compiled, and optimisers that it leave them alone.
+From torchmetrics Lightning needs two classes. The package imports a hundred metrics with them, and torchvision and much
+of scipy for these. Here its own `__init__` runs only when somebody asks for another of its names.
 
-The rest is imported when somebody uses it: see formwork/lazy.py. With FORMWORK_LIGHTNING=plain, and where versions of
-these packages do not fit this, they are imported as they are.
+With FORMWORK_LIGHTNING=plain, and where versions of these packages do not fit this, Lightning is imported as it is.
 """
 
+import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
-from types import FunctionType
-from typing import Any
-
-from formwork.lazy import import_lazily
+from types import ModuleType
 
 PLAIN = os.environ.get("FORMWORK_LIGHTNING") == "plain"
-"""Leave Lightning and torch as they are, here and in lightning_overhead.py."""
+"""Leave Lightning as it is, here and in lightning_overhead.py."""
+
+CLASSES = {"Metric": "torchmetrics.metric", "MetricCollection": "torchmetrics.collections"}
+PACKAGES = ("lightning_fabric", "pytorch_lightning", "torchmetrics")
 
 
-def prepare() -> None:
-    """Call it before the first import of pytorch_lightning."""
-    if PLAIN:
+def import_lightning() -> None:
+    """Put pytorch_lightning into sys.modules, if that takes less than an `import` of it."""
+    if PLAIN or "pytorch_lightning" in sys.modules or "torchmetrics" in sys.modules:
         return
-    import torch  # noqa: F401  # the package that the next is in
-
-    import_lazily("torch._dynamo", OptimizedModule=_optimized_module, disable=_disable, graph_break=_graph_break)
-    import_lazily("torchmetrics", Metric=_metric, MetricCollection=_metric_collection, **_TORCHMETRICS)
-
-
-class _Compiled(type):
-    def __instancecheck__(cls, value: object) -> bool:
-        compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", None)
-        return compiled is not None and isinstance(value, compiled)
-
-
-def _optimized_module() -> type:
-    """A class of all compiled modules: none, as long as the compiler has not been imported."""
-    return _Compiled("OptimizedModule", (), {})
+    before = set(sys.modules)
+    try:
+        sys.modules["torchmetrics"] = _lazy_torchmetrics()
+        import_module("torchmetrics.utilities")  # first: its modules import each other, and this order works
+        import_module("pytorch_lightning")
+    except Exception as error:  # of any kind: other versions of these packages
+        logging.getLogger(__name__).debug("torchmetrics is imported as it is", exc_info=error)
+        for name in sys.modules.keys() - before:
+            if name.partition(".")[0] in PACKAGES:
+                del sys.modules[name]
 
 
-def _disable() -> Callable[..., Any]:
-    def disable(function: object = None, *options: Any, **named: Any) -> Any:
-        """The function, which the compiler, from when on it is there, leaves as it is."""
-        if not isinstance(function, FunctionType):
-            return import_module("torch._dynamo.decorators").disable(function, *options, **named)
-        real: list[Callable] = []
+def _lazy_torchmetrics() -> ModuleType:
+    """The package, with its `__init__` not run yet."""
+    spec = importlib.util.find_spec("torchmetrics")
+    assert spec is not None  # Lightning requires it
+    assert spec.loader is not None
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
 
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            if not real and (disabled := getattr(sys.modules.get("torch._dynamo.decorators"), "disable", None)):
-                real.append(disabled(function, *options, **named))
-            return (real[0] if real else function)(*arguments, **keywords)
+    def get(name: str) -> object:
+        if name in CLASSES:
+            return getattr(import_module(CLASSES[name]), name)
+        del module.__getattr__
+        loader.exec_module(module)
+        return getattr(module, name)
 
-        return call
-
-    return disable
-
-
-def _graph_break() -> Callable[..., None]:
-    return lambda *arguments, **named: None  # as that of the compiler does outside of what it compiles
-
-
-def _metric() -> object:
-    import_module("torchmetrics.utilities")  # first: modules of torchmetrics import each other, and this order works
-    return import_module("torchmetrics.metric").Metric
-
-
-def _metric_collection() -> object:
-    _metric()
-    return import_module("torchmetrics.collections").MetricCollection
-
-
-_TORCHMETRICS = {"_logger": lambda: logging.getLogger("torchmetrics"), "__version__": lambda: version("torchmetrics")}
+    needed = {"_logger": logging.getLogger("torchmetrics"), "__version__": version("torchmetrics")}
+    vars(module).update(needed, __getattr__=get)
+    return module
