@@ -51,7 +51,7 @@ def _ffcv(job: Job, verify: str, epoch: str) -> Callable[[], Loader]:
 
         def batches():
             if epoch == FIRST:  # again: nothing is in memory or has been compared
-                loader.source.whole = None
+                loader.source.whole, loader.source.done = None, 0
                 loader.source.verification = Verification(loader.beton, verify)
             return iter(loader)
 

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from formwork.beton import provenance
 from formwork.errors import DatasetError, FormworkError
 from formwork.escapes import printable
 from formwork.images.containers import image_source
@@ -200,9 +199,11 @@ def outdated(project: Project, split: str) -> Result | None:
 
 def _changed_params(project: Project, split: str) -> list[str]:
     """Keys of ffcv.beton that a beton was made with other values of, with both values."""
+    from formwork.beton.provenance import describe_part
+
     known = project.beton(split).provenance
     made_with = known.facts["params"] if known else {}
-    now = provenance.describe_part(project.params.ffcv.beton)["params"]
+    now = describe_part(project.params.ffcv.beton)["params"]
     return [
         f"ffcv.beton.{key} was {made_with.get(key)!r} and is {value!r}"
         for key, value in sorted(now.items())  # what has no meaning now is not said
