@@ -11,9 +11,7 @@ from formwork.errors import FormworkError
 from formwork.kernels import compile as compilation
 from formwork.kernels.kept_only import NotKept, kept_only
 from formwork.loading import plain_batches
-from formwork.loading.augmentation import NATIVE
-from formwork.loading.augmentation.mirror import MirrorHorizontally, Shift
-from formwork.loading.augmentation.python import PythonOperation
+from formwork.loading.augmentation.python import PythonOperation, is_native
 from formwork.loading.base import LoaderConfig
 from formwork.loading.dtypes import STORED
 
@@ -82,8 +80,9 @@ class BatchCode:
         from formwork.loading import batch_kernels
         from formwork.loading.compiler_process import CompilerProcess
 
-        views, ours = self._config.views, (*NATIVE.values(), MirrorHorizontally, Shift, PythonOperation)
-        if not all(type(operation) in ours for augmentation in views for _, operation in augmentation.steps):
+        views = self._config.views
+        operations = [operation for augmentation in views for _, operation in augmentation.steps]
+        if not all(is_native(operation) or isinstance(operation, PythonOperation) for operation in operations):
             return False
         if why_not_kept(cache_folder(source_digest())):
             return False

@@ -14,9 +14,9 @@ from formwork.kernels import libjpeg
 from formwork.kernels.checksum_kernel import checksum_with, new_memory
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
-from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
 from formwork.loading.augmentation.mixup import NO_MIX, blend
+from formwork.loading.augmentation.python import is_native
 from formwork.loading.augmentation.views import Views
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.buffers import BufferPool
@@ -267,7 +267,7 @@ def compile_for(views: Views, dtype: np.dtype) -> None:
     load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, plans, normal, 0, 0, out, nothing)
     for augmentation, plan, of_view in zip(views, plans, pixels.views, strict=True):
         for (name, operation), values in zip(augmentation.steps, plan.values, strict=True):
-            if name in NATIVE:
+            if is_native(operation):
                 change(operation, of_view, values)
                 continue
             with augmentation.named(name):  # the kernels of others are no reason to do without ours

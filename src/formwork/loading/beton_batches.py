@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from formwork import limits
 from formwork.beton.faults import how_to_mend
-from formwork.errors import BetonError, FormworkError
+from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.loading.augmentation.mixup import with_partners
 from formwork.loading.base import CPU, Batch, LoaderConfig, SplitFiles
@@ -25,6 +23,7 @@ from formwork.loading.order import Indices, samples_of
 from formwork.loading.pinned import pinned_bytes
 from formwork.loading.status import FAULTS, JPEG_WARNING, OK, UNREADABLE
 from formwork.loading.targets import targets_of
+from formwork.loading.worker_loader import BatchDataset
 
 PARTS = 2  # of a batch for each worker: none waits for the slowest, because the next batch is begun by then
 NOWHERE = np.empty(0, np.int64)  # places where nothing is mixed
@@ -158,7 +157,7 @@ class BetonBatches:
         )
 
 
-class BetonDataset(Dataset):
+class BetonDataset(BatchDataset):
     """Whole batches of a split from its beton, by Indices, each made by the process that asks for it.
 
     Args:
@@ -170,20 +169,10 @@ class BetonDataset(Dataset):
         self.config = replace(made.config, dtype=made.config.made, device=CPU)  # a GPU is of one process alone
         self._own: tuple[int, BetonBatches] = os.getpid(), made
 
-    def __getitem__(self, index: Indices) -> Batch | FormworkError:
-        try:
-            if self._own[0] != os.getpid():
-                self._own = os.getpid(), BetonBatches(self.split, self.config, workers=1)
-            return self._made(self._own[1], index)
-        except FormworkError as error:
-            return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
-        except Exception as error:
-            if message := limits.explain(error):
-                return FormworkError(message)
-            raise
-
-    @staticmethod
-    def _made(batches: BetonBatches, index: Indices) -> Batch:
+    def make(self, index: Indices) -> Batch:
+        if self._own[0] != os.getpid():
+            self._own = os.getpid(), BetonBatches(self.split, self.config, workers=1)
+        batches = self._own[1]
         source = batches.source
         (batch,) = batches.needed(iter([index]))
 

@@ -103,9 +103,7 @@ class BetonReader:
         if len(self.files) > self.most:
             return self._copied(ids, of_samples)
         files = tuple(np.unique(of_samples).tolist()) if len(self.files) > 1 else (0,)
-        return Data(
-            NO_MEMORY, self.beton.offsets[ids], self.descriptors[of_samples], tuple(np.unique(of_samples).tolist())
-        )
+        return Data(NO_MEMORY, self.beton.offsets[ids], self.descriptors[of_samples], files)
 
     def check(self, data: Data) -> None:
         """Raises BetonError: a file that this is from changed since it was opened."""

@@ -9,7 +9,7 @@ from PIL import Image
 from formwork.beton.format import RAW
 from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
-from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
+from formwork.loading.augmentation.base import AugmentPlan, PixelOperation, change_plainly
 from formwork.loading.augmentation.mixup import mixed
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.dtypes import as_tensor, normalise
@@ -77,9 +77,7 @@ def _pixels(sample: np.ndarray, mode: int, height: int, width: int) -> tuple[int
 
 def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
     """See formwork.loading.batch_kernels.change."""
-    for image, numbers in zip(images, values.tolist(), strict=True):
-        changed = operation.function(torch.from_numpy(image).permute(2, 0, 1), numbers)
-        image[:] = changed.permute(1, 2, 0).numpy()
+    change_plainly(operation, images, values)
 
 
 def finish(

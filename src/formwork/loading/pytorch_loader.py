@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
-from formwork import limits
-from formwork.errors import AugmentationError, DatasetError, FormworkError
+from formwork.errors import AugmentationError, DatasetError
 from formwork.escapes import printable
 from formwork.images.containers import image_source
 from formwork.images.pixels import read_rgb
@@ -21,10 +19,10 @@ from formwork.loading.dtypes import normalise
 from formwork.loading.order import REPEAT, Indices, samples_of
 from formwork.loading.targets import targets_of
 from formwork.loading.transforms import batch_images, carry_out
-from formwork.loading.worker_loader import WorkerLoader
+from formwork.loading.worker_loader import BatchDataset, WorkerLoader
 
 
-class TreeDataset(Dataset):
+class TreeDataset(BatchDataset):
     """Whole batches from the interim tree of a split, by Indices."""
 
     def __init__(self, split: SplitFiles, config: LoaderConfig):
@@ -35,17 +33,8 @@ class TreeDataset(Dataset):
         self.tree = ensure_tree(split.manifest, split.raw)
         self.sizes = np.stack([split.manifest.numbers("height"), split.manifest.numbers("width")], axis=1)
 
-    def __getitem__(self, index: Indices) -> Batch | FormworkError:
-        try:
-            return self._batch(*index)
-        except FormworkError as error:
-            return error  # raised by the loader: raised here, PyTorch would wrap a worker's traceback around it
-        except Exception as error:
-            if message := limits.explain(error):
-                return FormworkError(message)
-            raise
-
-    def _batch(self, epoch: int, draws: np.ndarray, partners: np.ndarray) -> Batch:
+    def make(self, index: Indices) -> Batch:
+        epoch, draws, partners = index
         views, weighted = self.config.views_at(epoch), self.config.weighted
         if views.mixes:
             needed, places = with_partners(draws, partners)

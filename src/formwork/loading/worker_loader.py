@@ -24,12 +24,29 @@ from formwork.text import count
 NOT_SENT = 71  # exit status of a worker, the system's own for an error of the system
 
 
+class BatchDataset(Dataset):
+    """Whole batches, by what a sampler gives. A FormworkError is returned and raised by WorkerLoader: raised here,
+    PyTorch would wrap a worker's traceback around it."""
+
+    def make(self, index: Any) -> Any:
+        """A batch."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return self.make(index)
+        except FormworkError as error:
+            return error
+        except Exception as error:
+            if message := limits.explain(error):
+                return FormworkError(message)
+            raise
+
+
 class WorkerLoader(DataLoader):
     """Batches of a dataset, each made by one of several processes.
 
     Args:
-        dataset: takes what the sampler gives, and makes a whole batch of it; or returns a FormworkError, which is
-            raised here: raised there, PyTorch would wrap a worker's traceback around it.
         workers: processes; 0: batches are made by this one.
         batches_ahead: prepared in advance, by all of them together.
         called: what errors call it.
@@ -37,7 +54,7 @@ class WorkerLoader(DataLoader):
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: BatchDataset,
         sampler: Iterable,
         workers: int,
         batches_ahead: int,

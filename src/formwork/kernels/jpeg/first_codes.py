@@ -11,15 +11,13 @@ from functools import lru_cache
 import numpy as np
 
 from formwork.kernels.compile import either, kernel
+from formwork.kernels.jpeg.headers import LARGEST_AC, LARGEST_DC, LOOKAHEAD, ROOM
 from formwork.kernels.jpeg.segments import RST0
 
 BEGIN, BEHIND, VALUE = range(3)
 """Of the first code of a component behind a marker: its place, that of what follows its value, and the coefficient."""
 
-LOOKAHEAD = 10  # bits that index a table of codes
-LARGEST_DC, LARGEST_AC = 11, 10  # bits of a value in baseline JPEG
 BLOCK_END, SKIP_ALL = 64, 128  # coefficients of a block; on how many its end leads, and no other code
-ROOM = 256  # bytes behind compressed data: more than the bits of a block can take
 
 # An entry of a table of codes: the lowest 8 bits are how many bits a code and its value take; those above are how many
 # bits the value has, of a first coefficient, or else how many coefficients on the code leads. There are entries by the

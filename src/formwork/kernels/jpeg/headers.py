@@ -21,6 +21,9 @@ from formwork.kernels.jpeg.segments import (
 )
 
 BLOCK = 8  # pixels, a side of what is transformed at once
+LOOKAHEAD = 10  # bits that index a table of codes
+LARGEST_DC, LARGEST_AC = 11, 10  # bits of a value in baseline JPEG
+ROOM = 256  # bytes of zeros behind compressed data: more than the bits of a block can take
 JFIF, ADOBE = np.array([*b"JFIF\0"], np.uint8), np.array([*b"Adobe"], np.uint8)
 WHOLE_SCAN = (0, 63, 0)  # first and last coefficient, and bits left for later scans
 HORIZONTAL, VERTICAL, QUANTISATION, DC, AC = range(5)

@@ -11,14 +11,11 @@ from numba.extending import intrinsic
 
 from formwork.kernels import vectors
 from formwork.kernels.compile import inner_kernel, kernel
-from formwork.kernels.jpeg.headers import ZIGZAG
+from formwork.kernels.jpeg.headers import LARGEST_AC, LARGEST_DC, LOOKAHEAD, ROOM, ZIGZAG
 
-LOOKAHEAD = 10  # bits that index a table of codes
 DEFINITION = 16 + 256  # bytes of a table's definition: how many codes of each length there are, and their symbols
 MADE = DEFINITION  # where it is kept, a byte behind it says whether the table is made
-LARGEST_DC, LARGEST_AC = 11, 10  # bits of a value in baseline JPEG
 PLACES = np.concatenate([ZIGZAG, np.full(16, 64)]).astype(np.uint8)  # a damaged file has more than 64 coefficients
-ROOM = 256  # bytes of zeros behind compressed data: more than the bits of a block can take
 
 # An entry of a table of codes, of 16 bits: the lowest 6 are how many bits a code and its value take, 8 to 11 those of
 # the value, and the highest 4 how many zeros come before it. 0: the code is longer than LOOKAHEAD.

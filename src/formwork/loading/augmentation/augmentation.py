@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from formwork.errors import AugmentationError, FormworkError
-from formwork.loading.augmentation import FITTING, NATIVE
+from formwork.loading.augmentation import FITTING
 from formwork.loading.augmentation.base import AugmentPlan, Draw, GeometricOperation, PixelOperation
 from formwork.loading.augmentation.build import build
 from formwork.loading.augmentation.faults import check_image, reason
 from formwork.loading.augmentation.geometry import CenterCrop
 from formwork.loading.augmentation.mirror import on_pixels
 from formwork.loading.augmentation.mixup import Mix, Mixing, MixOperation
-from formwork.loading.augmentation.python import PythonOperation, same_random_state
+from formwork.loading.augmentation.python import PythonOperation, is_native, same_random_state
 from formwork.loading.augmentation.trial import (
     Extremes,
     check_geometry,
@@ -134,7 +134,7 @@ class Augmentation:
 
     def _try(self) -> None:
         """Carry the list out on a few images. Raises AugmentationError: see the class."""
-        native = all(name in NATIVE for name, _ in self.steps)
+        native = all(is_native(operation) for _, operation in self.steps)
         images = trial_images(self.resolution)
         certain = copy(self)
         certain.steps = [(name, operation.certain()) for name, operation in self.steps]

@@ -103,6 +103,13 @@ class PixelOperation(ABC):
         return self
 
 
+def change_plainly(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
+    """What `operation.kernel` does, by its function."""
+    for image, numbers in zip(images, values.tolist(), strict=True):
+        changed = operation.function(torch.from_numpy(image).permute(2, 0, 1), numbers)
+        image[:] = changed.permute(1, 2, 0).numpy()
+
+
 def fixed(values: np.ndarray) -> np.ndarray:
     """Fractions in units of 1 / UNIT, int64."""
     return np.rint(np.asarray(values) * UNIT).astype(np.int64)

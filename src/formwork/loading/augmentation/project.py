@@ -24,11 +24,11 @@ def views_of(params: Params, split: str, operations: Operations | None, resoluti
     others = [side for _, side in schedule]
     views = params.augment.views if split == "train" else 1
     if isinstance(views, list):
-        made = [
-            (view.times, Augmentation(view.operations, view.resolution or resolution, params.seed, key, others))
-            for key, view in ((f"augment.views[{number}]", view) for number, view in enumerate(views, start=1))
-        ]
-        return Views(tuple(augmentation for times, augmentation in made for _ in range(times)))
+        made: list[Augmentation] = []
+        for number, view in enumerate(views, start=1):
+            key, side = f"augment.views[{number}]", view.resolution or resolution
+            made += [Augmentation(view.operations, side, params.seed, key, others)] * view.times
+        return Views(tuple(made))
     assert operations is not None
     key = f"augment.{split}"
     if getattr(params.augment, split) is None:
@@ -72,13 +72,9 @@ def check_augmentation(params: Params) -> list[str]:
 
 def _costs_in_python(augmentation: Augmentation) -> list[str]:
     side = augmentation.resolution
-    costs = [
-        (name, operation.seconds(side))
+    return [
+        f"{augmentation.key}: {name} is carried out in Python: {1000 * operation.seconds(side):.3g} ms an image of "
+        f"{side} x {side} pixels, in each of data.num_workers processes."
         for name, operation in augmentation.steps
         if isinstance(operation, PythonOperation)
-    ]
-    return [
-        f"{augmentation.key}: {name} is carried out in Python: {1000 * seconds:.3g} ms an image of {side} x {side} "
-        "pixels, in each of data.num_workers processes."
-        for name, seconds in costs
     ]

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from formwork.loading.augmentation.base import Draw, PixelOperation
+from formwork.loading.augmentation.base import Draw, PixelOperation, change_plainly
 from formwork.loading.augmentation.faults import check_image
+from formwork.loading.augmentation.trial import trial_images
 
 TIMED = 5  # images
 
@@ -35,9 +36,7 @@ class PythonOperation(PixelOperation):
         return (draw.uniform()[:, :1] * 2**32).astype(np.int64)
 
     def kernel(self, images: np.ndarray, values: np.ndarray) -> None:
-        for image, numbers in zip(images, values.tolist(), strict=True):
-            changed = self.function(torch.from_numpy(image).permute(2, 0, 1), numbers)
-            image[:] = changed.permute(1, 2, 0).numpy()
+        change_plainly(self, images, values)
 
     def function(self, image: torch.Tensor, values: Sequence[int]) -> torch.Tensor:
         with seeded(int(values[0])):
@@ -45,7 +44,7 @@ class PythonOperation(PixelOperation):
 
     def seconds(self, side: int) -> float:
         """What one image of this side takes on this machine: the least of a few."""
-        image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, side, side), np.uint8))
+        image = next(trial_images(side))
         times = []
         for seed in range(TIMED):
             start = time.perf_counter()
@@ -59,6 +58,11 @@ class PythonOperation(PixelOperation):
         transform = copy(self.transform)
         transform.p = 1.0  # type: ignore[attr-defined]
         return PythonOperation(transform)
+
+
+def is_native(operation: PixelOperation) -> bool:
+    """Whether it is one of this package, which has a kernel of ours and cannot fail: not FFCV's, and not the user's."""
+    return type(operation).__module__.startswith(f"{__package__}.") and not isinstance(operation, PythonOperation)
 
 
 @contextmanager

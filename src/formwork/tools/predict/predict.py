@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from formwork.errors import FormworkError
 from formwork.escapes import printable
 from formwork.files import check_writable
-from formwork.loading.worker_loader import WorkerLoader
+from formwork.loading.worker_loader import BatchDataset, WorkerLoader
 from formwork.prediction.model import Model
 from formwork.prediction.preprocessing import Preprocessing
 from formwork.progress import progress
@@ -90,13 +89,13 @@ class _Task(NamedTuple):
     ends_batch: bool
 
 
-class _TrainingImages(Dataset):
+class _TrainingImages(BatchDataset):
     """What the network is given of the images of a task, and the problem of each, "" where there is none."""
 
     def __init__(self, preprocessing: Preprocessing):
         self._preprocessing = preprocessing
 
-    def __getitem__(self, task: _Task) -> tuple[torch.Tensor, list[str]]:
+    def make(self, task: _Task) -> tuple[torch.Tensor, list[str]]:
         found = [training_image(self._preprocessing, image, number) for number, image in task.images]
         pixels = self._preprocessing.batch(each for each in found if isinstance(each, torch.Tensor))
         return pixels, [each if isinstance(each, str) else "" for each in found]
