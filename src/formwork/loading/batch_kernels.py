@@ -69,11 +69,12 @@ def load(
     boxes, windows, shifts, flips, fills = (
         _stacked([getattr(plan, name) for plan in plans]) for name in ("box", "window", "shift", "flip", "fill")
     )
-    _load(
+    if not _load(
         data.memory, data.offsets, data.descriptors, sizes, modes, heights, widths,
         checks.wanted, checks.checksums, checks.padding, checks.trusted,
         boxes, windows, shifts, flips, fills, normal, start, stop, out.flat, out.places, out.sides, status,
-    )  # fmt: skip
+    ):  # fmt: skip
+        return
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
     decoded = np.empty(3 * int((heights[unusual] * widths[unusual]).max(initial=0)), np.uint8)
     for i in unusual.tolist():
@@ -121,7 +122,7 @@ def _load(
     memory, offsets, descriptors, sizes, modes, heights, widths, wanted, checksums, padding, trusted,
     boxes, windows, shifts, flips, fills, normal, start, stop, out, places, sides, status,
 ):  # fmt: skip
-    """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG.
+    """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG. Returns how many these are.
 
     Args:
         boxes, windows, shifts, flips, fills: of the plans, with an axis of views before the others.
@@ -131,7 +132,7 @@ def _load(
     memory_of_checksum = new_memory()
     in_files = len(descriptors) > 0
     own = memory_for(sizes, start, stop) if in_files else memory
-    length = 0
+    length = unusual = 0
     for view in range(len(sides)):
         length = max(length, 3 * sides[view])
     spread = spread_numbers(normal, length)
@@ -185,6 +186,7 @@ def _load(
             left, right = _part(boxes, windows, i, 0, sides, w)
             if not decode(data, h, w, top, bottom, left, right, not trusted, decoder, memory_of_decoder, decoded):
                 status[i] = UNUSUAL_JPEG
+                unusual += 1
                 continue
             image = decoded[: h * w * 3].reshape(h, w * 3)
         for view in range(len(sides)):
@@ -195,6 +197,7 @@ def _load(
                 image, boxes[view, i], windows[view, i], shifts[view, i], flips[view, i],
                 spread, outside[view], line, lines,
             )  # fmt: skip
+    return unusual
 
 
 @inner_kernel

@@ -25,20 +25,21 @@ class BatchPixels:
     """
 
     def __init__(self, pool: BufferPool, sides: Sequence[int], count: int, dtype: np.dtype | type):
-        self.sides, self.places = np.array(sides, np.int64), np.empty(len(sides), np.int64)
-        step, end = ALIGNMENT // np.dtype(dtype).itemsize, 0
+        step, end, places = ALIGNMENT // np.dtype(dtype).itemsize, 0, [0] * len(sides)
         self._groups: list[tuple[int, int, int]] = []  # views, side, and start of those of a side
         for side in dict.fromkeys(sides):
-            members, start = np.flatnonzero(self.sides == side), -(-end // step) * step
-            size = count * side * side * 3
-            self.places[members] = start + size * np.arange(len(members))
-            end = start + size * len(members)
-            self._groups.append((len(members), side, start))
+            start, size = -(-end // step) * step, count * side * side * 3
+            end = start
+            for view, of_view in enumerate(sides):
+                if of_view == side:
+                    places[view], end = end, end + size
+            self._groups.append((sides.count(side), side, start))
         self.flat = pool.take((end,), dtype)
         self.count = count
+        self.sides, self.places = np.array(sides, np.int64), np.array(places, np.int64)
         self.views = [
             self.flat[place : place + count * side * side * 3].reshape(count, side, side, 3)
-            for side, place in zip(self.sides.tolist(), self.places.tolist(), strict=True)
+            for side, place in zip(sides, places, strict=True)
         ]
 
     def images(self, several: bool) -> Any:

@@ -21,6 +21,7 @@ from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED
 from formwork.loading.order import Indices, samples_of
 from formwork.loading.pinned import pinned_bytes
+from formwork.loading.read import Data
 from formwork.loading.status import FAULTS, JPEG_WARNING, OK, UNREADABLE
 from formwork.loading.targets import targets_of
 from formwork.loading.worker_loader import BatchDataset
@@ -113,15 +114,9 @@ class BetonBatches:
         def complete() -> Batch:
             _wait(running)
             self.source.check(data)  # after reading: what was read came from the files as they were opened
-            for i in np.flatnonzero(status == JPEG_WARNING).tolist():
-                sample = data.of(i, int(sizes[i]))
-                if sample is not None and self._vouched(int(ids[i]), sample):
-                    status[i] = OK
-            if (unreadable := np.flatnonzero(status == UNREADABLE)).size:
-                self.source.explain(int(ids[unreadable[0]]))
-            used()
             if status.any():
-                raise self._fault(ids, status)
+                self._explain(ids, sizes, data, status)
+            used()
             self.source.verification.passed(ids)
             if mixes:
                 _wait(self._in_parts(pool, finish, count))
@@ -146,6 +141,18 @@ class BetonBatches:
         """Whether a sample has the checksum that it was written with: then what its decoder warns of is in the original
         file, too, and so are the pixels."""
         return self.beton.is_intact(sample, data)
+
+    def _explain(self, ids: np.ndarray, sizes: np.ndarray, data: Data, status: np.ndarray) -> None:
+        """Raises BetonError: what the status of a batch's samples says, unless it is nothing but warnings of JPEGs that
+        are as they were written."""
+        for i in np.flatnonzero(status == JPEG_WARNING).tolist():
+            sample = data.of(i, int(sizes[i]))
+            if sample is not None and self._vouched(int(ids[i]), sample):
+                status[i] = OK
+        if (unreadable := np.flatnonzero(status == UNREADABLE)).size:
+            self.source.explain(int(ids[unreadable[0]]))
+        if status.any():
+            raise self._fault(ids, status)
 
     def _fault(self, ids: np.ndarray, status: np.ndarray) -> BetonError:
         first = int(np.flatnonzero(status)[0])

@@ -48,6 +48,7 @@ class BetonReader:
         verification: which samples are still to be compared with their checksums.
         held: whether the beton is to be held in memory, see `hold`.
         whole: (bytes,) uint8, all its files one behind the other, once they are there.
+        places: (N,) int64, where each sample begins in `whole`.
 
     Raises:
         BetonError: see formwork.beton.read.open_beton and Beton.of_manifest.
@@ -69,6 +70,7 @@ class BetonReader:
         self.buffers = BufferPool()
         sizes = np.array([file.size for file in self.files])
         self.starts = np.cumsum(sizes) - sizes  # of each file, where all are in one piece
+        self.places = self.beton.offsets + self.starts[self.beton.file]
         self.held = keep and len(self.files) <= self.most and self._may_be_held(ranks)
         self.whole: np.ndarray | None = None
         self.partial: np.ndarray | None = None  # the first `done` bytes of it
@@ -97,8 +99,8 @@ class BetonReader:
         whole = self.whole
         if whole is not None:  # no file is needed any more: some are looked at each time, in turn
             count, self.reads = len(self.files), self.reads + LOOKED_AT
-            files = tuple((self.reads + i) % count for i in range(min(LOOKED_AT, count)))
-            return Data(whole, self.beton.offsets[ids] + self.starts[self.beton.file[ids]], files=files)
+            files = tuple((self.reads + i) % count for i in range(LOOKED_AT)) if count > LOOKED_AT else range(count)
+            return Data(whole, self.places[ids], files=files)
         of_samples = self.beton.file[ids]
         if len(self.files) > self.most:
             return self._copied(ids, of_samples)

@@ -4,6 +4,7 @@ What is read by kernels is read by formwork.loading.read_kernel.
 """
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Data(NamedTuple):
     memory: np.ndarray
     offsets: np.ndarray
     descriptors: np.ndarray = NO_FILES
-    files: tuple[int, ...] = ()
+    files: Sequence[int] = ()
 
     def of(self, i: int, size: int) -> np.ndarray | None:
         """(size,) uint8, the data of sample i of the batch; None where it cannot be read."""
