@@ -21,6 +21,10 @@ with event.install_recorder("numba:compile") as compiled:
         for _ in range(2):
             images += sum(len(labels) for _, labels in FFCVDataLoader(split, options))
 from formwork.kernels.cache import cache_folder, source_digest
+if not compiled.buffer:
+    import numba, numpy
+    assert "numba.np.linalg" not in sys.modules  # what compiling needs, and a first batch would wait for
+    assert numba.njit(lambda x: numpy.sqrt(x).sum())(numpy.array([4.0, 9.0])) == 5  # and yet others can be compiled
 print(images, len(compiled.buffer), cache_folder(source_digest()))
 """
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from numba.core import caching, config
+from numba.core.runtime.nrt import rtsys
 
 from formwork import own
 from formwork.code import KERNELS, PACKAGE, code_digest
@@ -85,8 +86,18 @@ class KernelCache(caching.FunctionCache):
 
     warned = False
 
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        self._ours = _is_ours(Path(function.__code__.co_filename))
+
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        found = super().load_overload(signature, target_context)
+        found = None
+        if self._ours:  # what numba can compile need not be known to load what is compiled: most of the time it takes
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(signature, target_context)
+        else:
+            found = super().load_overload(signature, target_context)
         if found is None and is_kept_only():
             raise NotKept(self)
         return found
@@ -105,6 +116,10 @@ class KernelCache(caching.FunctionCache):
                     "process compiles them anew. Make room there, or set NUMBA_CACHE_DIR to another folder.",
                     stacklevel=2,
                 )
+
+
+def _is_ours(path: Path) -> bool:
+    return any(path.is_relative_to(PACKAGE / part) for part in KERNELS)
 
 
 def _tidy(kept: Path, used: Path) -> None:
@@ -129,7 +144,7 @@ class SharedLocator(caching._CacheLocator):
     @classmethod
     def from_function(cls, py_func: Callable, py_file: str) -> "SharedLocator | None":
         path = Path(py_file)
-        if any(path.is_relative_to(PACKAGE / part) for part in KERNELS):
+        if _is_ours(path):
             return cls(py_func, py_file, PACKAGE)
         root = own.folder()  # for others alone: to ask for each of ours takes a tenth of the time to the first batch
         return cls(py_func, py_file, root) if root and path.is_relative_to(root) else None

@@ -56,14 +56,15 @@ class BatchCode:
         """Take the kernels. Those that are not kept are compiled: by another process, if one is to be started and can
         be, or here."""
         try:
-            from formwork.kernels.cache import one_at_a_time
-            from formwork.loading import batch_kernels
-
             arguments = self._config.views, STORED[self._config.made]
             try:
                 with kept_only(), _uncollected():
+                    from formwork.loading import batch_kernels
+
                     batch_kernels.compile_for(*arguments)
             except NotKept:
+                from formwork.kernels.cache import one_at_a_time
+
                 if start and self._start_compiler():
                     return
                 with one_at_a_time():
