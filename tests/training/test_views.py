@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from formwork import own
@@ -90,6 +91,26 @@ def test_a_loss_that_cannot_be_used_is_refused_before_any_work(monkeypatch, give
     datasets = {"colours": {"resolution": 12, "task": "classes"}}
     with pytest.raises(ParamsError, match=f"training_loss of model.name own/any .*{message}"):
         check_params(make_params(model={"name": "own/any"}, augment={"views": 2}, datasets=datasets))
+
+
+def test_a_loss_without_some_parameters_is_refused_where_several_devices_would_wait(monkeypatch):
+    class Unused(WithLoss):
+        def __init__(self, classes: int):
+            super().__init__(classes)
+            self.prototypes = nn.Parameter(torch.zeros(2))
+
+    monkeypatch.setattr(own, "model", lambda name: Unused)
+
+    def check(**trainer: object) -> None:
+        datasets = {"colours": {"resolution": 12, "task": "classes"}}
+        model = {"name": "own/any"}
+        ffcv = {"distributed": True}
+        check_params(make_params(model=model, augment={"views": 2}, datasets=datasets, trainer=trainer, ffcv=ffcv))
+
+    with pytest.raises(ParamsError, match=r"depend on prototypes, one of 1 parameter without a gradient"):
+        check(devices=2)
+    check(devices=1)
+    check(devices=2, strategy="ddp_find_unused_parameters_true")
 
 
 def test_what_has_no_meaning_with_views_or_a_loss_of_ones_own_is_refused(monkeypatch):

@@ -217,6 +217,7 @@ def _slurm(slurm: Slurm) -> Any:
     from dask_jobqueue import SLURMCluster
     from dask_jobqueue.core import Job, JobQueueCluster
     from dask_jobqueue.slurm import SLURMJob
+    from distributed import Status
 
     known = {name for made in (JobQueueCluster, Job, SLURMJob) for name in signature(made).parameters}
     if unknown := slurm.options.keys() - known:
@@ -226,9 +227,12 @@ def _slurm(slurm: Slurm) -> Any:
     Path(LOGS).mkdir(parents=True, exist_ok=True)
     options = {"processes": 1, "log_directory": str(Path(LOGS).absolute()), **slurm.options}
     options["scheduler_options"] = {"dashboard": False, **options.get("scheduler_options", {})}
+    cluster = SLURMCluster.__new__(SLURMCluster)
     try:
-        return SLURMCluster(**options, n_workers=slurm.workers, asynchronous=True)
+        SLURMCluster.__init__(cluster, **options, n_workers=slurm.workers, asynchronous=True)
+        return cluster
     except Exception as error:  # of Dask, for options that do not fit together
+        cluster.status = Status.closed  # half made as it is: Dask would warn that nobody closed it
         raise ClusterError(f"cluster.slurm in params.yaml cannot be used: {_words(error)}.") from error
 
 

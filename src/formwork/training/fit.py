@@ -29,14 +29,13 @@ from formwork.training.ema import AveragedWeights
 from formwork.training.epoch_loop import EpochLoop
 from formwork.training.facts import facts
 from formwork.training.finite import FiniteLosses
-from formwork.training.geometry import as_it_was, check_model
+from formwork.training.geometry import check_loss, check_model
 from formwork.training.import_lightning import PLAIN
 from formwork.training.initial import start_from
 from formwork.training.interruption import Interruption
 from formwork.training.lightning_overhead import NoProfiler, reduce_step_overhead
 from formwork.training.loggers import OtherLoggers
 from formwork.training.module import ImageModule
-from formwork.training.own_loss import check_own_loss
 from formwork.training.ranks import Ranks, environment_of
 from formwork.training.recipe import check_limit, check_recipe
 from formwork.training.resume import (
@@ -125,9 +124,9 @@ def _train(
     ranks.watch(trainer)
     check_recipe(module.model, params)
     check_limit(params, len(data.splits["train"].manifest))
-    with as_it_was(module.model):
-        check_own_loss(module.model, params, settings.task, settings.resolution, settings.outputs, targets)
-    check_model(module.model, params, settings.resolution, trainer.num_nodes * trainer.num_devices, settings.outputs)
+    devices = trainer.num_nodes * trainer.num_devices
+    check_loss(module.model, params, settings.task, settings.resolution, devices, settings.outputs, targets)
+    check_model(module.model, params, settings.resolution, devices, settings.outputs)
     goes_on = ranks.meeting.agree(lambda: facts(params, folders, data, initial), "goes on" if checkpoint else "")
     if checkpoint and ranks.first:
         print(f"Going on from step {checkpoint['global_step']} of an interrupted run: {resume}", flush=True)

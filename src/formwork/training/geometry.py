@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from formwork.errors import ParamsError
 from formwork.models.build import build_model
@@ -15,6 +16,9 @@ from formwork.training.compilation import check_compile
 from formwork.training.freeze import freeze
 from formwork.training.own_loss import check_own_loss, own_loss
 from formwork.training.recipe import check_recipe
+
+if TYPE_CHECKING:  # the stage try, which looks at losses, does without loaders
+    from formwork.loading.targets import Targets
 
 OUTPUTS = 2
 """In place of the number of classes, which is not known before the images are."""
@@ -42,8 +46,7 @@ def check_params(params: Params) -> None:
     check_recipe(model, params)
     check_compile(params.trainer)
     if params.dataset.task != "auto":
-        with as_it_was(model):
-            check_own_loss(model, params, params.dataset.task, resolution or LARGEST, OUTPUTS)
+        check_loss(model, params, params.dataset.task, resolution or LARGEST, devices, OUTPUTS)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         check_model(model, params, resolution, devices, OUTPUTS)
 
@@ -86,8 +89,39 @@ def check_model(
             ) from error
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ParamsError(f"{start}: {reason}. Make them larger ({key}), or choose another model.name.") from error
-    if devices > 1 and sizes and own_loss(model) is None and params.trainer.strategy in WAITS_FOR_ALL:
-        _check_all_used(model, params, presentation, count, min(sizes))
+    if sizes and own_loss(model) is None and _wait_for_all(params, devices):
+        with as_it_was(model):
+            images = torch.zeros(count, 3, *[min(LARGEST, *sizes)] * 2)
+            answers, *_ = presentation.for_loss(model.train(), images)
+            _check_all_used(model, params, answers.sum())
+
+
+def check_loss(
+    model: nn.Module,
+    params: Params,
+    task: str,
+    resolution: int,
+    devices: int,
+    outputs: int,
+    targets: "Targets | None" = None,
+) -> None:
+    """Try the loss of a network that has one of its own; see check_own_loss. The network stays as it is.
+
+    Args:
+        devices: number of processes that share a batch.
+
+    Raises:
+        ParamsError, DatasetError: see check_own_loss; ParamsError: several devices would wait for a gradient.
+    """
+    with as_it_was(model):
+        loss = check_own_loss(model, params, task, resolution, outputs, targets)
+        if loss is not None and _wait_for_all(params, devices):
+            _check_all_used(model, params, loss)
+
+
+def _wait_for_all(params: Params, devices: int) -> bool:
+    """Whether devices wait for each other's gradients of each parameter in each step."""
+    return devices > 1 and params.trainer.strategy in WAITS_FOR_ALL
 
 
 def _presentation(model: nn.Module, params: Model) -> Presentation:
@@ -120,15 +154,12 @@ def _failure(
         return error
 
 
-def _check_all_used(model: nn.Module, params: Params, presentation: Presentation, count: int, side: int) -> None:
-    """Raises ParamsError: the loss leaves some parameters without a gradient, which ddp would wait for in each step."""
-    side = min(side, LARGEST)
-    with as_it_was(model):
-        outputs, *_ = presentation.for_loss(model.train(), torch.zeros(count, 3, side, side))
-        if outputs.requires_grad:
-            outputs.sum().backward()
-        unused = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
-        model.zero_grad()
+def _check_all_used(model: nn.Module, params: Params, loss: Tensor) -> None:
+    """Raises ParamsError: a loss of one number leaves some parameters without a gradient, for which ddp would wait."""
+    if loss.requires_grad:
+        loss.backward()
+    unused = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    model.zero_grad()
     if unused:
         raise ParamsError(
             f"The loss of model.name {params.model.name} does not depend on {unused[0]}, one of "

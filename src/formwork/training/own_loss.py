@@ -31,13 +31,16 @@ def own_loss(network: nn.Module) -> OwnLoss | None:
 
 def check_own_loss(
     network: nn.Module, params: Params, task: str, resolution: int, outputs: int, targets: "Targets | None" = None
-) -> None:
-    """Give the loss of a network, if it has one, two images of zeros, and look at what it gives. No gradient is kept.
+) -> Tensor | None:
+    """Give the loss of a network, if it has one, two images of zeros, and look at what it gives.
 
     Args:
         task: see formwork.interim.settings.Settings. resolution: side of the images in pixels.
         outputs: of the network for each image.
         targets: of the training split, once they are known.
+
+    Returns:
+        The loss, a tensor of one number with a gradient.
 
     Raises:
         ParamsError: it fails, or gives something else; or params.yaml asks for what the loss of the task alone has.
@@ -45,7 +48,7 @@ def check_own_loss(
     """
     loss = own_loss(network)
     if loss is None:
-        return
+        return None
     name = f"{METHOD} of model.name {params.model.name}"
     if params.train.label_smoothing or params.train.class_weights:
         key = "train.label_smoothing" if params.train.label_smoothing else "train.class_weights"
@@ -72,6 +75,7 @@ def check_own_loss(
             f"{tuple(value.shape)}{'' if value.requires_grad else ' without a gradient'} and {tuple(answers.shape)}.",
             "model.name",
         )
+    return value
 
 
 def example(sides: Sequence[int]) -> "Images":
