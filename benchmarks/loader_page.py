@@ -260,7 +260,8 @@ def draw(path: Path, measured: Sequence[Measured]) -> None:
             axis.bar_label(drawn, [f"{median:,.0f}" for median in medians], padding=3, fontsize=8)
             axis.set_xlim(0, max(medians) * 1.2)
             axis.set_ylim(bars[number // COLUMNS] - 0.4, -0.6)  # the first on top, and as thick in each panel
-            axis.set_title(f"{m.workload}: images/s, {of_workers(m.workers)}", loc="left")
+            title = f"{m.workload}: images/s, {of_workers(m.workers)}"
+            axis.set_title(title, loc="left", x=-0.6)  # above the names, too: some are long
             axis.tick_params(left=False, bottom=False, labelbottom=False)
             axis.spines[["left", "bottom"]].set_visible(False)
             axis.grid(visible=False)

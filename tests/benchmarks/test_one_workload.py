@@ -77,10 +77,12 @@ def test_images_count_once_however_many_views_they_have(
 
     folder = run(views, ["--rounds", "1", "--workers", "1"], prepared("photo"), tmp_path, monkeypatch)
 
-    results = json.loads((folder / "views.json").read_text())["photo, jpg 256"]
-    assert results.keys() == {"1", "2", "4"}
-    assert min(results["1"]) > 0
-    assert "| photo, jpg 256 | 1 |" in (folder / "page.md").read_text()
+    results = json.loads((folder / "views.json").read_text())
+    assert results.keys() == {"photo, jpg 256, float32", "photo, jpg 256, uint8"}
+    for rates in results.values():
+        assert rates.keys() == {"1", "2", "4"}
+        assert min(rates["1"]) > 0
+    assert "| photo, jpg 256 | uint8 | 1 |" in (folder / "page.md").read_text()
 
 
 def test_comparing_checksums_is_measured_in_first_and_later_epochs(
