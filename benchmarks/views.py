@@ -68,7 +68,7 @@ def body(rates: dict[tuple[str, str], dict[int, Rates]], workers: int) -> str:
     header = ["images", "batches", "views", "images/s", "cost of an image, in that of one with one view"]
     return (
         f"FFCVDataLoader, {of_workers(workers)}, with `augment.views` of 1, 2 and 4 for RandomResizedCrop(224), a flip "
-        f"and normalisation, in turn; medians of {rounds} epochs after one to warm up. Batches of uint8 are as they are "
-        "made for a GPU, which normalises them. An image counts once, however many views it has.\n\n"
+        f"and normalisation, in turn; medians of {rounds} epochs after one to warm up. Batches of uint8 are made for a "
+        "GPU, which normalises them. An image counts once, however many views it has.\n\n"
         f"{table(header, rows)}"
     )
