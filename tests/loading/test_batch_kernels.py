@@ -53,7 +53,8 @@ def load(
     out, status = BatchPixels(BufferPool(), [8], 1, np.float32), np.full(1, 255, np.uint8)
     form.load(
         Data(np.array(bytearray(data)), np.array([offset])), np.array([len(data) if size is None else size]),
-        np.array([mode], np.uint8), np.array([height]), np.array([width]), checks, [plan], normal, 0, 1, out, status,
+        np.array([mode], np.uint8), np.array([height]), np.array([width]), checks,
+        form.crops_of([plan]), normal, 0, 1, out, status,
     )  # fmt: skip
     return int(status[0]), out.views[0][0]
 

@@ -64,7 +64,7 @@ def test_a_sample_in_a_file_is_what_it_is_in_memory(form, tmp_path: Path) -> Non
         normal = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
         out, status = BatchPixels(BufferPool(), [8], 1, np.float32), np.full(1, 255, np.uint8)
         numbers = np.array([size]), np.ones(1, np.uint8), np.array([40]), np.array([30])
-        form.load(data, *numbers, checks, [plan], normal, 0, 1, out, status)
+        form.load(data, *numbers, checks, form.crops_of([plan]), normal, 0, 1, out, status)
         return int(status[0]), out.views[0]
 
     here, there = Data(content, np.array([7])), Data(NO_MEMORY, np.array([7]), np.array([descriptor], np.int32))

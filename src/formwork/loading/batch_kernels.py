@@ -6,6 +6,7 @@ The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turb
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,24 @@ from formwork.loading.status import (
 from formwork.loading.verification import NO_CHECKS, Checks
 
 
+class Crops(NamedTuple):
+    """What plans say of geometry, with an axis of views before the others; see AugmentPlan."""
+
+    boxes: np.ndarray
+    windows: np.ndarray
+    shifts: np.ndarray
+    flips: np.ndarray
+    fills: np.ndarray
+
+
+def crops_of(plans: Sequence[AugmentPlan]) -> Crops:
+    """The plans of a batch, by view, as `load` takes them."""
+    parts = ([getattr(plan, name) for plan in plans] for name in ("box", "window", "shift", "flip", "fill"))
+    return Crops(
+        *(part[0][None] if len(part) == 1 else np.stack(part) for part in parts)
+    )  # one view: nothing is copied
+
+
 def load(
     data: Data,
     sizes: np.ndarray,
@@ -45,7 +64,7 @@ def load(
     heights: np.ndarray,
     widths: np.ndarray,
     checks: Checks,
-    plans: Sequence[AugmentPlan],
+    crops: Crops,
     normal: np.ndarray,
     start: int,
     stop: int,
@@ -60,19 +79,16 @@ def load(
         sizes: (B,) int64, bytes of each sample.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
         checks: which samples are to be compared with their checksums, and what follows them with zeros.
-        plans: of the batch, by view; their pixel operations are not carried out.
+        crops: see crops_of.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: of B images; its type is one in formwork.loading.dtypes.STORED.
         status: (B,) uint8 out, see formwork.loading.status; pixels are undefined but after OK and after JPEG_WARNING,
             where they are what the decoder made of it.
     """
-    boxes, windows, shifts, flips, fills = (
-        _stacked([getattr(plan, name) for plan in plans]) for name in ("box", "window", "shift", "flip", "fill")
-    )
     if not _load(
         data.memory, data.offsets, data.descriptors, sizes, modes, heights, widths,
         checks.wanted, checks.checksums, checks.padding, checks.trusted,
-        boxes, windows, shifts, flips, fills, normal, start, stop, out.flat, out.places, out.sides, status,
+        *crops, normal, start, stop, out.flat, out.places, out.sides, status,
     ):  # fmt: skip
         return
     unusual = start + np.flatnonzero(status[start:stop] == UNUSUAL_JPEG)
@@ -87,18 +103,14 @@ def load(
             status[i] = BAD_JPEG
             continue
         one = slice(i, i + 1)
-        box, window, shift, flip = (np.ascontiguousarray(part[:, one]) for part in (boxes, windows, shifts, flips))
+        box, window, shift, flip = (np.ascontiguousarray(part[:, one]) for part in crops[:4])
         places = out.places + 3 * i * out.sides**2
         _load(
             pixels.reshape(-1), np.zeros(1, np.int64), NO_FILES, np.array([pixels.size]), np.full(1, RAW, np.uint8),
             heights[one], widths[one], *NO_CHECKS,
-            box, window, shift, flip, fills, normal, 0, 1, out.flat, places, out.sides, status[one],
+            box, window, shift, flip, crops.fills, normal, 0, 1, out.flat, places, out.sides, status[one],
         )  # fmt: skip
         status[i] = OK if sound else JPEG_WARNING
-
-
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0][None] if len(parts) == 1 else np.stack(parts)  # of one view nothing is copied
 
 
 def change(operation: PixelOperation, images: np.ndarray, values: np.ndarray) -> None:
@@ -125,7 +137,7 @@ def _load(
     """See load; what libjpeg-turbo must decode gets the status UNUSUAL_JPEG. Returns how many these are.
 
     Args:
-        boxes, windows, shifts, flips, fills: of the plans, with an axis of views before the others.
+        boxes, windows, shifts, flips, fills: see Crops.
         out, places, sides: see BatchPixels.
     """
     decoder, decoded, memory_of_decoder = new_decoder(), np.empty(0, np.uint8), np.empty(0, np.uint8)
@@ -267,7 +279,7 @@ def compile_for(views: Views, dtype: np.dtype) -> None:
     changed = views.mixes or any(plan.values for plan in plans)
     pixels, images = (BatchPixels(BufferPool(), views.sides, 0, kind) for kind in (np.uint8, dtype))
     out = pixels if changed else images
-    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, plans, normal, 0, 0, out, nothing)
+    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, crops_of(plans), normal, 0, 0, out, nothing)
     for augmentation, plan, of_view in zip(views, plans, pixels.views, strict=True):
         for (name, operation), values in zip(augmentation.steps, plan.values, strict=True):
             if is_native(operation):

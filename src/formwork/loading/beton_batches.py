@@ -89,6 +89,7 @@ class BetonBatches:
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         checks = self.source.verification.of(ids)
         plans = views.plans(epoch, draws, heights, widths)
+        crops = code.crops_of(plans)
         values, shares = views.mix(epoch, draws[: len(places)])
         data = self.source.data(ids)
         count = len(places) if mixes else len(ids)
@@ -99,7 +100,7 @@ class BetonBatches:
         status = np.full(len(ids), 255, dtype=np.uint8)
 
         def run(start: int, stop: int) -> None:
-            code.load(data, sizes, modes, heights, widths, checks, plans, self.normal, start, stop, pixels, status)
+            code.load(data, sizes, modes, heights, widths, checks, crops, self.normal, start, stop, pixels, status)
             for augmentation, plan, of_view in zip(views, plans, pixels.views, strict=True):
                 for (name, operation), numbers in zip(augmentation.steps, plan.values, strict=True):
                     with augmentation.named(name):

@@ -28,6 +28,11 @@ from formwork.loading.transforms import training_image
 from formwork.loading.verification import Checks
 
 
+def crops_of(plans: Sequence[AugmentPlan]) -> Sequence[AugmentPlan]:
+    """See formwork.loading.batch_kernels.crops_of."""
+    return plans
+
+
 def load(
     data: Data,
     sizes: np.ndarray,
@@ -35,7 +40,7 @@ def load(
     heights: np.ndarray,
     widths: np.ndarray,
     checks: Checks,
-    plans: Sequence[AugmentPlan],
+    crops: Sequence[AugmentPlan],
     normal: np.ndarray,
     start: int,
     stop: int,
@@ -60,7 +65,7 @@ def load(
             status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
             if pixels is not None:
                 image = Image.fromarray(pixels)
-                for plan, side, images in zip(plans, out.sides.tolist(), out.views, strict=True):
+                for plan, side, images in zip(crops, out.sides.tolist(), out.views, strict=True):
                     _store(training_image(image, plan, i, side), normal, images[i])
 
 
