@@ -124,7 +124,9 @@ def loading(rng: np.random.Generator) -> str:
         pixels = BatchPixels(GuardedPool(form.__name__, at_start), [side], count, dtype)
         status = np.full(count, 255, np.uint8)
         numbers = (np.array(modes, np.uint8), np.array(heights), np.array(widths))
-        form.load(Data(memory, offsets), sizes, *numbers, checks, [plan], NORMAL, 0, count, pixels, status)
+        form.load(
+            Data(memory, offsets), sizes, *numbers, checks, form.crops_of([plan]), NORMAL, 0, count, pixels, status
+        )
         results.append((pixels.views[0], status))
     (ours, status), (plain, expected) = results
     for i in range(count):

@@ -52,9 +52,8 @@ class Crops(NamedTuple):
 def crops_of(plans: Sequence[AugmentPlan]) -> Crops:
     """The plans of a batch, by view, as `load` takes them."""
     parts = ([getattr(plan, name) for plan in plans] for name in ("box", "window", "shift", "flip", "fill"))
-    return Crops(
-        *(part[0][None] if len(part) == 1 else np.stack(part) for part in parts)
-    )  # one view: nothing is copied
+    # With one view, the usual case, nothing is copied.
+    return Crops(*(part[0][None] if len(part) == 1 else np.stack(part) for part in parts))
 
 
 def load(
