@@ -72,7 +72,7 @@ class Timed(Whole):
 
 
 class TimedCode:
-    """A module of functions; each call of one that is compiled is timed."""
+    """A module of functions, each call of which is timed."""
 
     def __init__(self, code: Any):
         self.code = code
@@ -85,10 +85,8 @@ class TimedCode:
         called, computing, queueing = (sum(part) for part in zip(*self.calls, strict=True))
         return {"called_seconds": called, "computing_seconds": computing, "queueing_seconds": queueing}
 
-    def __getattr__(self, name: str) -> Callable:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         function = getattr(self.code, name)
-        if name == "crops_of":  # NumPy, which plans
-            return function
 
         def call(*arguments: Any) -> None:
             queued, start, computed = queueing(), time.perf_counter(), time.thread_time()

@@ -15,6 +15,7 @@ from formwork.kernels.jpeg.huffman import DEFINITION, LONG, LOOKAHEAD
 from formwork.kernels.scaling import resize
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.augmentation.views import Crops
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.buffers import BufferPool
 from formwork.loading.dtypes import STORED, shift_and_scale
@@ -124,9 +125,7 @@ def loading(rng: np.random.Generator) -> str:
         pixels = BatchPixels(GuardedPool(form.__name__, at_start), [side], count, dtype)
         status = np.full(count, 255, np.uint8)
         numbers = (np.array(modes, np.uint8), np.array(heights), np.array(widths))
-        form.load(
-            Data(memory, offsets), sizes, *numbers, checks, form.crops_of([plan]), NORMAL, 0, count, pixels, status
-        )
+        form.load(Data(memory, offsets), sizes, *numbers, checks, Crops.of([plan]), NORMAL, 0, count, pixels, status)
         results.append((pixels.views[0], status))
     (ours, status), (plain, expected) = results
     for i in range(count):

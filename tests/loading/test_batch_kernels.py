@@ -10,6 +10,7 @@ from PIL import Image
 from formwork.beton.provenance import checksum
 from formwork.loading import batch_kernels, plain_batches
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.augmentation.views import Crops
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.buffers import BufferPool
 from formwork.loading.read import Data
@@ -54,7 +55,7 @@ def load(
     form.load(
         Data(np.array(bytearray(data)), np.array([offset])), np.array([len(data) if size is None else size]),
         np.array([mode], np.uint8), np.array([height]), np.array([width]), checks,
-        form.crops_of([plan]), normal, 0, 1, out, status,
+        Crops.of([plan]), normal, 0, 1, out, status,
     )  # fmt: skip
     return int(status[0]), out.views[0][0]
 

@@ -14,6 +14,7 @@ from formwork.beton.provenance import checksum
 from formwork.errors import BetonError
 from formwork.loading import batch_kernels, beton_reader, plain_batches, read_kernel
 from formwork.loading.augmentation.base import AugmentPlan
+from formwork.loading.augmentation.views import Crops
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.beton_reader import BetonReader
 from formwork.loading.buffers import BufferPool
@@ -64,7 +65,7 @@ def test_a_sample_in_a_file_is_what_it_is_in_memory(form, tmp_path: Path) -> Non
         normal = np.array([[0, 0, 0], [1, 1, 1]], np.float32)
         out, status = BatchPixels(BufferPool(), [8], 1, np.float32), np.full(1, 255, np.uint8)
         numbers = np.array([size]), np.ones(1, np.uint8), np.array([40]), np.array([30])
-        form.load(data, *numbers, checks, form.crops_of([plan]), normal, 0, 1, out, status)
+        form.load(data, *numbers, checks, Crops.of([plan]), normal, 0, 1, out, status)
         return int(status[0]), out.views[0]
 
     here, there = Data(content, np.array([7])), Data(NO_MEMORY, np.array([7]), np.array([descriptor], np.int32))

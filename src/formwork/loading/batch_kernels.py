@@ -5,9 +5,6 @@ The usual JPEGs are decoded by formwork.kernels.jpeg, all others by libjpeg-turb
 (rows, bytes) uint8 with a pixel in three bytes, as in formwork.kernels.scaling.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 
 from formwork.beton.format import RAW
@@ -15,10 +12,10 @@ from formwork.kernels import libjpeg
 from formwork.kernels.checksum_kernel import checksum_with, new_memory
 from formwork.kernels.compile import inner_kernel, kernel
 from formwork.kernels.jpeg.decode import SLACK, decode, memory_needed, new_decoder
-from formwork.loading.augmentation.base import AugmentPlan, PixelOperation
+from formwork.loading.augmentation.base import PixelOperation
 from formwork.loading.augmentation.mixup import NO_MIX, blend
 from formwork.loading.augmentation.python import is_native
-from formwork.loading.augmentation.views import Views
+from formwork.loading.augmentation.views import Crops, Views
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.buffers import BufferPool
 from formwork.loading.pixel_kernels import spread_numbers, store, transform, used
@@ -37,23 +34,6 @@ from formwork.loading.status import (
     WRONG_SIZE,
 )
 from formwork.loading.verification import NO_CHECKS, Checks
-
-
-class Crops(NamedTuple):
-    """What plans say of geometry, with an axis of views before the others; see AugmentPlan."""
-
-    boxes: np.ndarray
-    windows: np.ndarray
-    shifts: np.ndarray
-    flips: np.ndarray
-    fills: np.ndarray
-
-
-def crops_of(plans: Sequence[AugmentPlan]) -> Crops:
-    """The plans of a batch, by view, as `load` takes them."""
-    parts = ([getattr(plan, name) for plan in plans] for name in ("box", "window", "shift", "flip", "fill"))
-    # With one view, the usual case, nothing is copied.
-    return Crops(*(part[0][None] if len(part) == 1 else np.stack(part) for part in parts))
 
 
 def load(
@@ -78,7 +58,7 @@ def load(
         sizes: (B,) int64, bytes of each sample.
         modes: (B,) uint8, 0 JPEG, 1 raw; heights, widths: (B,) int64 pixels.
         checks: which samples are to be compared with their checksums, and what follows them with zeros.
-        crops: see crops_of.
+        crops: of the batch.
         normal: (2, 3) float32: value v of channel c becomes (v - normal[0, c]) * normal[1, c].
         out: of B images; its type is one in formwork.loading.dtypes.STORED.
         status: (B,) uint8 out, see formwork.loading.status; pixels are undefined but after OK and after JPEG_WARNING,
@@ -278,7 +258,7 @@ def compile_for(views: Views, dtype: np.dtype) -> None:
     changed = views.mixes or any(plan.values for plan in plans)
     pixels, images = (BatchPixels(BufferPool(), views.sides, 0, kind) for kind in (np.uint8, dtype))
     out = pixels if changed else images
-    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, crops_of(plans), normal, 0, 0, out, nothing)
+    load(Data(NO_MEMORY, none), none, nothing, none, none, NO_CHECKS, Crops.of(plans), normal, 0, 0, out, nothing)
     for augmentation, plan, of_view in zip(views, plans, pixels.views, strict=True):
         for (name, operation), values in zip(augmentation.steps, plan.values, strict=True):
             if is_native(operation):

@@ -13,6 +13,7 @@ from formwork.beton.faults import how_to_mend
 from formwork.errors import BetonError
 from formwork.escapes import printable
 from formwork.loading.augmentation.mixup import with_partners
+from formwork.loading.augmentation.views import Crops
 from formwork.loading.base import CPU, Batch, LoaderConfig, SplitFiles
 from formwork.loading.batch_code import BatchCode
 from formwork.loading.batch_pixels import BatchPixels
@@ -89,7 +90,7 @@ class BetonBatches:
         heights, widths, sizes, modes = beton.heights[ids], beton.widths[ids], beton.sizes[ids], beton.modes[ids]
         checks = self.source.verification.of(ids)
         plans = views.plans(epoch, draws, heights, widths)
-        crops = code.crops_of(plans)
+        crops = Crops.of(plans)
         values, shares = views.mix(epoch, draws[: len(places)])
         data = self.source.data(ids)
         count = len(places) if mixes else len(ids)

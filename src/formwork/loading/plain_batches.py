@@ -1,7 +1,5 @@
 """The plain form of formwork.loading.batch_kernels, with Pillow and torch: the same arguments, the same pixels."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from PIL import Image
@@ -9,8 +7,9 @@ from PIL import Image
 from formwork.beton.format import RAW
 from formwork.beton.provenance import checksum
 from formwork.kernels import libjpeg
-from formwork.loading.augmentation.base import AugmentPlan, PixelOperation, change_plainly
+from formwork.loading.augmentation.base import PixelOperation, change_plainly
 from formwork.loading.augmentation.mixup import mixed
+from formwork.loading.augmentation.views import Crops
 from formwork.loading.batch_pixels import BatchPixels
 from formwork.loading.dtypes import as_tensor, normalise
 from formwork.loading.read import Data
@@ -28,11 +27,6 @@ from formwork.loading.transforms import training_image
 from formwork.loading.verification import Checks
 
 
-def crops_of(plans: Sequence[AugmentPlan]) -> Sequence[AugmentPlan]:
-    """See formwork.loading.batch_kernels.crops_of."""
-    return plans
-
-
 def load(
     data: Data,
     sizes: np.ndarray,
@@ -40,7 +34,7 @@ def load(
     heights: np.ndarray,
     widths: np.ndarray,
     checks: Checks,
-    crops: Sequence[AugmentPlan],
+    crops: Crops,
     normal: np.ndarray,
     start: int,
     stop: int,
@@ -65,8 +59,8 @@ def load(
             status[i], pixels = _pixels(sample, int(modes[i]), int(heights[i]), int(widths[i]))
             if pixels is not None:
                 image = Image.fromarray(pixels)
-                for plan, side, images in zip(crops, out.sides.tolist(), out.views, strict=True):
-                    _store(training_image(image, plan, i, side), normal, images[i])
+                for view, (side, images) in enumerate(zip(out.sides.tolist(), out.views, strict=True)):
+                    _store(training_image(image, crops.plan(view), i, side), normal, images[i])
 
 
 def _pixels(sample: np.ndarray, mode: int, height: int, width: int) -> tuple[int, np.ndarray | None]:

@@ -1,7 +1,8 @@
 """Views: the augmentations of an image that is shown more than once in a batch, decoded once for all of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,28 @@ from formwork.loading.augmentation.mixup import NO_MIX, Mix
 
 VIEW = 1 << 56  # in a draw (see formwork.loading.order.sample_order), stands for the number of a view
 MOST = 100  # views of an image
+
+
+class Crops(NamedTuple):
+    """What the plans of a batch say of geometry, with an axis of views before the others; see AugmentPlan."""
+
+    boxes: np.ndarray
+    windows: np.ndarray
+    shifts: np.ndarray
+    flips: np.ndarray
+    fills: np.ndarray
+
+    @classmethod
+    def of(cls, plans: Sequence[AugmentPlan]) -> "Crops":
+        """Of plans by view."""
+        parts = ([getattr(plan, name) for plan in plans] for name in ("box", "window", "shift", "flip", "fill"))
+        # With one view, the usual case, nothing is copied.
+        return cls(*(part[0][None] if len(part) == 1 else np.stack(part) for part in parts))
+
+    def plan(self, view: int) -> AugmentPlan:
+        """The plan of a view, without pixel operations."""
+        boxes, windows, shifts, flips, fills = (part[view] for part in self)
+        return AugmentPlan(boxes, windows, shifts, flips, fills, values=[])
 
 
 @dataclass(frozen=True)
