@@ -47,3 +47,23 @@ def test_there_is_no_bar_without_a_terminal(end):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.stdout == f"starts\n{ENDS[end][1]}\n"
     assert done.returncode == ENDS[end][0]
+
+
+FORKED = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(formwork.__file__).parents[1])!r})
+from formwork.progress import progress
+
+list(progress(range(2), name="before", unit="images"))
+child = os.fork()
+if child == 0:
+    progress(total=2, name="a child", unit="images").get_lock().acquire()
+    os.kill(os.getpid(), signal.SIGKILL)  # in the middle of drawing
+os.waitpid(child, 0)
+print(len(list(progress(range(2), name="after", unit="images"))))
+"""
+
+
+def test_a_process_that_is_killed_while_it_draws_stops_no_other():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("2\n", "")

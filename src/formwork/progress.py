@@ -1,5 +1,6 @@
 """Progress bars: on a terminal, where each goes away when it is done, and nowhere else."""
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,10 @@ from tqdm import tqdm
 # No thread of tqdm's own, which looks for bars that stand still: it takes a lock that a process forked in that moment
 # would wait for without end. Each bar looks at the clock at every step instead.
 tqdm.monitor_interval = 0
+
+# A lock of this process alone. That of tqdm is a semaphore, which forked processes share: one that is killed while it
+# draws holds it for ever, and all others wait.
+tqdm.set_lock(threading.RLock())
 
 
 def progress(items: Iterable[Any] | None = None, total: int | None = None, *, name: str, unit: str) -> tqdm:
