@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import psutil
 
 STEP = 0.02  # seconds between looks
+TIMEOUT = 300  # seconds: what takes longer hangs, on any machine and however busy it is
 
 
 def wait_for(condition: Callable[[], object], timeout: float) -> bool:

@@ -24,6 +24,7 @@ from formwork.models.build import build_model
 from formwork.models.model_file import save_model
 from formwork.params import BetonParams, Model
 from tests.make_images import make_dataset, make_manifest
+from tests.processes import TIMEOUT
 from tests.workspace import ROOT, Workspace
 
 HEAVY = {"torch", "numpy", "numba", "pydantic", "PIL", "yaml", "ffcv", "pytorch_lightning", "torchvision"}
@@ -37,7 +38,7 @@ def python(code: str, folder: Path, **environment: str) -> str:
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -408,7 +409,7 @@ def test_the_page_works_in_a_notebook(base: Workspace, elsewhere: Path, monkeypa
     cells = [nbformat.v4.new_code_cell(cell) for cell in example.split("\n\n")]
     notebook = nbformat.v4.new_notebook(cells=cells)
 
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(elsewhere)}}).execute()
+    NotebookClient(notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(elsewhere)}}).execute()
 
     printed = ["".join(output.text for output in cell.outputs) for cell in notebook.cells]
     assert printed[2] == "torch.Size([16, 3, 8, 8]) torch.Size([16]) ('a', 'b', 'c')\n"

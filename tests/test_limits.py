@@ -11,6 +11,7 @@ import pytest
 
 import formwork
 from formwork.limits import ADVICE, DATABASES, explain
+from tests.processes import TIMEOUT
 
 START = f"""
 import os, resource, sys
@@ -29,7 +30,7 @@ def result(body: str, redirect: str = "", env: dict[str, str] | None = None) -> 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         env=os.environ | (env or {}),
         check=False,
     )
@@ -126,7 +127,7 @@ def test_a_reader_that_has_gone_gives_the_status_of_sigpipe(lines):
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         command = [sys.executable, "-c", script]
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import TIMEOUT
 from tests.sshd import ssh_server
 from tests.tools.compare.conftest import Quick, quick, quick_base
-from tests.workspace import ROOT, TIMEOUT, Result, Workspace, snapshot
+from tests.workspace import ROOT, Result, Workspace, snapshot
 
 __all__ = ["quick", "quick_base"]  # fixtures
 

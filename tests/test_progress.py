@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import formwork
+from tests.processes import TIMEOUT
 from tests.terminal import on_terminal, screen
 
 COMMAND = f"""
@@ -65,5 +66,5 @@ print(len(list(progress(range(2), name="after", unit="images"))))
 
 
 def test_a_process_that_is_killed_while_it_draws_stops_no_other():
-    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.stdout, done.stderr) == ("2\n", "")

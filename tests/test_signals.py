@@ -10,7 +10,7 @@ import pytest
 
 import formwork
 from formwork.signals import ENDING, Interrupted, held, received
-from tests.processes import left
+from tests.processes import TIMEOUT, left
 
 # Whoever runs the tests in the background lets them ignore Ctrl-C.
 DEFAULT = f"import signal; [signal.signal(number, signal.SIG_DFL) for number in {tuple(map(int, ENDING))}]\n"
@@ -65,7 +65,7 @@ def start(*arguments: str, before: str = "", **options) -> subprocess.Popen[str]
 def test_a_signal_is_told_and_ends_what_was_going_on(number):
     process = start("clean")
     process.send_signal(number)
-    assert process.communicate(timeout=30) == ("cleaned\n", f"Received {number.name}: stopped.\n")
+    assert process.communicate(timeout=TIMEOUT) == ("cleaned\n", f"Received {number.name}: stopped.\n")
     assert process.returncode == 128 + number
 
 
@@ -73,7 +73,7 @@ def test_a_signal_is_told_and_ends_what_was_going_on(number):
 def test_a_signal_is_held_back(number):
     process = start("hold", "0.1")
     process.send_signal(number)
-    assert process.communicate(timeout=30) == (f"held {number.name}\n", f"Received {number.name}: stopped.\n")
+    assert process.communicate(timeout=TIMEOUT) == (f"held {number.name}\n", f"Received {number.name}: stopped.\n")
     assert process.returncode == 128 + number
 
 
@@ -81,7 +81,7 @@ def test_two_signals_at_once_are_one_request():
     process = start("hold", "0.1")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGHUP)
-    output, error = process.communicate(timeout=30)
+    output, error = process.communicate(timeout=TIMEOUT)
     assert output.startswith("held ")
     assert error.count("Received") == 1
     assert process.returncode in (128 + signal.SIGTERM, 128 + signal.SIGHUP)
@@ -93,7 +93,7 @@ def test_a_second_signal_ends_at_once():
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.6)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("", "Received SIGINT, too: ended at once.\n")
+    assert process.communicate(timeout=TIMEOUT) == ("", "Received SIGINT, too: ended at once.\n")
     assert process.returncode == 128 + signal.SIGINT
 
 
@@ -102,7 +102,7 @@ def test_what_is_ignored_from_the_start_stays_ignored(number):
     process = start("hold", "0", before=f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n")
     process.send_signal(number)
     process.send_signal(signal.SIGUSR2 if number != signal.SIGUSR2 else signal.SIGUSR1)
-    assert number.name not in process.communicate(timeout=30)[1]
+    assert number.name not in process.communicate(timeout=TIMEOUT)[1]
 
 
 def test_a_closed_terminal_does_not_change_the_status():
@@ -111,7 +111,7 @@ def test_a_closed_terminal_does_not_change_the_status():
     process.stdout.close()
     process.stdout = None
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=30)[1] == "Received SIGHUP: stopped.\n"
+    assert process.communicate(timeout=TIMEOUT)[1] == "Received SIGHUP: stopped.\n"
     assert process.returncode == 128 + signal.SIGHUP
 
 
@@ -133,8 +133,8 @@ def test_a_stage_ends_with_dvc(tmp_path: Path):
         while "waits" not in ((tmp_path / name).read_text() if (tmp_path / name).exists() else ""):
             assert parent.poll() is None
         parent.kill()
-        parent.communicate(timeout=30)
-    assert left(pids[:1], timeout=30) == []
+        parent.communicate(timeout=TIMEOUT)
+    assert left(pids[:1], timeout=TIMEOUT) == []
     assert (tmp_path / "stage").read_text() == "waits\ncleaned\n"
     assert [process.pid for process in left(pids[1:], timeout=0)] == pids[1:]
     os.kill(pids[1], signal.SIGKILL)

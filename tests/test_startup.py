@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from formwork.startup import large_imports
+from tests.processes import TIMEOUT
 from tests.workspace import ROOT
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def imported_by(script: Path) -> list[str]:
 def test_a_script_imports_no_package_that_it_does_not_use(script: str) -> None:
     path = ROOT / f"src/{script}.py"
     command = [sys.executable, "-c", LOOK, str(path), json.dumps(imported_by(path)), json.dumps(sorted(HEAVY))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
     at_help, at_work = map(set, json.loads(done.stdout.splitlines()[-1]))
     assert at_work <= USED.get(script, set())
@@ -88,7 +89,7 @@ def test_a_script_imports_no_package_that_it_does_not_use(script: str) -> None:
 def test_the_package_imports_nothing_large() -> None:
     code = "import sys, formwork; print(*(name for name in sys.argv[1:] if name in sys.modules))"
     command = [sys.executable, "-c", code, *HEAVY, "numpy", "pydantic", "PIL", "yaml"]
-    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert done.stdout.split() == []
 
 

@@ -65,6 +65,7 @@ from tests.loading.augmentation.test_trial import write_own
 from tests.loading.conftest import dataset, make_config, make_split, split
 from tests.loading.test_robustness import load_with
 from tests.make_images import make_dataset
+from tests.processes import TIMEOUT
 from tests.sources.test_downloads import server
 from tests.sources.test_fetch import target
 from tests.test_system import drop
@@ -445,7 +446,7 @@ def kill_conversion(repo: Workspace, shell: str) -> str:
             for process in psutil.Process(dvc.pid).children(recursive=True):
                 if process.cmdline()[1:2] == ["src/convert.py"]:
                     process.kill()
-        return dvc.communicate(timeout=60)[0]
+        return dvc.communicate(timeout=TIMEOUT)[0]
 
 
 @pytest.fixture

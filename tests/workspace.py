@@ -15,10 +15,10 @@ from pathlib import Path
 
 from formwork.params import Params
 from formwork.yaml import dump_yaml, read_yaml
+from tests.processes import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent  # of the environment that runs the tests: commands in dvc.yaml say plain `python`
-TIMEOUT = 300  # seconds for any command; the slowest takes a tenth of it
 
 FILES = ("dvc.yaml", "data/dvc.yaml", "data/splits/README.md", ".gitattributes", ".gitignore", ".dvcignore")
 FILES += (".dvc/.gitignore", "models/weights/README.md")

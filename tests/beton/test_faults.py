@@ -29,11 +29,11 @@ from formwork.images.row import Row
 from formwork.params import BetonParams
 from tests import permissions
 from tests.make_images import make_dataset, make_manifest
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
 SOURCES = Path(formwork.__file__).parents[1]
-TIMEOUT = 60  # seconds for what takes two: what hangs takes longer on any machine
 SIZES = [(48, 40), (9, 7), (30, 60)]
 
 
@@ -105,12 +105,12 @@ def conversion(tmp_path: Path) -> Iterator[Conversion]:
 
 
 def unused_shared_memory() -> set[str]:
-    """Blocks of this user's that no process has mapped. Those of others, at work at the same time, are mapped, or
-    semaphores of multiprocessing, which lose their names as soon as they are made."""
+    """Blocks of this user's that no process has mapped, without those of other tests at the same time, which a look may
+    catch before they are mapped or unlinked: semaphores, and blocks of torch, which a conversion does not import."""
     folder = Path("/dev/shm")
     mine = {path.name for path in folder.iterdir() if _owner(path) == os.getuid()} if folder.is_dir() else set()
     mapped = "".join(_read(path) for path in Path("/proc").glob("[0-9]*/maps")) if mine else ""
-    return {name for name in mine if f"{folder / name}" not in mapped and not name.startswith("sem.mp-")}
+    return {name for name in mine if f"{folder / name}" not in mapped and not name.startswith(("sem.", "torch_"))}
 
 
 def _owner(path: Path) -> int | None:
@@ -385,7 +385,7 @@ def test_a_conversion_killed_at_any_moment_leaves_a_whole_beton(conversion: Conv
     command = [sys.executable, "-c", KILLS, conversion.manifest.path, conversion.raw, conversion.path]
     environment = os.environ | {"PYTHONPATH": str(SOURCES)}
 
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=4 * TIMEOUT, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
     assert done.returncode == 0, done.stderr
     assert 5 <= int(done.stdout) <= 50  # the others had finished when their signal came

@@ -22,7 +22,7 @@ from formwork.code import PACKAGE
 from formwork.errors import ClusterError
 from formwork.parallel import TaskKilled, in_order
 from tests.dask_processes import DaskProcesses, dask_processes, end
-from tests.processes import left, wait_for
+from tests.processes import TIMEOUT, left, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -80,15 +80,15 @@ def test_a_task_that_ends_its_process_is_tried_elsewhere_and_given_up_in_the_end
 def test_a_killed_worker_costs_its_task_alone(dask: DaskProcesses, shared: Path) -> None:
     worker = dask.start_worker()
     with executor(dask.address) as pool:
-        assert wait_for(lambda: worker.pid in {pool.submit(os.getppid).result() for _ in range(9)}, 30)
+        assert wait_for(lambda: worker.pid in {pool.submit(os.getppid).result() for _ in range(9)}, TIMEOUT)
         line = f"echo $$ >> ran; [ $(ps -o ppid= $PPID) != {worker.pid} ] || echo $$ >> with_it; sleep 0.2"
         running = [pool.submit(subprocess.getoutput, line) for _ in range(15)]
-        assert wait_for((shared / "with_it").exists, 30)
+        assert wait_for((shared / "with_it").exists, TIMEOUT)
         children = psutil.Process(worker.pid).children()
         end(worker)
         assert [future.result() for future in running] == [""] * 15
     assert len(Path("ran").read_text().split()) <= 15 + len(Path("with_it").read_text().split())
-    assert not left([child.pid for child in children], 10)
+    assert not left([child.pid for child in children], TIMEOUT)
 
 
 def test_a_lost_scheduler_ends_the_work_at_once(tmp_path: Path, shared: Path) -> None:
@@ -98,9 +98,9 @@ def test_a_lost_scheduler_ends_the_work_at_once(tmp_path: Path, shared: Path) ->
         start = time.monotonic()
         for future in waiting:
             with pytest.raises(ClusterError, match=rf"The connection to the scheduler {own.address} was lost"):
-                future.result(30)
+                future.result(TIMEOUT)
         with pytest.raises(ClusterError, match="was lost"):
-            pool.submit(abs, -1).result(30)
+            pool.submit(abs, -1).result(TIMEOUT)
         assert time.monotonic() - start < 25
     assert not list(Path("out").glob("*"))
 
@@ -108,10 +108,10 @@ def test_a_lost_scheduler_ends_the_work_at_once(tmp_path: Path, shared: Path) ->
 def test_leaving_the_block_ends_what_is_in_work(dask: DaskProcesses, shared: Path) -> None:
     with executor(dask.address) as pool:
         running = [pool.submit(time.sleep, 600) for _ in range(9)]
-        assert wait_for(lambda: sum(future.running() for future in running) == 4, 30)  # one of two waits there
+        assert wait_for(lambda: sum(future.running() for future in running) == 4, TIMEOUT)  # one of two waits there
         children = [child.pid for pid in dask.pids for child in psutil.Process(pid).children()]
         assert len(children) == 2
-    assert not left(children, 10)
+    assert not left(children, TIMEOUT)
     assert all(future.cancelled() or future.exception() for future in running)
 
 
@@ -190,7 +190,7 @@ def test_without_a_worker_it_says_so_and_gives_up_in_time(
             assert results[0].result() is None
             end(first)
             own.start_worker()
-            assert [future.result(60) for future in results] == [None] * 4
+            assert [future.result(TIMEOUT) for future in results] == [None] * 4
 
 
 def test_what_is_no_scheduler_is_refused_with_its_address(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

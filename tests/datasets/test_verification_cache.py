@@ -25,6 +25,7 @@ from formwork.datasets.verify_file import RECORD, File, ImageInfo, verify_files
 from formwork.errors import DatasetError
 from formwork.images.pixels import CONVERTED, EXTENSIONS, GREY_16
 from tests.make_images import make_dataset, noise
+from tests.processes import TIMEOUT
 
 SRC = Path(formwork.__file__).parents[1]
 
@@ -177,7 +178,7 @@ def test_runs_at_the_same_time_share_it(raw: Path, path: Path, tmp_path: Path) -
     ]
 
     for process in runs:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=TIMEOUT)
         assert (process.returncode, output) == (0, "120\n"), errors
 
     assert look(raw, path).cached == 120
@@ -307,5 +308,5 @@ run(lambda: verify.verify(raw, paths, 2, cache))
 def test_a_signal_to_all_processes_is_told_once(raw: Path, path: Path, number: signal.Signals, seconds: float) -> None:
     command = [sys.executable, "-c", INTERRUPTED, raw, path, str(int(number)), str(seconds)]
     environment = os.environ | {"PYTHONPATH": str(SRC)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stderr) == (128 + number, f"Received {number.name}: stopped.\n")

@@ -17,6 +17,7 @@ from formwork.interim.tree import ensure_tree, tree_path
 from tests import permissions
 from tests.images.test_manifest import NAMES
 from tests.make_images import make_dataset, make_manifest
+from tests.processes import TIMEOUT
 
 
 @pytest.fixture
@@ -308,7 +309,7 @@ def test_several_processes_may_want_it_at_once(tmp_path: Path) -> None:
     barrier = threading.Barrier(4)
 
     def make(_: int) -> int:
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=TIMEOUT)
         return sum(path.is_file() for path in ensure_tree(manifest, raw).rglob("*.png"))
 
     with ThreadPoolExecutor(4) as pool:

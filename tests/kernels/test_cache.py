@@ -12,6 +12,7 @@ import pytest
 import formwork
 from formwork.kernels import cache
 from tests import limits, permissions
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def start(script: str, cache: Path, *arguments: Path, sources: Path = SOURCES, *
 
 def warning_of(script: str, cache: Path) -> str:
     """The one warning of a process that runs a script, without its place."""
-    _, said = start(script, cache).communicate(timeout=120)
+    _, said = start(script, cache).communicate(timeout=TIMEOUT)
     place, _, warning = said.splitlines()[0].partition(" UserWarning: ")
     assert place.startswith("/")
     assert said.count("Warning") == 1
@@ -49,7 +50,7 @@ def warning_of(script: str, cache: Path) -> str:
 
 def run(*arguments, **options) -> tuple[int, int, Path]:
     """(what was made, compilations, folder of the kernels) of a process that runs a script."""
-    output, said = start(*arguments, **options).communicate(timeout=120)
+    output, said = start(*arguments, **options).communicate(timeout=TIMEOUT)
     assert "cannot be kept" not in said
     made, compilations, folder = output.split()
     return int(made), int(compilations), Path(folder)
@@ -75,7 +76,7 @@ def test_kernels_are_those_of_the_sources(tmp_path):
 
 def test_processes_that_start_together_do_not_disturb_each_other(tmp_path):
     processes = [start(SMALL, tmp_path / "cache") for _ in range(4)]
-    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    outputs = [process.communicate(timeout=TIMEOUT)[0].split() for process in processes]
     assert [output[0] for output in outputs] == ["3"] * 4
     assert run(SMALL, tmp_path / "cache")[:2] == (3, 0)
 
@@ -104,7 +105,7 @@ def test_where_nothing_can_be_kept_it_still_works_says_so_once_and_leaves_nothin
     make(tmp_path / "cache")
     with limits.file_size(room):
         process = start(SMALL, tmp_path / "cache", preexec_fn=permissions.give_up)
-    output, said = process.communicate(timeout=120)
+    output, said = process.communicate(timeout=TIMEOUT)
     made, compilations, folder = output.split()
     assert int(made) == 3
     assert int(compilations) > 0

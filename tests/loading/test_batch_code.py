@@ -15,6 +15,7 @@ from formwork.loading.ffcv_loader import FFCVDataLoader
 from tests.kernels.test_cache import start
 from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.loading.test_loaders import epoch, same
+from tests.processes import TIMEOUT
 
 START = """
 from numba.core import event
@@ -39,14 +40,14 @@ def test_another_process_compiles_while_plain_code_makes_batches(
 ) -> None:
     monkeypatch.delenv(compilation.SWITCH, raising=False)
     for expected in ([PLAIN, KERNELS, "0"], [KERNELS, KERNELS, "0"]):
-        output, said = start(START, tmp_path).communicate(timeout=300)
+        output, said = start(START, tmp_path).communicate(timeout=TIMEOUT)
         assert (output.split(), said) == (expected, "")
 
 
 @pytest.mark.slow
 def test_this_process_compiles_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compilation.SWITCH, "compiled")
-    output, said = start(START, tmp_path).communicate(timeout=300)
+    output, said = start(START, tmp_path).communicate(timeout=TIMEOUT)
     *modules, compiled = output.split()
     assert (modules, said) == ([KERNELS, KERNELS], "")
     assert int(compiled) > 0

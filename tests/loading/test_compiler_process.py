@@ -13,6 +13,7 @@ from formwork.kernels import cache
 from formwork.loading.compiler_process import CompilerProcess
 from formwork.loading.random_numbers import words
 from tests.kernels.test_cache import SMALL, run, start
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def test_it_ends_with_its_parent(tmp_path: Path, number: signal.Signals) -> None
     assert parent.stdout is not None
     compiler = int(parent.stdout.readline())
     os.kill(parent.pid, number)
-    parent.communicate(timeout=60)
+    parent.communicate(timeout=TIMEOUT)
     assert gone(compiler)
 
 

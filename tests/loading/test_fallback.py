@@ -15,6 +15,7 @@ from formwork.loading.factory import FALLBACK, make_loader
 from tests import permissions
 from tests.loading.conftest import make_config
 from tests.operations import REASON
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +90,7 @@ except AugmentationError as error:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
     )
     assert done.stdout.startswith(
         "augment.train: ffcv.Cutout: the package ffcv cannot be imported (libopencv_core.so: cannot open"

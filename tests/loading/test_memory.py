@@ -16,6 +16,7 @@ from formwork.loading.base import SplitFiles
 from formwork.params import BetonParams
 from tests.loading.conftest import make_config
 from tests.make_images import make_manifest
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def test_an_epoch_of_a_large_file_needs_little_memory(large, tmp_path, order):
     (tmp_path / "arguments").write_bytes(pickle.dumps((large, options)))
     environment = os.environ | {"PYTHONPATH": str(Path(formwork.__file__).parents[1])}
     command = [sys.executable, "-c", EPOCH, str(tmp_path / "arguments")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
     grown, batches = map(int, done.stdout.split())
     assert batches == -(-COUNT // 32)

@@ -23,6 +23,7 @@ from formwork.params import BetonParams, Params
 from tests.conftest import Shared
 from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.make_images import photo
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +128,7 @@ def process(split: SplitFiles, folder: Path, *missing: str, **environment: str) 
     root = Path(formwork.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])} | environment
     command = [sys.executable, "-c", SCRIPT, str(folder / "split"), str(folder), *missing]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), [line for line in done.stderr.splitlines() if "Warning" in line]
 

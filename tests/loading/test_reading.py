@@ -26,6 +26,7 @@ from formwork.loading.status import FOLLOWED, OK, OUTSIDE_FILE, UNREADABLE
 from formwork.loading.verification import Checks
 from formwork.system import cached_bytes
 from tests.loading.conftest import make_config
+from tests.processes import TIMEOUT
 
 WHOLE = [{"Resize": {}}]
 
@@ -106,14 +107,14 @@ def test_a_beton_is_held_in_the_background_and_its_batches_are_the_same(split, m
 
     def slow(self: BetonReader, *arguments) -> None:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(TIMEOUT)
         read(self, *arguments)
 
     monkeypatch.setattr(BetonReader, "_read", slow)
     loader = FFCVDataLoader(split, make_config(batch_size=8))
     batches = iter(loader)
     first = [next(batches)[0] for _ in range(3)]
-    assert begun.wait(20)
+    assert begun.wait(TIMEOUT)
     assert loader.source.whole is None  # batches do not wait for it
     go_on.set()
     assert all(map(torch.equal, [*first, *(images for images, _ in batches)], expected))

@@ -28,19 +28,20 @@ from formwork.loading.base import SplitFiles
 from formwork.loading.ffcv_loader import FFCVDataLoader
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import make_config
+from tests.processes import TIMEOUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("soon")]
 
 
 @pytest.fixture
 def soon():
-    """Fail a test that takes longer than half a minute, rather than let it hang."""
+    """Fail a test that hangs."""
 
     def late(signum, frame):
         raise TimeoutError("hangs")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(30)
+    signal.alarm(TIMEOUT)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -50,7 +51,7 @@ def python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script in an interpreter of its own, which must end within the time of a test."""
     environment = os.environ | {"PYTHONPATH": str(Path(ffcv_loader.__file__).parents[2])}
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=25, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
 def loader_threads() -> list[str]:
@@ -300,7 +301,7 @@ def test_a_spawned_process_loads(split):
     total = context.Value("i", 0)
     process = context.Process(target=_count, args=(split, make_config(), total))
     process.start()
-    process.join(25)
+    process.join(TIMEOUT)
     assert (process.exitcode, total.value) == (0, 70)
 
 

@@ -18,6 +18,7 @@ from formwork.params import load_params
 from formwork.signals import ENDING
 from formwork.training.fit import train
 from formwork.yaml import dump_yaml
+from tests.processes import TIMEOUT
 from tests.training.conftest import folders_of, merged
 
 Hook = Callable[[], None]
@@ -57,9 +58,9 @@ def start(workspace: Path, hook: Hook = lambda: None, **sections: dict) -> tuple
         os._exit(99)
 
 
-def finish(process: int, reading: int, seconds: float = 120) -> tuple[int, str]:
+def finish(process: int, reading: int) -> tuple[int, str]:
     """Wait for the process and all that it started: exit status, and output."""
-    output, deadline = b"", time.monotonic() + seconds
+    output, deadline = b"", time.monotonic() + TIMEOUT
     while True:
         if not select.select([reading], [], [], max(deadline - time.monotonic(), 0))[0]:
             os.killpg(process, signal.SIGKILL)

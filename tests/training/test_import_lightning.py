@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import TIMEOUT
 from tests.training.test_train_command import FOLDERS, TRAIN
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ def python(code: str, cwd: Path, **environment: str) -> str:
         env=os.environ | {"PYTHONPATH": str(TRAIN.parent)} | environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ import pytest
 from formwork import code, own
 from formwork.training.resume import OTHERS, checkpoint_path, find_checkpoint
 from formwork.yaml import dump_yaml
+from tests.processes import TIMEOUT
 from tests.training import forked
 from tests.training.conftest import folders_of, make_params, merged
 from tests.training.killed import write_down_and_die
@@ -78,7 +79,7 @@ def train_by_command(workspace: Path, ffcv: dict | None = None, **trainer) -> st
         cwd=workspace,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr

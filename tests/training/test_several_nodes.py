@@ -25,6 +25,7 @@ from formwork.params import BetonParams
 from formwork.training import fit
 from formwork.training.module import ImageModule
 from formwork.yaml import dump_yaml
+from tests.processes import TIMEOUT
 from tests.slurm import cluster, missing
 from tests.training.conftest import folders_of, merged
 from tests.training.forked import Hook, finish, start
@@ -99,7 +100,7 @@ def one_node(project: Path, tmp_path_factory) -> bytes:
     folder = shutil.copytree(project, tmp_path_factory.mktemp("one") / "node", symlinks=True)
     trainer = {"max_epochs": 3, "devices": 2, "accelerator": "cpu"}
     (folder / "params.yaml").write_text(dump_yaml(merged(trainer=trainer, **DISTRIBUTED)))
-    subprocess.run([sys.executable, *COMMAND], cwd=folder, check=True, timeout=180, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *COMMAND], cwd=folder, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
     return (folder / "models/best.pt").read_bytes()
 
 
@@ -120,7 +121,7 @@ def test_two_nodes_by_torchrun_train_the_model_of_one(nodes, one_node):
         )
         for folder, (command, more) in zip(nodes, commands, strict=True)
     ]
-    outputs = [process.communicate(timeout=180)[0] for process in processes]
+    outputs = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "Epoch 3/3" in outputs[0]
     assert _ours(outputs[1]) == ""

@@ -20,6 +20,7 @@ from formwork.evaluation.evaluate import evaluate
 from formwork.folders import Folders
 from formwork.training.fit import train
 from formwork.yaml import dump_yaml
+from tests.processes import TIMEOUT
 from tests.training.conftest import folders_of, make_params, merged
 from tests.training.tasks import NAMES, TARGETS, retarget
 from tests.training.test_fit import curve
@@ -121,7 +122,7 @@ def test_two_processes_measure_what_evaluate_does(retargeted, tmp_path, monkeypa
     }
     (tmp_path / "params.yaml").write_text(dump_yaml(merged(**sections)))
     command = [sys.executable, str(SRC / "train.py"), folders.raw, folders.interim, folders.processed]
-    subprocess.run([*command, "best.pt", "train", "speed"], check=True, timeout=180, env=os.environ)
+    subprocess.run([*command, "best.pt", "train", "speed"], check=True, timeout=TIMEOUT, env=os.environ)
     evaluate(make_params(), folders, Path("best.pt"), Path("evaluate"))
     during, after = read(Path("train/metrics.json"))["val"], read(Path("evaluate/metrics.json"))
     for name in ("loss", *SCORES["multilabel"]):

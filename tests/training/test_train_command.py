@@ -14,7 +14,7 @@ import pytest
 
 from formwork.images.manifest import read_manifest
 from formwork.yaml import dump_yaml
-from tests.processes import left
+from tests.processes import TIMEOUT, left
 from tests.terminal import on_terminal, screen
 from tests.training import forked
 from tests.training.conftest import merged
@@ -54,7 +54,7 @@ def test_two_processes_count_every_validation_image_once(workspace, last):
     batch_size = 16 if last == "share" else images - 1
     data = {"batch_size": batch_size}
     process = start(workspace, trainer={**TWO, "max_epochs": 1}, ffcv={"distributed": True}, data=data)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, output
     metrics = json.loads((workspace / "train/metrics.json").read_text())
     right = metrics["val"]["accuracy"] * images
@@ -71,7 +71,7 @@ def test_a_process_that_dies_ends_the_other(workspace, rank):
     parent = psutil.Process(process.pid)
     (other,) = [p for p in parent.children(recursive=True) if str(TRAIN) in p.cmdline()]
     (parent if rank == 0 else other).kill()
-    process.communicate(timeout=60)  # to the end of both: they share the pipe
+    process.communicate(timeout=TIMEOUT)  # to the end of both: they share the pipe
     assert process.returncode != 0
     assert not (workspace / "best.pt").exists()
 
@@ -115,14 +115,14 @@ def test_a_signal_to_any_of_two_processes_ends_both_with_one_checkpoint(workspac
         os.killpg(process.pid, number)
     else:
         os.kill((process.pid, other.pid)[to], number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT)
     *epochs, line = output.splitlines()
     assert re.fullmatch(rf"Received {number.name}: wrote a checkpoint of epoch \d+, step \d+; the next .*", line), (
         output
     )
     assert all(epoch.startswith("Epoch ") for epoch in epochs), output
     assert process.returncode == 128 + number
-    assert left(started, timeout=10) == []
+    assert left(started, timeout=TIMEOUT) == []
     assert len(list((workspace / ".resume").iterdir())) == 1
     assert not (workspace / "best.pt").exists()
 
@@ -142,7 +142,7 @@ def test_the_bar_of_an_epoch_is_gone_when_its_line_is_written(workspace):
 
 def test_a_mistake_is_one_message_without_a_traceback(workspace):
     process = start(workspace, data={"batch_size": 5000})
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
     assert "ERROR: data.batch_size is 5000 and the train split has " in output
     assert "Traceback" not in output

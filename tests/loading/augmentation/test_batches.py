@@ -24,6 +24,7 @@ from formwork.loading.order import BatchSampler
 from formwork.loading.pytorch_loader import PyTorchDataLoader
 from tests.loading.conftest import CLASSES, TRAIN, make_config
 from tests.loading.test_loaders import epoch, same
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.plain
 
@@ -280,7 +281,7 @@ def load_own(
     environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-c", script, "split", str(whole)]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.returncode == 0, done.stderr
     compilations, ours = map(int, done.stdout.split())

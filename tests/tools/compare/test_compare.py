@@ -18,10 +18,10 @@ from formwork.system import machine, machine_id
 from formwork.tools.compare.plans import Installation
 from formwork.yaml import parse_yaml
 from tests.make_images import make_dataset
-from tests.processes import wait_for
+from tests.processes import TIMEOUT, wait_for
 from tests.tools.compare.conftest import Quick, make_run
 from tests.training.conftest import make_params
-from tests.workspace import BIN, TIMEOUT, Workspace, snapshot
+from tests.workspace import BIN, Workspace, snapshot
 
 RESULTS = {f"results/compare/compare.{kind}" for kind in ("json", "md", "svg")}
 PLACE = ".dvc/tmp/compare"
@@ -276,7 +276,7 @@ def test_an_interruption_leaves_nothing(quick: Quick, tmp_path: Path):
     with pytest.raises(FormworkError, match="Another `make compare` is running in this workspace"):
         quick.compare()
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert not (quick / PLACE).exists()

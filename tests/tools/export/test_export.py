@@ -25,6 +25,7 @@ from formwork.params import Model as ModelParams
 from formwork.prediction.model import load_model
 from formwork.tools.export.export import export
 from formwork.tools.export.formats import FORMATS
+from tests.processes import TIMEOUT
 from tests.tools.predict.conftest import OF_TASK
 from tests.workspace import ROOT
 
@@ -170,7 +171,7 @@ def test_own_networks_that_cannot_be_exported_leave_nothing(tmp_path, line, said
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -187,7 +188,7 @@ def test_a_missing_package_is_named(here):
     )
     code += ", run_name='__main__')"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
     assert done.returncode == 1
     assert "ERROR: The format onnx needs the package onnxruntime. Install it: `make setup` in this" in done.stderr

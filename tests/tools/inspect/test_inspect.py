@@ -21,6 +21,7 @@ from formwork.tools.inspect.describe import describe, histogram
 from formwork.tools.inspect.verify import find_damage, verify
 from tests.beton.test_stock_ffcv import write_stock
 from tests.make_images import make_dataset, make_manifest
+from tests.processes import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,7 @@ def flip(path: Path, *samples: int) -> None:
 def tool(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     script = Path(formwork.__file__).parents[1] / "inspect_beton.py"
     command = [sys.executable, script, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
 # --- As a process -------------------------------------------------------------------------------

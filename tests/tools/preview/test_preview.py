@@ -21,6 +21,7 @@ from formwork.params import BetonParams
 from formwork.tools.preview import preview as module
 from formwork.tools.preview.preview import Drawn, preview
 from formwork.yaml import dump_yaml
+from tests.processes import TIMEOUT
 from tests.training.conftest import PARAMS, folders_of, make_params, project
 from tests.workspace import ROOT
 
@@ -228,7 +229,7 @@ def test_the_command(project, tmp_path):
     (tmp_path / "data").symlink_to(project / "data")
     (tmp_path / "params.yaml").write_text(dump_yaml(PARAMS))
     command = [sys.executable, ROOT / "src/preview.py", "results/preview.png", "--classes", "green", "blue"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
     pictures = [tmp_path / "results" / name for name in ("preview.png", "preview/classes.png", "preview/counts.png")]
     for path in pictures:

@@ -22,6 +22,7 @@ from formwork.tools.report.page import (
     markdown,
     render,
 )
+from tests.processes import TIMEOUT
 from tests.tools.report.test_report import PIXEL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -58,7 +59,7 @@ def look_at(page: str, width: int, folder: Path) -> dict:
     path.write_text(FRAME.format(width=width, page=html.escape(page, quote=True)))
     command = [CHROMIUM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr"]
     command += ["--virtual-time-budget=5000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
     return found | {"console": re.findall(r"CONSOLE.*", done.stderr)}
 

@@ -21,7 +21,7 @@ from formwork.tools.setup import environment, ffcv_build, uv
 from formwork.tools.setup.environment import read_stamp
 from formwork.tools.setup.requirements import FOR_CUDA, name_of, pins
 from formwork.tools.setup.system_packages import Need
-from tests.processes import wait_for
+from tests.processes import TIMEOUT, wait_for
 from tests.tools.setup.conftest import Checkout, executable, start_script, write_wheel
 from tests.workspace import ROOT
 
@@ -385,13 +385,13 @@ def test_killed_half_way_then_again(
     (packages / "slow").touch()
     log = tmp_path / "first.log"
     with start_script(checkout.root, log) as first:
-        assert wait_for((packages / "builds").exists, 60), log.read_text()
+        assert wait_for((packages / "builds").exists, TIMEOUT), log.read_text()
         first.kill()
 
     # Its uv is still at work in .venv: the second has to wait for that, and then starts over.
     log = tmp_path / "second.log"
     with start_script(checkout.root, log) as second:
-        assert wait_for(lambda: "waiting for another setup" in log.read_text(), 60), log.read_text()
+        assert wait_for(lambda: "waiting for another setup" in log.read_text(), TIMEOUT), log.read_text()
         (packages / "go").touch()
     assert second.returncode == 0, log.read_text()
     assert "setup: making " in log.read_text()
@@ -407,5 +407,5 @@ def test_killed_half_way_then_again(
 def test_two_at_once(checkout: Checkout, packages: Path, tmp_path: Path, machine_with_compiler: None) -> None:
     logs = [tmp_path / "one.log", tmp_path / "other.log"]
     processes = [start_script(checkout.root, log) for log in logs]
-    assert [process.wait(120) for process in processes] == [0, 0], [log.read_text() for log in logs]
+    assert [process.wait(TIMEOUT) for process in processes] == [0, 0], [log.read_text() for log in logs]
     assert builds(packages) == 1

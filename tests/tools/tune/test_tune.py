@@ -25,6 +25,7 @@ from formwork.tools.tune.pick import command
 from formwork.tools.tune.tune import tune
 from formwork.yaml import read_yaml
 from tests.make_images import make_dataset
+from tests.processes import TIMEOUT
 from tests.workspace import ROOT, Workspace
 
 PARAMS = {"data": {"name": "mixed", "batch_size": 16, "num_workers": 1}, "datasets": {"mixed": {"resolution": 24}}}
@@ -263,6 +264,6 @@ def test_the_line_works(repo: Workspace):
 )
 def test_options_are_checked(option, said, tmp_path):
     command = [sys.executable, ROOT / "src/tune.py", "results", *shlex.split(option)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 2
     assert said in done.stderr
