@@ -17,8 +17,9 @@ from formwork.meeting import Meeting
 from formwork.params import load_params
 from formwork.signals import ENDING
 from formwork.training.fit import train
+from formwork.training.interruption import Interruption
 from formwork.yaml import dump_yaml
-from tests.processes import TIMEOUT
+from tests.processes import TIMEOUT, wait_for
 from tests.training.conftest import folders_of, merged
 
 Hook = Callable[[], None]
@@ -69,3 +70,22 @@ def finish(process: int, reading: int) -> tuple[int, str]:
         output += part
     os.close(reading)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), output.decode()
+
+
+def note_signals(patch: Callable[[object, str, object], None]) -> Callable[[], object]:
+    """A function that waits until a training that starts from now on knows of a signal.
+
+    A thread of its own hears signals: on a busy machine, steps later.
+
+    Args:
+        patch: setattr, or one that is taken back.
+    """
+    told: list[Interruption] = []
+    original = Interruption._heard
+
+    def note(interruption: Interruption, number: int) -> None:
+        told.append(interruption)
+        original(interruption, number)
+
+    patch(Interruption, "_heard", note)
+    return lambda: wait_for(lambda: told and told[0].number, TIMEOUT)

@@ -10,6 +10,7 @@ from formwork.loading.base import BaseLoader
 from formwork.signals import Interrupted
 from formwork.training.module import ImageModule
 from tests.loading.slow_device import SlowDevice
+from tests.training.forked import note_signals
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +56,11 @@ def test_an_interrupted_training_goes_on_with_the_batch_that_was_copied_and_not_
         steps.append(batch)
         if len(steps) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
+            heard()
         return step(module, batch)
 
     with monkeypatch.context() as patch:
+        heard = note_signals(patch.setattr)
         patch.setattr(ImageModule, "training_step", stop)
         with pytest.raises(Interrupted):
             run("parts", **sections)

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +25,7 @@ from formwork.system import machine, machine_id, software
 from formwork.training.fit import train
 from formwork.training.module import ImageModule
 from tests.training.conftest import make_params
+from tests.training.forked import note_signals
 
 pytestmark = pytest.mark.slow
 
@@ -196,12 +196,13 @@ def test_an_interruption_ends_the_run_though_its_exception_is_lost(run, monkeypa
         if len(steps) == 2:
             try:
                 os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)  # ended by the signal
+                heard()
             except KeyboardInterrupt:
                 if not lost:
                     raise
         return original(self, batch)
 
+    heard = note_signals(monkeypatch.setattr)
     monkeypatch.setattr(ImageModule, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
         run("out", trainer={"max_epochs": 3})

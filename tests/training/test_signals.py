@@ -21,19 +21,23 @@ from formwork.training.best_epoch import BestEpoch
 from formwork.training.callbacks import EpochLogger
 from formwork.training.datamodule import ImageDataModule
 from formwork.training.module import ImageModule
-from tests.training.forked import Hook, finish, start
+from tests.training.forked import Hook, finish, note_signals, start
 from tests.training.test_fit import files
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = {"max_epochs": 3}
 STEPS = 3  # an epoch
-HEARD = 0.2  # seconds in which the thread that hears signals gets its turn, on a machine that is busy, too
 
 
 def kill_in(place: Any, name: str, call: int, number: int = signal.SIGTERM) -> Hook:
     """A hook that lets a function send a signal to its own process, in the given one of its calls."""
-    return do_in(place, name, call, lambda: (os.kill(os.getpid(), number), time.sleep(HEARD)))
+
+    def hook() -> None:
+        heard = note_signals(setattr)
+        do_in(place, name, call, lambda: (os.kill(os.getpid(), number), heard()))()
+
+    return hook
 
 
 def do_in(place: Any, name: str, call: int, action: Callable[[], object]) -> Hook:
@@ -128,11 +132,15 @@ def test_each_signal_sent_to_the_whole_group(workspace, whole, number, use_ffcv)
 
     data = {"use_ffcv": use_ffcv, "num_workers": 2}
 
-    def kill_group() -> None:
-        subprocess.run(["kill", f"-{number}", "0"], check=False)
-        time.sleep(HEARD)
+    def hook() -> None:
+        heard = note_signals(setattr)
 
-    hook = do_in(ImageModule, "training_step", 4, kill_group)
+        def kill_group() -> None:
+            subprocess.run(["kill", f"-{number}", "0"], check=False)
+            heard()
+
+        do_in(ImageModule, "training_step", 4, kill_group)()
+
     status, output = finish(*start(workspace, hook, data=data, trainer=EPOCHS))
     assert output.splitlines()[2:] == [
         f"Received {number.name}: wrote a checkpoint of epoch 2, step 4; the next run goes on from there."
