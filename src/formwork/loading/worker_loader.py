@@ -68,6 +68,7 @@ class WorkerLoader(DataLoader):
             prefetch_factor=max(-(-batches_ahead // workers), 1) if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_start_worker if workers else None,
+            collate_fn=_as_it_is,
             generator=torch.Generator(),  # for the seeds of workers, which nobody uses: not from the training's own
         )
         self.called = called
@@ -103,6 +104,11 @@ class WorkerLoader(DataLoader):
 
     def check_worker_number_rationality(self) -> None:
         """Two lines of PyTorch's for each loader, where the doctor has one: not said."""
+
+
+def _as_it_is(batch: Any) -> Any:
+    """In place of PyTorch's own function, which makes lists of tuples."""
+    return batch
 
 
 def _put_away(error: BaseException) -> None:

@@ -29,7 +29,7 @@ def config_of(*lists: tuple[list, int], **changes):
 
 def same(one, other) -> bool:
     if isinstance(one, tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return isinstance(other, tuple) and len(one) == len(other) and all(map(same, one, other))
     return one.dtype == other.dtype and torch.equal(one, other) and one.stride() == other.stride()
 
 
@@ -55,13 +55,16 @@ def test_the_first_view_is_the_only_one_of_a_loader_with_one(make_split, write_m
         assert torch.equal(labels, same_labels)
 
 
-def test_views_of_several_sizes_are_a_tensor_for_each_size(split):
-    config = config_of((TRAIN, 20), (JITTERED, 8), ([{"Resize": {}}], 20), (JITTERED, 8))
+@pytest.mark.parametrize("small_list", [JITTERED, [*JITTERED, {"JPEG": {"quality": [5, 90]}}]], ids=["", "in Python"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_views_of_several_sizes_are_a_tensor_for_each_size(split, small_list, workers):
+    config = config_of((TRAIN, 20), (small_list, 8), ([{"Resize": {}}], 20), (small_list, 8), num_workers=workers)
     for ours, theirs in zip(FFCVDataLoader(split, config), PyTorchDataLoader(split, config), strict=True):
         (large, small), labels = ours
         assert large.shape == (len(labels), 2, 3, 20, 20)
         assert small.shape == (len(labels), 2, 3, 8, 8)
-        assert all(same(*parts) for parts in zip(ours, theirs, strict=True))
+        assert isinstance(ours, tuple)
+        assert same(ours, theirs)
     resized = FFCVDataLoader(split, config_of(([{"Resize": {}}], 20)))
     for ((large, _), _), (images, _) in zip(FFCVDataLoader(split, config), resized, strict=True):
         assert torch.equal(large[:, 1], images)
@@ -106,7 +109,7 @@ def test_params_make_views():
     with pytest.raises(AugmentationError, match=r"augment\.views\[2\]: there is no operation 'Flip'"):
         made([[{"Resize": {}}], [{"Flip": {}}]])
     with pytest.raises(AugmentationError, match="200 views of an image, and 100 are the most"):
-        made(200)
+        Views((Augmentation([{"Resize": {}}], 16, 0),) * 200)
 
 
 def test_draws_of_views_are_independent():
