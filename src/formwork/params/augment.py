@@ -2,10 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from formwork.errors import did_you_mean
 from formwork.params.fields import Operations, PositiveInt, Section, param
 
+MOST_VIEWS = 100
+"""Of an image in a batch."""
 A_LIST = "a [list](augmentation.md) of operations"
 
 
@@ -22,9 +25,50 @@ class View(Section):
     resolution: Annotated[int, Field(ge=1, le=16384)] | None = None
 
 
-def _view(value: object) -> object:
-    """A list alone is one view, of the usual size."""
-    return {"operations": value} if isinstance(value, list) else value
+def _views(value: object) -> object:
+    """The views of a list, in which a list alone is one view, of the usual size.
+
+    Raises:
+        ValueError: it names the entry that is wrong, and its key.
+    """
+    if isinstance(value, list):
+        value = [_view(entry, f"entry {number} of the list") for number, entry in enumerate(value, start=1)]
+        count = sum(view.times for view in value)
+    else:
+        count = value if isinstance(value, int) else 1
+    if not 1 <= count <= MOST_VIEWS:
+        raise ValueError(f"from 1 to {MOST_VIEWS} views of an image are possible, and this asks for {count}")
+    return value
+
+
+def _view(entry: object, called: str) -> View:
+    if isinstance(entry, list):
+        entry = {"operations": entry}
+    if isinstance(entry, View):
+        return entry
+    if not isinstance(entry, dict):
+        raise ValueError(f"{called} must be a list of operations, or a mapping of {_KEYS}, and is {entry!r}")
+    if len(entry) == 1 and isinstance(next(iter(entry.values())), dict):
+        (name,) = entry
+        raise ValueError(f"{called} is an operation, {name}: each view is a list of operations, so write [{name}]")
+    try:
+        return View.model_validate(entry)
+    except ValidationError as error:
+        # A misspelt key comes before one that is missing for it.
+        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            reason = f" is unknown. {did_you_mean(key, View.model_fields)}"
+        elif first["type"] == "missing":
+            reason = " is missing"
+        elif first["type"] == "value_error":
+            reason = f": {first['ctx']['error']}"
+        else:
+            reason = f" {first['msg'].removeprefix('Input ')}, and is {first['input']!r}"
+        raise ValueError(f"{called}: {key}{reason}") from error
+
+
+_KEYS = ", ".join(View.model_fields)
 
 
 class DatasetAugment(Section):
@@ -48,7 +92,7 @@ class Augment(Section):
     val: Operations | None = param(
         None, "Preprocessing of the validation images; `null`: that of the dataset.", values=A_LIST
     )
-    views: PositiveInt | list[Annotated[View, BeforeValidator(_view)]] = param(
+    views: Annotated[PositiveInt | list[View], BeforeValidator(_views)] = param(
         1,
         "[Views](augmentation.md#views) of each training image in a batch, each augmented from random numbers of its "
         "own; or a list with the operations of each, in place of `train`.",

@@ -10,9 +10,9 @@ from formwork.errors import AugmentationError
 from formwork.loading.augmentation.augmentation import Augmentation
 from formwork.loading.augmentation.base import AugmentPlan
 from formwork.loading.augmentation.mixup import NO_MIX, Mix
+from formwork.params.augment import MOST_VIEWS
 
 VIEW = 1 << 56  # in a draw (see formwork.loading.order.sample_order), stands for the number of a view
-MOST = 100  # views of an image
 
 
 class Crops(NamedTuple):
@@ -49,8 +49,8 @@ class Views:
 
     def __post_init__(self) -> None:
         first = self.augmentations[0]
-        if len(self) > MOST:
-            raise AugmentationError(f"augment.views: {len(self)} views of an image, and {MOST} are the most.")
+        if len(self) > MOST_VIEWS:
+            raise AugmentationError(f"augment.views: {len(self)} views of an image, and {MOST_VIEWS} are the most.")
         for number, other in enumerate(self.augmentations[1:], start=2):
             if other.mixed_as == first.mixed_as and (not other.mixing or other.resolution == first.resolution):
                 continue
