@@ -52,7 +52,7 @@ CASES = {
     "own/fails": "models.py, line 19: KeyError: 'nothing'",
     "own/nothing": "must return a torch.nn.Module, and returns None",
     "own/free depth=7": "models.py, line 11: TypeError: tiny() got an unexpected keyword argument 'depth'",
-    "own/wide": "for 2 images it gives (2, 3) and not (2, 2)",
+    "own/wide": "for 2 images it gives (2, 4) and not (2, 3)",
 }
 
 CODE = """

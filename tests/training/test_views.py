@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from formwork.errors import ParamsError
 from formwork.loading.augmentation.project import check_augmentation
 from formwork.models.small_cnn import SmallCNN
 from formwork.params import Params
+from formwork.params.read import params_of
 from formwork.training.geometry import check_params
 from formwork.yaml import parse_yaml
 from tests.training.conftest import make_params
@@ -58,11 +60,10 @@ def test_simclr_learns_without_labels(run, simclr, use_ffcv):
 
 def test_views_of_several_sizes_are_images_of_their_own(run):
     views = [[{"RandomCrop": {"padding": 2}}], {"times": 2, "resolution": 8, "operations": [{"RandomResizedCrop": {}}]}]
-    float32, uint8 = (
-        metrics(run(dtype, augment={"views": views}, data={"dtype": dtype})) for dtype in ("float32", "uint8")
-    )
-    assert float32["val"]["accuracy"] > 0.9
-    assert float32["train"] == uint8["train"]
+    runs = {"float32": {"dtype": "float32"}, "uint8": {"dtype": "uint8"}, "pytorch": {"use_ffcv": False}}
+    found = {name: metrics(run(name, augment={"views": views}, data=data)) for name, data in runs.items()}
+    assert found["float32"]["val"]["accuracy"] > 0.9
+    assert found["float32"]["train"] == found["uint8"]["train"] == found["pytorch"]["train"]
 
 
 def test_mixed_views_train(run):
@@ -81,9 +82,9 @@ def test_lists_of_the_page_are_right(simclr, lists):
     ("give", "message"),
     [
         (lambda loss, outputs: loss, "must give two tensors, loss and outputs, and gives Tensor"),
-        (lambda loss, outputs: (loss, outputs[:, :1]), r"outputs \(2, 2\) for 2 images; it gives \(\) and \(2, 1\)"),
+        (lambda loss, outputs: (loss, outputs[:, :1]), r"outputs \(2, 3\) for 2 images; it gives \(\) and \(2, 1\)"),
         (lambda loss, outputs: (loss.detach(), outputs), r"it gives \(\) without a gradient"),
-        (lambda loss, outputs: outputs.view(7), "cannot be computed: RuntimeError: "),
+        (lambda loss, outputs: outputs.view(7), "cannot be computed with images .*: RuntimeError: "),
     ],
 )
 def test_a_loss_that_cannot_be_used_is_refused_before_any_work(monkeypatch, give, message):
@@ -91,6 +92,66 @@ def test_a_loss_that_cannot_be_used_is_refused_before_any_work(monkeypatch, give
     datasets = {"colours": {"resolution": 12, "task": "classes"}}
     with pytest.raises(ParamsError, match=f"training_loss of model.name own/any .*{message}"):
         check_params(make_params(model={"name": "own/any"}, augment={"views": 2}, datasets=datasets))
+
+
+class OfShares(WithLoss):
+    def training_loss(self, views, shares):
+        outputs = self(views[:, 0])
+        return -(shares * outputs.log_softmax(1)).sum(1).mean(), outputs
+
+
+MIXED = {"train": [{"Resize": {}}, {"Mixup": {}}], "views": 2}
+
+
+def test_a_loss_is_tried_with_the_targets_that_the_list_makes(run, monkeypatch):
+    monkeypatch.setattr(own, "model", lambda name: OfShares)
+    assert metrics(run("out", model={"name": "own/any"}, augment=MIXED))["val"]["accuracy"] > 0.5
+    datasets = {"colours": {"resolution": 12, "task": "classes"}}
+    with pytest.raises(ParamsError, match=r"targets \(2,\) int64; augment\.views gives 2 views of an image: Runtime"):
+        check_params(make_params(model={"name": "own/any"}, augment={"views": 2}, datasets=datasets))
+
+
+@pytest.mark.parametrize("task", ["auto", "classes"])
+def test_a_loss_that_cannot_take_so_many_views_is_refused_before_any_work(simclr, task):
+    datasets = {"colours": {"resolution": 12, "task": task}}
+    for views, refused in ((2, False), (3, True), ([[], {"operations": [], "resolution": 8}], True)):
+        params = make_params(model={"name": "own/simclr"}, augment={"views": views}, datasets=datasets)
+        with pytest.raises(ParamsError, match=r"augment\.views gives") if refused else nullcontext():
+            check_params(params)
+
+
+@pytest.mark.parametrize("task", ["auto", "multilabel"])
+def test_a_loss_of_other_targets_than_classes_is_tried_with_them(monkeypatch, task):
+    class OfNumbers(WithLoss):
+        def training_loss(self, images, numbers):
+            outputs = self(images)
+            return nn.functional.binary_cross_entropy_with_logits(outputs, numbers), outputs
+
+    monkeypatch.setattr(own, "model", lambda name: OfNumbers)
+    check_params(make_params(model={"name": "own/any"}, datasets={"colours": {"resolution": 12, "task": task}}))
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        (0, "from 1 to 100 views of an image are possible, and this asks for 0"),
+        (10**25, f"asks for {10**25}"),
+        ([], "this asks for 0"),
+        ([{"times": 10**19, "operations": []}], f"asks for {10**19}"),
+        ([[], {"operation": []}], "entry 2 of the list: operation is unknown. Did you mean 'operations'?"),
+        ([[], {"times": 2}], "entry 2 of the list: operations is missing"),
+        ([{"Resize": {}}, {"Resize": {}}], "entry 1 of the list is an operation, Resize: each view is a list"),
+        ([[], {"operations": [], "resolution": 0}], "resolution should be greater than or equal to 1, and is 0"),
+        ([[], {"operations": [], "times": "a"}], "times should be a valid integer, and is 'a'"),
+        ([[], ["Resize"]], "entry 2 of the list: operations: an entry is one operation"),
+        ([None, []], "entry 1 of the list must be a list of operations, or a mapping of operations, times"),
+    ],
+)
+def test_a_wrong_entry_of_views_is_named(views, message):
+    with pytest.raises(ParamsError) as refused:
+        params_of({"data": {"name": "x"}, "augment": {"views": views}}, "params.yaml")
+    assert "augment.views: " in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_loss_without_some_parameters_is_refused_where_several_devices_would_wait(monkeypatch):

@@ -20,8 +20,8 @@ from formwork.training.recipe import check_recipe
 if TYPE_CHECKING:  # the stage try, which looks at losses, does without loaders
     from formwork.loading.targets import Targets
 
-OUTPUTS = 2
-"""In place of the number of classes, which is not known before the images are."""
+OUTPUTS = 3
+"""In place of the number of classes, which is not known before the images are: another than of images tried."""
 WAITS_FOR_ALL = ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_false")
 """Strategies of several processes that want a gradient of each parameter in each step."""
 LARGEST = 224
@@ -35,6 +35,8 @@ class UnsuitableOutputs(Exception):
 def check_params(params: Params) -> None:
     """Make, freeze and check a model with nothing but params.yaml; a resolution that is `auto` is not tried.
 
+    Where the task is `auto`, a loss of its own is refused that works with the targets of no task.
+
     Raises:
         ParamsError: see there.
     """
@@ -45,10 +47,22 @@ def check_params(params: Params) -> None:
     freeze(model, params.model.freeze)
     check_recipe(model, params)
     check_compile(params.trainer)
-    if params.dataset.task != "auto":
-        check_loss(model, params, params.dataset.task, resolution or LARGEST, devices, OUTPUTS)
+    if resolution:
+        _check_loss_of_any(model, params, resolution, devices)
     if resolution or params.ffcv.resolution_schedule or len(params.model.shown) > 1:
         check_model(model, params, resolution, devices, OUTPUTS)
+
+
+def _check_loss_of_any(model: nn.Module, params: Params, resolution: int, devices: int) -> None:
+    tasks = ("classes", "multilabel") if params.dataset.task == "auto" else (params.dataset.task,)
+    refused: ParamsError | None = None
+    for task in tasks:
+        try:
+            return check_loss(model, params, task, resolution, devices, OUTPUTS)
+        except ParamsError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def check_model(

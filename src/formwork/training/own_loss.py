@@ -3,8 +3,8 @@
     def training_loss(self, images, targets): -> loss, outputs
 
 images, targets: of a training batch, normalised, see formwork.loading.base.Batch; (B, n, 3, H, W) with n views of each
-image. loss: a tensor of one number. outputs: (B, K), the answers to the B images, by which training is measured. In
-validation and evaluation the network is called as any other.
+image. Classes that Mixup or CutMix mixes are shares (B, K) float32. loss: a tensor of one number. outputs: (B, K), the
+answers to the B images, by which training is measured. In validation and evaluation the network is called as any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from formwork.errors import DatasetError, ParamsError
+from formwork.loading.augmentation.project import mixes
 from formwork.params import Params
 
 if TYPE_CHECKING:  # the stage try, which looks at losses, does without loaders
@@ -55,16 +56,26 @@ def check_own_loss(
         raise ParamsError(f"{name} is a loss of its own, which {key} does not change: remove that.", key)
     if targets is not None and targets.weights is not None:
         raise DatasetError(f"{name} is a loss of its own, and the images have weights, which it is not given.")
-    images = example(params.augment.sides(resolution))
-    classes = torch.zeros(2, dtype=torch.int64)
+    sides = params.augment.sides(resolution)
+    images = example(sides)
+    if task != "classes":
+        answers = torch.zeros(2, outputs)
+    elif mixes(params):
+        answers = torch.full((2, outputs), 1 / outputs)
+    else:
+        answers = torch.zeros(2, dtype=torch.int64)
     found: object
     try:
-        found = loss(images, classes if task == "classes" else torch.zeros(2, outputs))
+        found = loss(images, answers)
     except MemoryError:
         raise
     except Exception as error:  # whatever the user's code raises
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise ParamsError(f"{name} cannot be computed: {type(error).__name__}: {reason}.", "model.name") from error
+        given = f"{_shapes(images)} and targets {tuple(answers.shape)} {str(answers.dtype).removeprefix('torch.')}"
+        views = f"; augment.views gives {len(sides)} views of an image" if len(sides) > 1 else ""
+        raise ParamsError(
+            f"{name} cannot be computed with images {given}{views}: {type(error).__name__}: {reason}.", "model.name"
+        ) from error
     if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, Tensor) for part in found)):
         kind = type(found).__name__
         raise ParamsError(f"{name} must give two tensors, loss and outputs, and gives {kind}.", "model.name")
@@ -76,6 +87,11 @@ def check_own_loss(
             "model.name",
         )
     return value
+
+
+def _shapes(images: "Images") -> str:
+    groups = images if isinstance(images, tuple) else (images,)
+    return " and ".join(str(tuple(group.shape)) for group in groups)
 
 
 def example(sides: Sequence[int]) -> "Images":

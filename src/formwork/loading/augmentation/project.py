@@ -1,7 +1,9 @@
 """The augmentation lists of params.yaml: which list a split has, and whether it can be used."""
 
 from formwork.errors import AugmentationError
+from formwork.loading.augmentation import NATIVE
 from formwork.loading.augmentation.augmentation import Augmentation
+from formwork.loading.augmentation.mixup import MixOperation
 from formwork.loading.augmentation.python import PythonOperation
 from formwork.loading.augmentation.views import Views
 from formwork.params import Operations, Params
@@ -38,6 +40,17 @@ def views_of(params: Params, split: str, operations: Operations | None, resoluti
         name = next(iter(augmentation.mixing.operations))
         raise AugmentationError(f"{key}: {name} is for training alone. Remove it from the list.")
     return Views((augmentation,) * views)
+
+
+def mixes(params: Params) -> bool:
+    """Whether training images are mixed, by the list of params.yaml, which need not be sound."""
+    views, own_list = params.augment.views, params.augment.train
+    if isinstance(views, list):
+        operations = views[0].operations
+    else:
+        operations = (own_list if own_list is not None else params.dataset.augment.train) or []
+    made = (NATIVE.get(name) for entry in operations for name in entry)
+    return any(isinstance(one, type) and issubclass(one, MixOperation) for one in made)
 
 
 def check_augmentation(params: Params) -> list[str]:
