@@ -19,7 +19,7 @@ HEIGHTS, WIDTHS = np.full(2000, 90), np.full(2000, 120)
     ("operations", "message"),
     [
         ([{"RandomHorizontalFlipp": {}}], "augment.train: there is no operation 'RandomHorizontalFlipp'. Did you mean"),
-        ([{"RandomHorizontalFlip": {"q": 1}}], "RandomHorizontalFlip: it has no argument 'q'. Known: p."),
+        ([{"RandomHorizontalFlip": {"q": 1}}], "RandomHorizontalFlip: it has no argument 'q' (known: p)."),
         ([{"RandomHorizontalFlip": {"p": 2}}], "RandomHorizontalFlip: p must be a number from 0 to 1, and is 2."),
         ([{"RandomCrop": {}}], "RandomCrop: its argument padding is missing"),
         ([{"RandomResizedCrop": {"scale": [0.5, 0.1]}}], "RandomResizedCrop: scale must be"),

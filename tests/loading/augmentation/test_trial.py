@@ -71,7 +71,7 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"RandomRotation": {"degrees": 45, "expand": True}}, "expand must be false, as all images"),
         ({"RandomResize": {"min_size": 15, "max_size": 18}}, "of an image of 16 x 16 pixels"),
         ({"FiveCrop": {"size": 8}}, "it gives 5 images in place of one"),
-        ({"CutMix": {"num_classes": 10}}, "it has no argument 'num_classes'. Known: alpha, p."),
+        ({"CutMix": {"num_classes": 10}}, "it has no argument 'num_classes' (known: alpha, p)."),
         ({"MixUp": {"num_classes": 10}}, "it mixes a whole batch. Use Mixup"),
         ({"Compose": {"transforms": []}}, "entries of their own"),
         ({"Lambda": {"lambd": "lambda x: x"}}, "params.yaml cannot hold its argument lambd"),
@@ -79,7 +79,7 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"ElasticTransform": {}}, "it cannot change an image of 16 x 16 pixels: "),
         ({"ElasticTransform": {"alpha": 4}}, "it cannot change an image of 16 x 16 pixels with {'alpha': 4}: "),
         ({"JPEG": {"quality": "4"}}, "quality must be a whole number or a list of whole numbers, and is '4'."),
-        ({"JPEG": {"quality": 4, "q": 1}}, "it has no argument 'q'. Known: quality."),
+        ({"JPEG": {"quality": 4, "q": 1}}, "it has no argument 'q' (known: quality)."),
         ({"RandomPosterize": {"bits": "4"}}, "bits must be a whole number from 0 to 8, and is '4'."),
         ({"RandomAffine": {}}, "its argument degrees is missing: degrees must be a number or a list"),
         ({"RandomAffine": {"degrees": [1, "a"]}}, "degrees must be [low, high], two numbers from -10000 to 10000, and"),
@@ -87,10 +87,12 @@ def refusal(operations: list[dict], size: int = SIZE) -> str | None:
         ({"ElasticTransform": {"alpha": [1, "a"]}}, "alpha must be a number or a list of numbers, and is [1, 'a']."),
         ({"RandomAffine": {"degrees": 3, "interpolation": "cubic"}}, "interpolation must be one of nearest, "),
         ({"RandomPhotometricDistort": {"p": 7}}, "p must be a number from 0 to 1, and is 7."),
+        ({"RandomRotation": {"degrees": 10**400}}, "degrees must be a number from 0 to 10000, and is 1000"),
+        ({"Mixup": {"alpha": 10**400}}, "alpha must be a number from "),
         ({"GaussianNoise": {"sigma": float("nan")}}, "sigma must be finite, and is nan."),
         (
             {"RandomResizedCrop": {"size": 224}},
-            "no argument 'size'. The side of the training images is datasets.<name>.",
+            "no argument 'size' (the side of the training images is datasets.<name>.resolution).",
         ),
     ],
 )
@@ -272,7 +274,7 @@ def test_sound_operations_of_ones_own_are_taken(write_own: Callable[..., Path]) 
     write_own()
     assert refusal([{"Shift": {}}, {"Own": {"p": 1}}, {"Plain": {}}]) is None
     assert refusal([{"Own": {"p": 2}}]) == "Own: p must be a number from 0 to 1, and is 2."
-    assert refusal([{"Own": {"q": 2}}]) == "Own: it has no argument 'q'. Known: p."
+    assert refusal([{"Own": {"q": 2}}]) == "Own: it has no argument 'q' (known: p)."
 
 
 @pytest.mark.parametrize(

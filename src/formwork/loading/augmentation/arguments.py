@@ -40,6 +40,8 @@ def bind(operation: Callable[..., Any], arguments: Mapping[str, Any], typed: boo
     Raises:
         ValueError: an argument is unknown, missing, or of another type; the message names it and its value.
     """
+    if not callable(operation):
+        raise ValueError(f"it must be a function or a class, and is {operation!r}")
     try:
         parameters = inspect.signature(operation).parameters
     except (TypeError, ValueError):  # of what is written in C
@@ -55,7 +57,7 @@ def bind(operation: Callable[..., Any], arguments: Mapping[str, Any], typed: boo
             near = did_you_mean(name, named) if named else "It has none."
             if name in SIZES:
                 near = "The side of the training images is datasets.<name>.resolution."
-            raise ValueError(f"it has no argument {name!r}. {near.removesuffix('.')}")
+            raise ValueError(f"it has no argument {name!r} ({near[0].lower()}{near[1:].removesuffix('.')})")
     hints = _hints(operation)
     for name, parameter in named.items():
         if name not in arguments and parameter.default is parameter.empty:
