@@ -47,7 +47,8 @@ def _view(entry: object, called: str) -> View:
     if isinstance(entry, View):
         return entry
     if not isinstance(entry, dict):
-        raise ValueError(f"{called} must be a list of operations, or a mapping of {_KEYS}, and is {entry!r}")
+        keys = ", ".join(View.model_fields)
+        raise ValueError(f"{called} must be a list of operations, or a mapping of {keys}, and is {entry!r}")
     if len(entry) == 1 and isinstance(next(iter(entry.values())), dict):
         (name,) = entry
         raise ValueError(f"{called} is an operation, {name}: each view is a list of operations, so write [{name}]")
@@ -66,9 +67,6 @@ def _view(entry: object, called: str) -> View:
         else:
             reason = f" {first['msg'].removeprefix('Input ')}, and is {first['input']!r}"
         raise ValueError(f"{called}: {key}{reason}") from error
-
-
-_KEYS = ", ".join(View.model_fields)
 
 
 class DatasetAugment(Section):
