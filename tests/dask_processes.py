@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import TIMEOUT, wait_for
+from tests.processes import wait_for
 
 
 @dataclass
@@ -52,7 +52,7 @@ class DaskProcesses:
         options = ["--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--local-directory", self.folder]
         worker = _start([*within, *command, *options], log, env)
         self.workers.append(worker)
-        assert wait_for(lambda: worker.poll() is not None or "Registered to" in log.read_text(), TIMEOUT)
+        assert wait_for(lambda: worker.poll() is not None or "Registered to" in log.read_text())
         assert worker.poll() is None, log.read_text()
         return worker
 
@@ -69,7 +69,7 @@ def dask_processes(folder: Path, workers: int) -> Iterator[DaskProcesses]:
     log = folder / "scheduler.log"
     found = DaskProcesses(folder, _start([*command, "--scheduler-file", file], log))
     try:
-        assert wait_for(file.exists, TIMEOUT), log.read_text()
+        assert wait_for(file.exists), log.read_text()
         for _ in range(workers):
             found.start_worker()
         yield found

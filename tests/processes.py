@@ -9,7 +9,7 @@ STEP = 0.02  # seconds between looks
 TIMEOUT = 300  # seconds: what takes longer hangs, on any machine and however busy it is
 
 
-def wait_for(condition: Callable[[], object], timeout: float) -> bool:
+def wait_for(condition: Callable[[], object], timeout: float = TIMEOUT) -> bool:
     """Whether the condition came true within so many seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -19,7 +19,7 @@ def wait_for(condition: Callable[[], object], timeout: float) -> bool:
     return True
 
 
-def left(pids: Sequence[int], timeout: float) -> list[psutil.Process]:
+def left(pids: Sequence[int], timeout: float = TIMEOUT) -> list[psutil.Process]:
     """Those that still run after at most `timeout` seconds.
 
     One that has ended and waits for its parent to ask how counts as ended. An orphan's parent is process 1, which in

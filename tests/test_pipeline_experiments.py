@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import TIMEOUT, left
+from tests.processes import left
 from tests.workspace import Workspace
 
 LARGEST = 100_000  # bytes; any file that git holds is smaller
@@ -63,7 +63,7 @@ def queue(repo: Workspace) -> Iterator[Workspace]:
     yield repo
     pids = [int(path.read_text()) for path in (repo / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.pid")]
     repo.dvc("queue stop --kill")
-    workers = left(pids, timeout=TIMEOUT)
+    workers = left(pids)
     for worker in workers:
         worker.kill()
     assert workers == []

@@ -11,7 +11,7 @@ import pytest
 
 from formwork.errors import FormworkError
 from formwork.processes import SHOWN_LINES, last_lines, run_logged
-from tests.processes import TIMEOUT, left, wait_for
+from tests.processes import left, wait_for
 
 # A process that starts another, says so, and waits.
 PARENT = """
@@ -62,7 +62,7 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
 
     def interrupt() -> None:
         # The whole line: Python writes it word by word where PYTHONUNBUFFERED is set.
-        wait_for(lambda: log.exists() and log.read_bytes().endswith(b"\n"), TIMEOUT)
+        wait_for(lambda: log.exists() and log.read_bytes().endswith(b"\n"))
         os.kill(os.getpid(), signal.SIGINT)  # as a terminal does it: to the process, not to this thread
 
     thread = threading.Thread(target=interrupt)
@@ -71,7 +71,7 @@ def test_an_interruption_ends_the_command_and_what_it_started(tmp_path, monkeypa
         run(tmp_path, PARENT.format(deaf=deaf))
     thread.join()
     (child,) = (int(word) for word in log.read_text().split() if word.isdigit())
-    assert left([child], timeout=TIMEOUT) == []
+    assert left([child]) == []
 
 
 def test_what_is_looked_at_meanwhile_can_end_a_command_that_never_stops_printing(tmp_path, monkeypatch):

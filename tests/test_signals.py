@@ -134,7 +134,7 @@ def test_a_stage_ends_with_dvc(tmp_path: Path):
             assert parent.poll() is None
         parent.kill()
         parent.communicate(timeout=TIMEOUT)
-    assert left(pids[:1], timeout=TIMEOUT) == []
+    assert left(pids[:1]) == []
     assert (tmp_path / "stage").read_text() == "waits\ncleaned\n"
     assert [process.pid for process in left(pids[1:], timeout=0)] == pids[1:]
     os.kill(pids[1], signal.SIGKILL)

@@ -12,7 +12,7 @@ from benchmarks.loader_process import Epoch, LoaderProcess
 from benchmarks.workloads import Prepared
 from formwork.errors import FormworkError
 from tests.benchmarks.conftest import BATCH, IMAGES
-from tests.processes import TIMEOUT, wait_for
+from tests.processes import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def test_an_error_outside_ends_it_with_its_workers(prepared: Callable[[str], Pre
         fail()
     assert running.process.returncode == -9
     # Killed, but the system takes a moment to end the workers.
-    assert wait_for(lambda: not alive(running.process.pid), TIMEOUT)
+    assert wait_for(lambda: not alive(running.process.pid))
 
 
 def alive(group: int) -> list[int]:

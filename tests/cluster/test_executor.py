@@ -80,15 +80,15 @@ def test_a_task_that_ends_its_process_is_tried_elsewhere_and_given_up_in_the_end
 def test_a_killed_worker_costs_its_task_alone(dask: DaskProcesses, shared: Path) -> None:
     worker = dask.start_worker()
     with executor(dask.address) as pool:
-        assert wait_for(lambda: worker.pid in {pool.submit(os.getppid).result() for _ in range(9)}, TIMEOUT)
+        assert wait_for(lambda: worker.pid in {pool.submit(os.getppid).result() for _ in range(9)})
         line = f"echo $$ >> ran; [ $(ps -o ppid= $PPID) != {worker.pid} ] || echo $$ >> with_it; sleep 0.2"
         running = [pool.submit(subprocess.getoutput, line) for _ in range(15)]
-        assert wait_for((shared / "with_it").exists, TIMEOUT)
+        assert wait_for((shared / "with_it").exists)
         children = psutil.Process(worker.pid).children()
         end(worker)
         assert [future.result() for future in running] == [""] * 15
     assert len(Path("ran").read_text().split()) <= 15 + len(Path("with_it").read_text().split())
-    assert not left([child.pid for child in children], TIMEOUT)
+    assert not left([child.pid for child in children])
 
 
 def test_a_lost_scheduler_ends_the_work_at_once(tmp_path: Path, shared: Path) -> None:
@@ -108,10 +108,10 @@ def test_a_lost_scheduler_ends_the_work_at_once(tmp_path: Path, shared: Path) ->
 def test_leaving_the_block_ends_what_is_in_work(dask: DaskProcesses, shared: Path) -> None:
     with executor(dask.address) as pool:
         running = [pool.submit(time.sleep, 600) for _ in range(9)]
-        assert wait_for(lambda: sum(future.running() for future in running) == 4, TIMEOUT)  # one of two waits there
+        assert wait_for(lambda: sum(future.running() for future in running) == 4)  # one of two waits there
         children = [child.pid for pid in dask.pids for child in psutil.Process(pid).children()]
         assert len(children) == 2
-    assert not left(children, TIMEOUT)
+    assert not left(children)
     assert all(future.cancelled() or future.exception() for future in running)
 
 

@@ -48,8 +48,8 @@ def test_ssh_starts_a_worker_on_each_host_and_ends_them(
             assert pool is not None
             assert pool.submit(os.getcwd).result() == str(shared)
             workers: set[int] = set()
-            assert wait_for(lambda: workers.add(pool.submit(os.getppid).result()) or len(workers) == 2, TIMEOUT)
-        assert not left(sorted(workers), TIMEOUT)
+            assert wait_for(lambda: workers.add(pool.submit(os.getppid).result()) or len(workers) == 2)
+        assert not left(sorted(workers))
         with cluster_executor(params({"ssh": ["node3"]}).cluster, "link", Path("out")) as pool:
             assert pool is not None
             with pytest.raises(ClusterError, match=r"^No workers can be started on the SSH hosts node3: "):
@@ -85,8 +85,8 @@ def test_slurm_runs_workers_as_jobs_and_replaces_a_killed_one(slurm_environment:
         assert nanny is not None
         nanny.kill()  # as when its node fails
         assert [future.result(TIMEOUT) for future in waiting] == [None] * 10
-        assert wait_for(lambda: len(jobs()) == 2, TIMEOUT)
-    assert wait_for(lambda: not jobs(), TIMEOUT)
+        assert wait_for(lambda: len(jobs()) == 2)
+    assert wait_for(lambda: not jobs())
     assert list(Path(".dvc/tmp/cluster").glob("*.err"))
 
 

@@ -88,4 +88,4 @@ def note_signals(patch: Callable[[object, str, object], None]) -> Callable[[], o
         original(interruption, number)
 
     patch(Interruption, "_heard", note)
-    return lambda: wait_for(lambda: told and told[0].number, TIMEOUT)
+    return lambda: wait_for(lambda: told and told[0].number)

@@ -32,10 +32,15 @@ STEPS = 3  # an epoch
 
 def kill_in(place: Any, name: str, call: int, number: int = signal.SIGTERM) -> Hook:
     """A hook that lets a function send a signal to its own process, in the given one of its calls."""
+    return send_in(place, name, call, lambda: os.kill(os.getpid(), number))
+
+
+def send_in(place: Any, name: str, call: int, send: Callable[[], object]) -> Hook:
+    """A hook that lets a function send a signal first, and go on when the training knows of it."""
 
     def hook() -> None:
         heard = note_signals(setattr)
-        do_in(place, name, call, lambda: (os.kill(os.getpid(), number), heard()))()
+        do_in(place, name, call, lambda: (send(), heard()))()
 
     return hook
 
@@ -132,16 +137,10 @@ def test_each_signal_sent_to_the_whole_group(workspace, whole, number, use_ffcv)
 
     data = {"use_ffcv": use_ffcv, "num_workers": 2}
 
-    def hook() -> None:
-        heard = note_signals(setattr)
-
-        def kill_group() -> None:
-            subprocess.run(["kill", f"-{number}", "0"], check=False)
-            heard()
-
-        do_in(ImageModule, "training_step", 4, kill_group)()
-
-    status, output = finish(*start(workspace, hook, data=data, trainer=EPOCHS))
+    kill_group = send_in(
+        ImageModule, "training_step", 4, lambda: subprocess.run(["kill", f"-{number}", "0"], check=False)
+    )
+    status, output = finish(*start(workspace, kill_group, data=data, trainer=EPOCHS))
     assert output.splitlines()[2:] == [
         f"Received {number.name}: wrote a checkpoint of epoch 2, step 4; the next run goes on from there."
     ]

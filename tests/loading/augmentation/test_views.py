@@ -55,7 +55,9 @@ def test_the_first_view_is_the_only_one_of_a_loader_with_one(make_split, write_m
         assert torch.equal(labels, same_labels)
 
 
-@pytest.mark.parametrize("small_list", [JITTERED, [*JITTERED, {"JPEG": {"quality": [5, 90]}}]], ids=["", "in Python"])
+@pytest.mark.parametrize(
+    "small_list", [JITTERED, [*JITTERED, {"JPEG": {"quality": [5, 90]}}]], ids=["compiled", "in Python"]
+)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_views_of_several_sizes_are_a_tensor_for_each_size(split, small_list, workers):
     config = config_of((TRAIN, 20), (small_list, 8), ([{"Resize": {}}], 20), (small_list, 8), num_workers=workers)

@@ -271,7 +271,7 @@ def test_an_interruption_leaves_nothing(quick: Quick, tmp_path: Path):
         text=True,
         start_new_session=True,
     )
-    assert wait_for(lambda: started.exists() or process.poll() is not None, TIMEOUT)
+    assert wait_for(lambda: started.exists() or process.poll() is not None)
     assert process.poll() is None
     with pytest.raises(FormworkError, match="Another `make compare` is running in this workspace"):
         quick.compare()

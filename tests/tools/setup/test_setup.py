@@ -385,13 +385,13 @@ def test_killed_half_way_then_again(
     (packages / "slow").touch()
     log = tmp_path / "first.log"
     with start_script(checkout.root, log) as first:
-        assert wait_for((packages / "builds").exists, TIMEOUT), log.read_text()
+        assert wait_for((packages / "builds").exists), log.read_text()
         first.kill()
 
     # Its uv is still at work in .venv: the second has to wait for that, and then starts over.
     log = tmp_path / "second.log"
     with start_script(checkout.root, log) as second:
-        assert wait_for(lambda: "waiting for another setup" in log.read_text(), TIMEOUT), log.read_text()
+        assert wait_for(lambda: "waiting for another setup" in log.read_text()), log.read_text()
         (packages / "go").touch()
     assert second.returncode == 0, log.read_text()
     assert "setup: making " in log.read_text()

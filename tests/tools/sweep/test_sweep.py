@@ -15,7 +15,7 @@ from formwork.tools.experiments.pipeline import Pipeline
 from formwork.tools.sweep.space import read_sweep
 from formwork.tools.sweep.sweep import open_study
 from formwork.yaml import read_yaml
-from tests.processes import TIMEOUT, left, wait_for
+from tests.processes import left, wait_for
 from tests.workspace import Workspace, write_file
 
 SWEEP = """
@@ -102,7 +102,7 @@ def test_a_sweep_goes_on_to_its_end_through_failures_and_kills(
     command, log = [sys.executable, "src/sweep.py"], quick / ".dvc/tmp/sweep/lr-7.log"
     with (tmp_path / "printed").open("w") as file:
         process = subprocess.Popen(command, cwd=quick.path, env=quick.env, stdout=file, stderr=file)
-        assert wait_for(lambda: log.exists() and re.search(r"^pid \d+$", log.read_text(), re.MULTILINE), TIMEOUT), (
+        assert wait_for(lambda: log.exists() and re.search(r"^pid \d+$", log.read_text(), re.MULTILINE)), (
             tmp_path / "printed"
         ).read_text()
         process.kill()
