@@ -55,14 +55,13 @@ def check_params(params: Params) -> None:
 
 def _check_loss_of_any(model: nn.Module, params: Params, resolution: int, devices: int) -> None:
     tasks = ("classes", "multilabel") if params.dataset.task == "auto" else (params.dataset.task,)
-    refused: ParamsError | None = None
+    errors: list[ParamsError] = []
     for task in tasks:
         try:
             return check_loss(model, params, task, resolution, devices, OUTPUTS)
         except ParamsError as error:
-            refused = refused or error
-    assert refused is not None
-    raise refused
+            errors.append(error)
+    raise errors[0]
 
 
 def check_model(

@@ -58,20 +58,16 @@ def check_own_loss(
         raise DatasetError(f"{name} is a loss of its own, and the images have weights, which it is not given.")
     sides = params.augment.sides(resolution)
     images = example(sides)
-    if task != "classes":
-        answers = torch.zeros(2, outputs)
-    elif mixes(params):
-        answers = torch.full((2, outputs), 1 / outputs)
-    else:
-        answers = torch.zeros(2, dtype=torch.int64)
+    wanted = example_targets(task, outputs, mixes(params))
     found: object
     try:
-        found = loss(images, answers)
+        found = loss(images, wanted)
     except MemoryError:
         raise
     except Exception as error:  # whatever the user's code raises
         reason = str(error).partition("\n")[0].rstrip(".")
-        given = f"{_shapes(images)} and targets {tuple(answers.shape)} {str(answers.dtype).removeprefix('torch.')}"
+        shapes = " and ".join(str(tuple(group.shape)) for group in _tensors(images))
+        given = f"{shapes} and targets {tuple(wanted.shape)} {str(wanted.dtype).removeprefix('torch.')}"
         views = f"; augment.views gives {len(sides)} views of an image" if len(sides) > 1 else ""
         raise ParamsError(
             f"{name} cannot be computed with images {given}{views}: {type(error).__name__}: {reason}.", "model.name"
@@ -89,11 +85,6 @@ def check_own_loss(
     return value
 
 
-def _shapes(images: "Images") -> str:
-    groups = images if isinstance(images, tuple) else (images,)
-    return " and ".join(str(tuple(group.shape)) for group in groups)
-
-
 def example(sides: Sequence[int]) -> "Images":
     """Two images of zeros in views of these sides, as a batch has them."""
     groups = [torch.zeros(2, sides.count(side), 3, side, side) for side in dict.fromkeys(sides)]
@@ -102,13 +93,25 @@ def example(sides: Sequence[int]) -> "Images":
     return groups[0] if len(groups) == 1 else tuple(groups)
 
 
+def example_targets(task: str, outputs: int, mixed: bool) -> Tensor:
+    """Targets of two images, as a batch has them; see formwork.loading.base.Batch."""
+    if task != "classes":
+        return torch.zeros(2, outputs)
+    return torch.full((2, outputs), 1 / outputs) if mixed else torch.zeros(2, dtype=torch.int64)
+
+
+def _tensors(images: "Images") -> tuple[Tensor, ...]:
+    """The images of a batch, a tensor for each size."""
+    return images if isinstance(images, tuple) else (images,)
+
+
 def one_by_one(images: "Images", *numbers: Tensor) -> tuple[list[Tensor], tuple[Tensor, ...]]:
     """A batch of which each view counts as an image of its own.
 
     Returns:
         Images (N, 3, S, S), a tensor for each size, and `numbers`, each for all of these images in their order.
     """
-    groups = images if isinstance(images, tuple) else (images,)
+    groups = _tensors(images)
     views = sum(group.shape[1] for group in groups)
     flat = [group.transpose(0, 1).flatten(0, 1) for group in groups]
     return flat, tuple(part.repeat(views, *(1,) * (part.dim() - 1)) for part in numbers)

@@ -44,12 +44,9 @@ def views_of(params: Params, split: str, operations: Operations | None, resoluti
 
 def mixes(params: Params) -> bool:
     """Whether training images are mixed, by the list of params.yaml, which need not be sound."""
-    views, own_list = params.augment.views, params.augment.train
-    if isinstance(views, list):
-        operations = views[0].operations
-    else:
-        operations = (own_list if own_list is not None else params.dataset.augment.train) or []
-    made = (NATIVE.get(name) for entry in operations for name in entry)
+    views = params.augment.views
+    operations = views[0].operations if isinstance(views, list) else _operations(params, "train")
+    made = (NATIVE.get(name) for entry in operations or [] for name in entry)
     return any(isinstance(one, type) and issubclass(one, MixOperation) for one in made)
 
 
@@ -67,8 +64,7 @@ def check_augmentation(params: Params) -> list[str]:
     dataset, lines = params.dataset, []
     resolutions = STAND_INS if dataset.resolution == "auto" else (dataset.resolution,)
     for split in ("train", "val"):
-        own_list = getattr(params.augment, split)
-        operations = own_list if own_list is not None else getattr(dataset.augment, split)
+        operations = _operations(params, split)
         if operations is None and (split == "val" or isinstance(params.augment.views, int)):
             continue  # the default, which depends on the resolution
         for resolution in resolutions:
@@ -81,6 +77,12 @@ def check_augmentation(params: Params) -> list[str]:
         for augmentation in dict.fromkeys(views):
             lines += _costs_in_python(augmentation)
     return lines
+
+
+def _operations(params: Params, split: str) -> Operations | None:
+    """The list of params.yaml for a split, that of the project before that of the dataset."""
+    of_project: Operations | None = getattr(params.augment, split)
+    return of_project if of_project is not None else getattr(params.dataset.augment, split)
 
 
 def _costs_in_python(augmentation: Augmentation) -> list[str]:
